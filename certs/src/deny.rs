@@ -1,0 +1,219 @@
+//! Devices and certificates that are refused although their certificates have not ended yet.
+//!
+//! The verifier asks on every handshake; a gateway asks again for its live connections after each replacement.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    str::FromStr,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use feldakte_core::ids::DeviceId;
+use rustls_pki_types::CertificateDer;
+
+use crate::identity::{self, Fingerprint};
+
+/// A line of a deny list that cannot be read: the whole list is refused, so that no entry is lost unseen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} of the deny list: {why}")]
+pub struct DenyError {
+    /// Which line, counted from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+/// What a deny list says: one entry per line, `device <uuid>`, `sha256 <hex>` or `serial <hex>`; `#` starts a
+/// comment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Denials {
+    devices: HashSet<DeviceId>,
+    fingerprints: HashSet<Fingerprint>,
+    serials: HashSet<String>,
+}
+
+impl Denials {
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.devices.len() + self.fingerprints.len() + self.serials.len()
+    }
+
+    /// Whether nobody is denied.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn add(&mut self, entry: &str) -> Result<(), &'static str> {
+        let (kind, value) = entry
+            .split_once(char::is_whitespace)
+            .ok_or("needs a kind and a value")?;
+        let value = value.trim();
+        match kind {
+            "device" => {
+                self.devices
+                    .insert(value.parse().map_err(|_| "the device must be a UUID")?);
+            }
+            "sha256" => {
+                self.fingerprints.insert(
+                    value
+                        .parse()
+                        .map_err(|_| "the fingerprint must be 32 bytes in hexadecimal")?,
+                );
+            }
+            "serial" => {
+                let serial = identity::parse_hex(value).map(|bytes| identity::serial_text(&bytes));
+                let serial = serial.filter(|serial| !serial.is_empty());
+                self.serials
+                    .insert(serial.ok_or("the serial number must be bytes in hexadecimal")?);
+            }
+            _ => return Err("the kind must be device, sha256 or serial"),
+        }
+        Ok(())
+    }
+
+    fn deny(&self, leaf: &CertificateDer<'_>) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        // What cannot be read might be any of those denied.
+        let (Ok(serial), Ok(principal)) = (identity::serial_of(leaf), identity::principal_of(leaf)) else {
+            return true;
+        };
+        self.serials.contains(&serial)
+            || self.devices.contains(&principal.device)
+            || self.fingerprints.contains(&Fingerprint::of(leaf))
+    }
+}
+
+impl FromStr for Denials {
+    type Err = DenyError;
+    fn from_str(text: &str) -> Result<Self, DenyError> {
+        let mut denials = Self::default();
+        for (index, line) in text.lines().enumerate() {
+            let entry = line.split('#').next().unwrap_or_default().trim();
+            if !entry.is_empty() {
+                denials.add(entry).map_err(|why| DenyError { line: index + 1, why })?;
+            }
+        }
+        Ok(denials)
+    }
+}
+
+/// The deny list in force: a shared handle, replaced as a whole. Clones see the same list.
+#[derive(Clone, Default)]
+pub struct DenyList(Arc<RwLock<Denials>>);
+
+impl DenyList {
+    /// A list that starts with these entries.
+    pub fn new(denials: Denials) -> Self {
+        Self(Arc::new(RwLock::new(denials)))
+    }
+
+    /// Puts another list in force, for the next question asked through any clone.
+    pub fn replace(&self, denials: Denials) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = denials;
+    }
+
+    /// Whether the holder of this certificate is denied. With any entry in force, a certificate without a readable
+    /// identity is denied as well.
+    pub fn is_denied(&self, leaf: &CertificateDer<'_>) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).deny(leaf)
+    }
+}
+
+impl fmt::Debug for DenyList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = self.0.read().unwrap_or_else(PoisonError::into_inner).len();
+        write!(f, "DenyList({len} entries)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        identity::serial_of,
+        testing::{World, crew},
+    };
+
+    fn denies(list: &str, leaf: &CertificateDer<'_>) -> bool {
+        DenyList::new(list.parse().unwrap()).is_denied(leaf)
+    }
+
+    #[test]
+    fn each_kind_of_entry_denies_its_own() {
+        let world = World::new();
+        let (lost, kept) = (world.issue(&crew()).der, {
+            let mut other = crew();
+            other.device = DeviceId::from_slice(&[8; 16]).unwrap();
+            world.issue(&other).der
+        });
+        let serial = serial_of(&lost).unwrap();
+        for entry in [
+            format!("device {}", crew().device),
+            format!("sha256 {}", Fingerprint::of(&lost)),
+            format!("serial {serial}"),
+            format!("serial 00:{}", serial.to_uppercase()),
+        ] {
+            assert!(denies(&entry, &lost), "{entry}");
+            assert!(!denies(&entry, &kept), "{entry}");
+        }
+        assert!(!denies("", &lost));
+    }
+
+    #[test]
+    fn a_device_entry_outlasts_renewal_and_a_certificate_entry_does_not() {
+        let world = World::new();
+        let (old, renewed) = (world.issue(&crew()).der, world.issue(&crew()).der);
+        assert!(denies(&format!("device {}", crew().device), &renewed));
+        assert!(!denies(&format!("sha256 {}", Fingerprint::of(&old)), &renewed));
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_is_denied() {
+        let garbage = CertificateDer::from(&b"x"[..]);
+        assert!(denies("serial 01", &garbage));
+    }
+
+    #[test]
+    fn every_clone_sees_a_replacement() {
+        let leaf = World::new().issue(&crew()).der;
+        let (list, clone) = (DenyList::default(), DenyList::default().clone());
+        let seen = list.clone();
+        list.replace(format!("device {}", crew().device).parse().unwrap());
+        assert!(seen.is_denied(&leaf));
+        assert!(!clone.is_denied(&leaf), "another list");
+        list.replace(Denials::default());
+        assert!(!seen.is_denied(&leaf));
+    }
+
+    #[test]
+    fn comments_blank_lines_and_line_ends_do_not_matter() {
+        let text =
+            "# lost tablets\r\n\r\n  device\t00000000-0000-4000-8000-00000000000a   # rtw-1, 3 March\r\nserial 0a";
+        assert_eq!(text.parse::<Denials>().unwrap().len(), 2);
+        assert!("# nobody\n\n".parse::<Denials>().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        for bad in [
+            "device",
+            "device rtw-1",
+            "sha256 00",
+            "serial",
+            "serial 0",
+            "serial 00",
+            "serial xy",
+            "name x",
+            "x",
+        ] {
+            let error = format!("# first\nserial 01\n{bad}\nserial 02")
+                .parse::<Denials>()
+                .unwrap_err();
+            assert_eq!(error.line, 3, "{bad}");
+            assert!(error.to_string().starts_with("line 3 of the deny list: "), "{error}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The door of the SDK: commands in, events out. Everything works offline; the network only makes it safe.
+
+use std::sync::Arc;
+
+use feldakte_core::{case::Edit, ids::CaseId};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    engine::{Command, Engine},
+    environment::Environment,
+    error::SdkError,
+    identity::Identity,
+    link::{Link, LinkControl},
+    notify::Notifier,
+    store::SharedLocalStore,
+    view::{CaseSummary, CaseSync, CaseView, Observer, ParkedEdit, Status},
+    wire,
+};
+
+/// What a client is opened with.
+pub struct ClientOptions {
+    /// Who this device is and whom it trusts.
+    pub identity: Identity,
+    /// The gateway as `host:port`.
+    pub gateway: String,
+    /// The name in the gateway's certificate; usually the host of `gateway`.
+    pub server_name: String,
+    /// The opened local store.
+    pub store: SharedLocalStore,
+    /// Clock, entropy, network.
+    pub environment: Environment,
+}
+
+/// A device's client. Cheap to clone; all clones are the same client.
+#[derive(Clone)]
+pub struct Client {
+    commands: mpsc::Sender<Command>,
+    control: Arc<LinkControl>,
+    notifier: Arc<Notifier>,
+    shutdown: CancellationToken,
+    tasks: Arc<tokio::sync::Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl Client {
+    /// Opens the client, offline. [`Client::go_online`] connects.
+    ///
+    /// # Errors
+    /// When identity or store cannot be used, or no socket can be opened.
+    pub async fn open(options: ClientOptions) -> Result<Client, SdkError> {
+        let ClientOptions { identity, gateway, server_name, store, environment } = options;
+        let config = wire::client_config(&identity)?;
+        let endpoint = environment.network().endpoint().map_err(SdkError::Network)?;
+        let notifier = Arc::new(Notifier::default());
+        let control = LinkControl::new();
+        let shutdown = CancellationToken::new();
+        let (commands, command_queue) = mpsc::channel(COMMANDS);
+        let (link_inputs, link_queue) = mpsc::channel(LINK_INPUTS);
+        let engine = Engine::open(
+            identity.principal,
+            store,
+            environment.clone(),
+            notifier.clone(),
+            control.clone(),
+        )
+        .await?;
+        let link = Link {
+            environment,
+            endpoint,
+            config,
+            gateway,
+            server_name,
+            engine: link_inputs,
+            control: control.clone(),
+        };
+        let tasks = vec![
+            tokio::spawn(engine.run(command_queue, link_queue)),
+            tokio::spawn(link.run(shutdown.clone())),
+            tokio::spawn(notifier.clone().run(shutdown.clone())),
+        ];
+        Ok(Client { commands, control, notifier, shutdown, tasks: Arc::new(tokio::sync::Mutex::new(tasks)) })
+    }
+
+    /// Connects, and stays connected as well as the network allows, until [`Client::go_offline`].
+    pub fn go_online(&self) {
+        self.control.wanted.send_replace(true);
+    }
+
+    /// Disconnects. Edits are saved on the device and sent later.
+    pub fn go_offline(&self) {
+        self.control.wanted.send_replace(false);
+    }
+
+    /// The operating system reports another network: dials at once instead of waiting for the back-off.
+    pub fn network_changed(&self) {
+        self.control.hurry.notify_one();
+    }
+
+    /// Calls the observer on every change from here on.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        self.notifier.observe(observer);
+    }
+
+    /// A new case with its first edits, saved on the device when this returns.
+    ///
+    /// # Errors
+    /// When it could not be saved, or `edits` is empty.
+    pub async fn create_case(&self, edits: Vec<Edit>) -> Result<CaseId, SdkError> {
+        self.ask(|reply| Command::Create { edits, reply }).await
+    }
+
+    /// Edits a case. Saved on the device when this returns; all of it or nothing.
+    ///
+    /// # Errors
+    /// When it could not be saved or does not fit the case.
+    pub async fn edit(&self, case: CaseId, edits: Vec<Edit>) -> Result<(), SdkError> {
+        self.ask(|reply| Command::Edit { case, edits, reply }).await
+    }
+
+    /// The case as it is on this device.
+    ///
+    /// # Errors
+    /// When the device holds no such case.
+    pub async fn read(&self, case: CaseId) -> Result<CaseView, SdkError> {
+        self.ask(|reply| Command::Read { case, reply }).await
+    }
+
+    /// All cases on this device, oldest first.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub async fn list(&self) -> Result<Vec<CaseSummary>, SdkError> {
+        self.ask(|reply| Command::List { reply }).await
+    }
+
+    /// How safe a case is.
+    ///
+    /// # Errors
+    /// When the device holds no such case.
+    pub async fn case_sync(&self, case: CaseId) -> Result<CaseSync, SdkError> {
+        self.ask(|reply| Command::CaseSync { case, reply }).await
+    }
+
+    /// What the gateway refused of a case, oldest first.
+    ///
+    /// # Errors
+    /// When the device holds no such case.
+    pub async fn parked(&self, case: CaseId) -> Result<Vec<ParkedEdit>, SdkError> {
+        self.ask(|reply| Command::Parked { case, reply }).await
+    }
+
+    /// The whole client in one look.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub async fn status(&self) -> Result<Status, SdkError> {
+        self.ask(|reply| Command::Status { reply }).await
+    }
+
+    /// Ends everything in order. Nothing may be called afterwards.
+    pub async fn shutdown(&self) {
+        self.shutdown.cancel();
+        // The engine may be gone already, which is what is wanted.
+        let _ = self.ask(|reply| Command::Shutdown { reply }).await;
+        for task in self.tasks.lock().await.drain(..) {
+            // A task that panicked has nothing left to end.
+            let _ = task.await;
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, SdkError>>) -> Command,
+    ) -> Result<T, SdkError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| SdkError::ShutDown)?;
+        answer.await.map_err(|_| SdkError::ShutDown)?
+    }
+}
+
+/// Commands that wait; more callers wait for room.
+const COMMANDS: usize = 64;
+/// Messages of the gateway that wait; beyond it the stream is not read.
+const LINK_INPUTS: usize = 16;

@@ -1,0 +1,358 @@
+//! The one task that owns the device's documents: edits and received changes pass through it, one at a time.
+//!
+//! Order: an edit is answered after its commit, and sent after its commit. What the gateway sends is stored before
+//! it is shown, and the cursor moves in the same transaction.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use feldakte_core::{
+    access::{Principal, Subject},
+    case::Edit,
+    ids::{CaseId, Cursor, DocumentId, Epoch, Part, Position},
+};
+use feldakte_proto::{ClientMessage, CloseCode, Fetch, Reason};
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use self::{documents::Documents, outbox::Outbox};
+use crate::{
+    environment::Environment,
+    error::SdkError,
+    intent,
+    link::{LinkControl, LinkInput},
+    notify::Notifier,
+    store::{DocumentState, SharedLocalStore},
+    view::{Author, CaseSummary, CaseSync, CaseView, LinkState, ParkedEdit, Status},
+    wire::LinkError,
+};
+
+mod documents;
+mod inbound;
+mod outbox;
+
+type Reply<T> = oneshot::Sender<Result<T, SdkError>>;
+
+/// What an app asks for.
+pub(crate) enum Command {
+    Create { edits: Vec<Edit>, reply: Reply<CaseId> },
+    Edit { case: CaseId, edits: Vec<Edit>, reply: Reply<()> },
+    Read { case: CaseId, reply: Reply<CaseView> },
+    List { reply: Reply<Vec<CaseSummary>> },
+    CaseSync { case: CaseId, reply: Reply<CaseSync> },
+    Parked { case: CaseId, reply: Reply<Vec<ParkedEdit>> },
+    Status { reply: Reply<Status> },
+    Shutdown { reply: Reply<()> },
+}
+
+/// The task's data.
+pub(crate) struct Engine {
+    principal: Principal,
+    store: SharedLocalStore,
+    environment: Environment,
+    notifier: Arc<Notifier>,
+    control: Arc<LinkControl>,
+    documents: Documents,
+    cursor: Option<Cursor>,
+    outbox: Outbox,
+    link: LinkState,
+    outbound: Option<mpsc::Sender<ClientMessage>>,
+    /// The epoch of the session at hand.
+    epoch: Option<Epoch>,
+    /// Documents asked for and not yet there; asked for again after a failure.
+    fetching: Vec<DocumentId>,
+    clock_offset_ms: Option<i64>,
+}
+
+impl Engine {
+    pub(crate) async fn open(
+        principal: Principal,
+        store: SharedLocalStore,
+        environment: Environment,
+        notifier: Arc<Notifier>,
+        control: Arc<LinkControl>,
+    ) -> Result<Engine, SdkError> {
+        let state = store.state().await?;
+        let documents = Documents::new(principal.device, state.store, store.clone());
+        Ok(Engine {
+            principal,
+            store,
+            environment,
+            notifier,
+            control,
+            documents,
+            cursor: state.cursor,
+            outbox: Outbox::default(),
+            link: LinkState::Offline,
+            outbound: None,
+            epoch: None,
+            fetching: Vec::new(),
+            clock_offset_ms: None,
+        })
+    }
+
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut link: mpsc::Receiver<LinkInput>) {
+        let mut retry = tokio::time::interval(RETRY_EVERY);
+        retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // Commands first: a tablet that receives a flood still saves what its user types.
+            let failed = tokio::select! {
+                biased;
+                command = commands.recv() => match command {
+                    Some(Command::Shutdown { reply }) => {
+                        self.store.close().await;
+                        // Nobody waits any more: closed all the same.
+                        let _ = reply.send(Ok(()));
+                        return;
+                    }
+                    Some(command) => self.handle_command(command).await,
+                    None => return self.store.close().await,
+                },
+                Some(input) = link.recv() => self.handle_link(input).await,
+                _ = retry.tick(), if self.outbound.is_some() => self.handle_retry().await,
+            };
+            if let Err(error) = failed {
+                // What was not stored was neither answered nor acknowledged; the session starts over.
+                warn!(%error, "local store");
+                self.drop_session();
+            }
+        }
+    }
+
+    async fn handle_command(&mut self, command: Command) -> Result<(), SdkError> {
+        // A caller that has gone away does not undo what it asked for.
+        match command {
+            Command::Create { edits, reply } => drop(reply.send(self.create(edits).await)),
+            Command::Edit { case, edits, reply } => drop(reply.send(self.edit(case, edits).await)),
+            Command::Read { case, reply } => drop(reply.send(self.read(case).await)),
+            Command::List { reply } => drop(reply.send(self.list().await)),
+            Command::CaseSync { case, reply } => drop(reply.send(self.case_sync(case).await)),
+            Command::Parked { case, reply } => drop(reply.send(self.parked(case).await)),
+            Command::Status { reply } => drop(reply.send(self.status().await)),
+            Command::Shutdown { .. } => {}
+        }
+        self.pump().await
+    }
+
+    async fn create(&mut self, edits: Vec<Edit>) -> Result<CaseId, SdkError> {
+        let case = self.environment.case_id();
+        self.write(case, edits).await?;
+        Ok(case)
+    }
+
+    async fn edit(&mut self, case: CaseId, edits: Vec<Edit>) -> Result<(), SdkError> {
+        if self.states_of(case).await?.is_empty() {
+            return Err(SdkError::UnknownCase);
+        }
+        self.write(case, edits).await
+    }
+
+    /// Makes one change per document and stores it; "saved" is what the return means.
+    async fn write(&mut self, case: CaseId, edits: Vec<Edit>) -> Result<(), SdkError> {
+        if edits.is_empty() {
+            return Err(SdkError::Edit("nothing to save"));
+        }
+        let now_ms = self.environment.now_ms();
+        let mut by_part: BTreeMap<Part, Vec<Edit>> = BTreeMap::new();
+        for edit in edits {
+            let edit = stamp(edit, now_ms, self.clock_offset_ms);
+            by_part.entry(edit.part()).or_default().push(edit);
+        }
+        for (part, edits) in by_part {
+            self.documents.edit(DocumentId { case, part }, &edits, now_ms).await?;
+        }
+        self.notifier.content(case);
+        self.notifier.sync(case);
+        Ok(())
+    }
+
+    async fn read(&mut self, case: CaseId) -> Result<CaseView, SdkError> {
+        let states = self.states_of(case).await?;
+        if states.is_empty() {
+            return Err(SdkError::UnknownCase);
+        }
+        let mut documents = Vec::with_capacity(states.len());
+        let mut authors = Vec::new();
+        for state in &states {
+            let (view, bindings) = self.documents.view(state.document).await?;
+            documents.push(view);
+            authors.extend(bindings.into_iter().map(|binding| Author {
+                actor: binding.actor,
+                device: binding.device,
+                unit: binding.unit,
+                role: binding.role,
+            }));
+        }
+        Ok(CaseView { case, documents, sync: self.sync_of(&states), authors })
+    }
+
+    async fn list(&mut self) -> Result<Vec<CaseSummary>, SdkError> {
+        let mut cases: BTreeMap<CaseId, Vec<DocumentState>> = BTreeMap::new();
+        for state in self.store.documents().await? {
+            cases.entry(state.document.case).or_default().push(state);
+        }
+        Ok(cases.into_iter().map(|(case, states)| CaseSummary { case, sync: self.sync_of(&states) }).collect())
+    }
+
+    async fn case_sync(&mut self, case: CaseId) -> Result<CaseSync, SdkError> {
+        let states = self.states_of(case).await?;
+        if states.is_empty() {
+            return Err(SdkError::UnknownCase);
+        }
+        Ok(self.sync_of(&states))
+    }
+
+    async fn parked(&mut self, case: CaseId) -> Result<Vec<ParkedEdit>, SdkError> {
+        let mut parked = Vec::new();
+        for state in self.states_of(case).await? {
+            for item in self.store.parked(state.document).await? {
+                parked.push(ParkedEdit { reason: item.reason, edits: intent::decode(&item.intent) });
+            }
+        }
+        Ok(parked)
+    }
+
+    async fn status(&mut self) -> Result<Status, SdkError> {
+        let summaries = self.list().await?;
+        let mut sync = CaseSync::default();
+        for CaseSync { local, sent, durable, refused, incomplete, revoked: _ } in summaries.iter().map(|s| s.sync) {
+            sync.local += local;
+            sync.sent += sent;
+            sync.durable += durable;
+            sync.refused += refused;
+            sync.incomplete |= incomplete;
+        }
+        let all_safe = sync.local == 0 && sync.sent == 0 && sync.refused == 0;
+        let cases = summaries.len() as u64;
+        Ok(Status { link: self.link, cases, sync, all_safe, clock_offset_ms: self.clock_offset_ms })
+    }
+
+    async fn states_of(&self, case: CaseId) -> Result<Vec<DocumentState>, SdkError> {
+        let mut states = Vec::new();
+        for part in Part::ALL {
+            states.extend(self.store.document(DocumentId { case, part }).await?);
+        }
+        Ok(states)
+    }
+
+    fn sync_of(&self, states: &[DocumentState]) -> CaseSync {
+        let mut sync = CaseSync::default();
+        for state in states {
+            let sent = self.outbox.in_flight(state.document).min(state.local);
+            sync.sent += sent;
+            sync.local += state.local - sent;
+            sync.durable += state.durable;
+            sync.refused += state.refused;
+            sync.incomplete |= state.bootstrap_pending;
+            sync.revoked |= state.revoked;
+        }
+        sync
+    }
+
+    async fn handle_link(&mut self, input: LinkInput) -> Result<(), SdkError> {
+        match input {
+            LinkInput::Dialling(reply) => {
+                self.set_link(LinkState::Connecting);
+                // The link may have been cancelled meanwhile; it asks again.
+                let _ = reply.send(self.cursor);
+                return Ok(());
+            }
+            LinkInput::Up { welcome, outbound } => self.begin_session(welcome, outbound).await?,
+            LinkInput::Message(message) => self.handle_message(message).await?,
+            LinkInput::Snapshots(unbundled) => self.handle_snapshots(unbundled).await?,
+            LinkInput::FetchFailed => self.fetching.clear(),
+            LinkInput::Down(error) => {
+                self.drop_session();
+                let state = match &error {
+                    LinkError::Closed(CloseCode::Done) => LinkState::Offline,
+                    error if !error.is_retryable() => LinkState::Refused,
+                    _ => LinkState::Connecting,
+                };
+                self.set_link(state);
+                return Ok(());
+            }
+        }
+        self.pump().await
+    }
+
+    fn drop_session(&mut self) {
+        self.outbound = None;
+        self.epoch = None;
+        self.fetching.clear();
+        let cases = self.outbox.reset();
+        cases.into_iter().for_each(|case| self.notifier.sync(case));
+        self.count_unanswered();
+    }
+
+    fn set_link(&mut self, state: LinkState) {
+        if self.link != state {
+            self.link = state;
+            self.notifier.link(state);
+        }
+    }
+
+    /// Changes that waited for somebody else's are offered again; snapshots still missing are asked for again.
+    async fn handle_retry(&mut self) -> Result<(), SdkError> {
+        self.outbox.retry_waiting();
+        self.pump().await
+    }
+
+    /// Sends what may be sent: unsent changes up to the window, and the next fetch.
+    async fn pump(&mut self) -> Result<(), SdkError> {
+        let Some(outbound) = self.outbound.clone() else { return Ok(()) };
+        self.outbox.pump(&self.store, &outbound, &self.notifier).await?;
+        if self.fetching.is_empty() {
+            let pending = self.store.documents().await?;
+            let pending = pending.iter().filter(|state| state.bootstrap_pending && !state.revoked);
+            let wanted: Vec<DocumentId> = pending.map(|state| state.document).take(FETCH_AT_ONCE).collect();
+            if !wanted.is_empty()
+                && outbound.try_send(ClientMessage::Fetch(Fetch { documents: wanted.clone() })).is_ok()
+            {
+                self.fetching = wanted;
+            }
+        }
+        self.count_unanswered();
+        Ok(())
+    }
+
+    fn count_unanswered(&self) {
+        let unanswered = self.outbox.pushes() + self.fetching.len();
+        self.control.unanswered.store(unanswered, Ordering::Relaxed);
+    }
+
+    fn is_mine(&self, subject: &Subject) -> bool {
+        self.principal.subjects().contains(subject)
+    }
+}
+
+/// Entries carry the device's time and, when it is known, the measured offset to the gateway's clock. Neither is
+/// ever used for order.
+fn stamp(edit: Edit, now_ms: i64, offset_ms: Option<i64>) -> Edit {
+    use feldakte_core::crdt::Value;
+    let Edit::AddEntry { part, kind, mut fields } = edit else { return edit };
+    let has = |fields: &[(String, Value)], name: &str| fields.iter().any(|(field, _)| field == name);
+    if !has(&fields, "at") {
+        fields.push(("at".to_owned(), Value::Timestamp(now_ms)));
+    }
+    if let Some(offset_ms) = offset_ms.filter(|_| !has(&fields, "clock_offset_ms")) {
+        fields.push(("clock_offset_ms".to_owned(), Value::Integer(offset_ms)));
+    }
+    Edit::AddEntry { part, kind, fields }
+}
+
+/// A cursor before the first entry of an epoch.
+fn start_of(epoch: Epoch) -> Cursor {
+    Cursor { epoch, position: Position::START }
+}
+
+/// Whether a refusal may vanish by itself: the change it stands on is still on another device.
+fn waits_for_others(reason: Reason) -> bool {
+    reason == Reason::UnknownDependency
+}
+
+/// Documents per fetch: one bundle or a few.
+const FETCH_AT_ONCE: usize = 128;
+/// How often waiting changes are offered again.
+const RETRY_EVERY: std::time::Duration = std::time::Duration::from_secs(5);

@@ -1,0 +1,174 @@
+//! The documents this device has open: loaded from the store on demand, dropped after any failure.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use feldakte_core::{
+    case::{self, DocumentView, Edit},
+    crdt::{CrdtError, Document},
+    ids::{ActorId, ChangeHash, DeviceId, DocumentId, Epoch},
+    log::Binding,
+};
+use tracing::warn;
+
+use crate::{
+    error::SdkError,
+    intent,
+    store::{LocalDocument, LocalStoreError, OwnChange, SharedLocalStore},
+};
+
+/// Open documents.
+pub(super) struct Documents {
+    device: DeviceId,
+    store_id: Epoch,
+    store: SharedLocalStore,
+    open: BTreeMap<DocumentId, Open>,
+    clock: u64,
+}
+
+struct Open {
+    document: Document,
+    /// The genesis is not stored yet: the next edit brings it.
+    is_new: bool,
+    bindings: Vec<Binding>,
+    used: u64,
+}
+
+impl Documents {
+    pub(super) fn new(device: DeviceId, store_id: Epoch, store: SharedLocalStore) -> Self {
+        Self { device, store_id, store, open: BTreeMap::new(), clock: 0 }
+    }
+
+    /// Makes one change of `edits` and stores it. On any failure the document in memory is dropped, so that it
+    /// never holds what the store does not.
+    pub(super) async fn edit(&mut self, id: DocumentId, edits: &[Edit], now_ms: i64) -> Result<(), SdkError> {
+        let own = self.make_changes(id, edits, now_ms).await;
+        let own = match own {
+            Ok(own) => own,
+            Err(error) => {
+                self.open.remove(&id);
+                return Err(error);
+            }
+        };
+        if own.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.store.save_edit(id, &own).await {
+            self.open.remove(&id);
+            return Err(error.into());
+        }
+        if let Some(open) = self.open.get_mut(&id) {
+            open.is_new = false;
+        }
+        Ok(())
+    }
+
+    async fn make_changes(
+        &mut self,
+        id: DocumentId,
+        edits: &[Edit],
+        now_ms: i64,
+    ) -> Result<Vec<OwnChange>, SdkError> {
+        if self.store.document(id).await?.is_some_and(|state| state.revoked) {
+            return Err(SdkError::AccessEnded);
+        }
+        let open = self.open(id).await?;
+        let change = open.document.edit(now_ms.div_euclid(1000), |target| {
+            edits.iter().try_for_each(|edit| edit.apply(target))
+        });
+        let change = change.map_err(|error| match error {
+            CrdtError::NoContainer(_) => SdkError::Edit("the document has another schema"),
+            _ => SdkError::Edit("the document library refused"),
+        })?;
+        let Some(change) = change else { return Ok(Vec::new()) };
+        let mut own = Vec::with_capacity(2);
+        if open.is_new {
+            let genesis = case::genesis(id.part);
+            own.push(OwnChange { hash: genesis.hash, bytes: genesis.bytes.clone(), intent: Bytes::new() });
+        }
+        own.push(OwnChange { hash: change.hash, bytes: change.bytes, intent: intent::encode(edits) });
+        Ok(own)
+    }
+
+    pub(super) async fn view(&mut self, id: DocumentId) -> Result<(DocumentView, Vec<Binding>), SdkError> {
+        let open = self.open(id).await?;
+        Ok((DocumentView::of(id.part, &open.document), open.bindings.clone()))
+    }
+
+    /// Takes in stored changes, when the document is open.
+    pub(super) fn apply(&mut self, id: DocumentId, changes: &[(ChangeHash, Bytes)], bindings: &[Binding]) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        open.bindings.extend_from_slice(bindings);
+        if let Err(error) = open.document.apply(changes.iter().map(|(_, bytes)| bytes)) {
+            // It is loaded again from the store when somebody looks.
+            warn!(document = %id, %error, "document dropped from memory");
+            self.open.remove(&id);
+        }
+    }
+
+    /// The store holds something else than memory: load again when somebody looks.
+    pub(super) fn forget(&mut self, id: DocumentId) {
+        self.open.remove(&id);
+    }
+
+    async fn open(&mut self, id: DocumentId) -> Result<&mut Open, SdkError> {
+        self.clock += 1;
+        let used = self.clock;
+        if !self.open.contains_key(&id) {
+            let opened = self.load(id).await?;
+            self.make_room();
+            self.open.insert(id, opened);
+        }
+        let open = self.open.get_mut(&id).expect("inserted above");
+        open.used = used;
+        Ok(open)
+    }
+
+    async fn load(&self, id: DocumentId) -> Result<Open, SdkError> {
+        let stored = self.store.load(id).await?;
+        let generation = stored.as_ref().map_or(0, |stored| stored.state.generation);
+        let actor = case::actor(self.device, id, self.store_id, generation);
+        let (chunks, bindings) = match stored {
+            Some(LocalDocument { state: _, chunks, bindings }) => (chunks, bindings),
+            None => (Vec::new(), Vec::new()),
+        };
+        if chunks.is_empty() {
+            return Ok(Open { document: genesis(id, actor)?, is_new: true, bindings, used: 0 });
+        }
+        let document = load_chunks(id, &chunks, actor)?;
+        Ok(Open { document, is_new: false, bindings, used: 0 })
+    }
+
+    fn make_room(&mut self) {
+        if self.open.len() < OPEN_MAX {
+            return;
+        }
+        let oldest = self.open.iter().min_by_key(|(_, open)| open.used).map(|(id, _)| *id);
+        if let Some(oldest) = oldest {
+            self.open.remove(&oldest);
+        }
+    }
+}
+
+fn genesis(id: DocumentId, actor: ActorId) -> Result<Document, SdkError> {
+    Document::load(&case::genesis(id.part).bytes, actor).map_err(|_| damaged())
+}
+
+fn load_chunks(id: DocumentId, chunks: &[Bytes], actor: ActorId) -> Result<Document, SdkError> {
+    let mut all = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
+    chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
+    if let Ok(document) = Document::load(&all, actor) {
+        return Ok(document);
+    }
+    // Changes may have arrived before the snapshot they stand on: they wait inside the document for it.
+    let mut document = genesis(id, actor)?;
+    document.apply(chunks).map_err(|_| damaged())?;
+    Ok(document)
+}
+
+fn damaged() -> SdkError {
+    SdkError::Store(LocalStoreError::Damaged("a document"))
+}
+
+/// Documents kept in memory: a form, its neighbours, and the list a crew flips through (35–240 KB each).
+const OPEN_MAX: usize = 48;

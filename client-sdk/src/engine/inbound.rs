@@ -1,0 +1,192 @@
+//! What the gateway sends: stored first, then shown.
+
+use std::collections::BTreeSet;
+
+use feldakte_core::{
+    case,
+    change::Change,
+    crdt::Document,
+    ids::{CaseId, Cursor, DocumentId, Epoch, Position},
+    log::Entry,
+};
+use feldakte_proto::{
+    ChangesFrame, ClientMessage, Durable, RawEntry, ServerMessage, Snapshot, Unbundled, Welcome, decode_entry,
+};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::{Engine, outbox::Flight, start_of, waits_for_others};
+use crate::{
+    error::SdkError,
+    store::{Answer, Received, ReceivedEntry, ReceivedSnapshot},
+    view::LinkState,
+};
+
+impl Engine {
+    pub(super) async fn begin_session(
+        &mut self,
+        welcome: Welcome,
+        outbound: mpsc::Sender<ClientMessage>,
+    ) -> Result<(), SdkError> {
+        let Welcome { version: _, session: _, epoch, head, caught_up, server_time_ms, restored_to } = welcome;
+        self.drop_session();
+        self.clock_offset_ms = Some(server_time_ms - self.environment.now_ms());
+        if self.cursor.is_none_or(|cursor| cursor.epoch != epoch) {
+            // Another log than the one this device knew: it offers again what that log may have lost.
+            let cursor = start_of(epoch);
+            self.store.begin_epoch(cursor, restored_to.unwrap_or(Position::START)).await?;
+            self.cursor = Some(cursor);
+        }
+        self.epoch = Some(epoch);
+        if caught_up {
+            self.store_received(Received { cursor: Some(Cursor { epoch, position: head }), ..Received::default() })
+                .await?;
+        }
+        self.outbound = Some(outbound);
+        self.set_link(LinkState::Connected);
+        Ok(())
+    }
+
+    pub(super) async fn handle_message(&mut self, message: ServerMessage) -> Result<(), SdkError> {
+        // What arrives after the session was given up is sent again in the next one.
+        let Some(epoch) = self.epoch else { return Ok(()) };
+        match message {
+            ServerMessage::Changes(changes) => self.handle_changes(epoch, changes).await,
+            ServerMessage::Durable(durable) => self.handle_durable(epoch, durable).await,
+            ServerMessage::Welcome(_) => Ok(()),
+        }
+    }
+
+    async fn handle_changes(&mut self, epoch: Epoch, frame: ChangesFrame) -> Result<(), SdkError> {
+        let ChangesFrame { to, entries, bootstrap, caught_up: _ } = frame;
+        let mut received = Received { cursor: self.cursor_at(epoch, to), entries: Vec::new(), bootstrap };
+        for RawEntry { position, entry } in entries {
+            let Ok(entry) = decode_entry(entry) else {
+                warn!(%position, "an entry does not decode; the session starts over");
+                self.drop_session();
+                return Ok(());
+            };
+            received.entries.push(self.received_entry(position, entry));
+        }
+        self.store_received(received).await
+    }
+
+    async fn store_received(&mut self, received: Received) -> Result<(), SdkError> {
+        self.store.save_received(&received).await?;
+        self.cursor = received.cursor.or(self.cursor);
+        let mut cases = BTreeSet::new();
+        for entry in &received.entries {
+            match entry.quarantined.is_empty() {
+                true => self.documents.apply(entry.document, &entry.changes, &entry.bindings),
+                false => self.documents.forget(entry.document),
+            }
+            cases.insert(entry.document.case);
+        }
+        cases.extend(received.bootstrap.iter().map(|document| document.case));
+        if !cases.is_empty() {
+            self.outbox.retry_waiting();
+        }
+        for case in cases {
+            self.notifier.content(case);
+            self.notifier.sync(case);
+        }
+        Ok(())
+    }
+
+    fn received_entry(&self, position: Position, entry: Entry) -> ReceivedEntry {
+        let Entry { document, grants, revoked, bindings, quarantined, changes } = entry;
+        let ended = revoked.iter().any(|subject| self.is_mine(subject));
+        let begun = grants.iter().any(|grant| self.is_mine(&grant.subject));
+        // The gateway has let these changes in, so they parse; one that does not is not a change we could store.
+        let changes = changes.into_iter().filter_map(|bytes| Change::parse(bytes).ok());
+        ReceivedEntry {
+            position,
+            document,
+            revoked: ended && !begun,
+            bindings,
+            quarantined,
+            changes: changes.map(|change| (change.hash, change.bytes)).collect(),
+        }
+    }
+
+    async fn handle_durable(&mut self, epoch: Epoch, durable: Durable) -> Result<(), SdkError> {
+        let Durable { push, position, cursor, refused } = durable;
+        let Some(Flight { document, hashes, .. }) = self.outbox.land(push) else { return Ok(()) };
+        let mut answer = Answer {
+            document,
+            durable: Vec::with_capacity(hashes.len()),
+            position,
+            refused: Vec::new(),
+            cursor: self.cursor_at(epoch, cursor),
+        };
+        for (index, hash) in hashes.into_iter().enumerate() {
+            match refused.iter().find(|refused| refused.index as usize == index) {
+                None => answer.durable.push(hash),
+                Some(refused) if waits_for_others(refused.reason) => self.outbox.wait([hash]),
+                Some(refused) => answer.refused.push((hash, refused.reason)),
+            }
+        }
+        self.store.save_answer(&answer).await?;
+        self.cursor = answer.cursor.or(self.cursor);
+        if !answer.refused.is_empty() {
+            // The document in memory holds what the gateway refused: build it again without, under a new actor.
+            self.documents.forget(document);
+            self.notifier.content(document.case);
+        }
+        self.notifier.sync(document.case);
+        Ok(())
+    }
+
+    pub(super) async fn handle_snapshots(&mut self, unbundled: Unbundled) -> Result<(), SdkError> {
+        let Unbundled { snapshots, unavailable } = unbundled;
+        for snapshot in snapshots {
+            let document = snapshot.document;
+            let Some(verified) = self.environment.compute(move || verify(snapshot)).await else {
+                warn!(%document, "a snapshot does not load; it is asked for again in the next session");
+                continue;
+            };
+            self.store.save_snapshot(&verified).await?;
+            self.arrived(document);
+        }
+        for document in unavailable {
+            let ended = ReceivedEntry {
+                position: Position::START,
+                document,
+                revoked: true,
+                bindings: Vec::new(),
+                quarantined: Vec::new(),
+                changes: Vec::new(),
+            };
+            self.store.save_received(&Received { entries: vec![ended], ..Received::default() }).await?;
+            self.arrived(document);
+        }
+        Ok(())
+    }
+
+    fn arrived(&mut self, document: DocumentId) {
+        self.fetching.retain(|wanted| *wanted != document);
+        self.documents.forget(document);
+        self.notify_both(document.case);
+    }
+
+    fn notify_both(&self, case: CaseId) {
+        self.notifier.content(case);
+        self.notifier.sync(case);
+    }
+
+    /// The cursor never goes back within an epoch.
+    fn cursor_at(&self, epoch: Epoch, position: Option<Position>) -> Option<Cursor> {
+        let position = position?;
+        let ahead = self.cursor.is_none_or(|cursor| cursor.epoch != epoch || cursor.position < position);
+        ahead.then_some(Cursor { epoch, position })
+    }
+}
+
+/// Loads the snapshot strictly; what does not load is not stored.
+fn verify(snapshot: Snapshot) -> Option<ReceivedSnapshot> {
+    let Snapshot { document, position, chunks, bindings, quarantined } = snapshot;
+    let mut loaded = Document::load(&chunks, case::GENESIS_ACTOR).ok()?;
+    loaded.check_depth().ok()?;
+    let covered = loaded.change_hashes();
+    Some(ReceivedSnapshot { document, position, chunks, covered, bindings, quarantined })
+}

@@ -1,0 +1,144 @@
+//! Time, randomness, threads and the network, passed in: a simulation replaces all of them.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use feldakte_core::ids::{CaseId, DeviceId, Epoch};
+use quinn::{Endpoint, EndpointConfig};
+use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
+use uuid::Uuid;
+
+/// Where the client gets everything from that is not in its arguments.
+#[derive(Clone)]
+pub struct Environment {
+    clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    rng: Arc<Mutex<StdRng>>,
+    threads: Threads,
+    network: Arc<dyn Network>,
+}
+
+/// Where long computations run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Threads {
+    Pool,
+    Inline,
+}
+
+/// Opens sockets and finds gateways: UDP and DNS, or a simulated network.
+#[async_trait]
+pub trait Network: Send + Sync + 'static {
+    /// A client endpoint on any free port.
+    ///
+    /// # Errors
+    /// When no socket can be opened.
+    fn endpoint(&self) -> io::Result<Endpoint>;
+
+    /// Addresses of `host:port`, best first.
+    ///
+    /// # Errors
+    /// When the name cannot be resolved; that includes "there is no network".
+    async fn resolve(&self, gateway: &str) -> io::Result<Vec<SocketAddr>>;
+}
+
+impl Environment {
+    /// The system's clock, entropy, thread pool and network.
+    pub fn system() -> Self {
+        Self {
+            clock: Arc::new(SystemTime::now),
+            rng: Arc::new(Mutex::new(StdRng::from_os_rng())),
+            threads: Threads::Pool,
+            network: Arc::new(Udp),
+        }
+    }
+
+    /// A clock and network of the caller's, randomness from a seed; computations run in place.
+    pub fn simulated(
+        clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+        seed: u64,
+        network: Arc<dyn Network>,
+    ) -> Self {
+        Self { clock, rng: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))), threads: Threads::Inline, network }
+    }
+
+    pub(crate) fn network(&self) -> &dyn Network {
+        &*self.network
+    }
+
+    /// Milliseconds since 1970-01-01 UTC by the device's clock; 0 for a clock before that.
+    pub(crate) fn now_ms(&self) -> i64 {
+        let since = (self.clock)().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Uniform in `[0, 1)`, for jitter.
+    pub(crate) fn draw(&self) -> f64 {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).random()
+    }
+
+    /// A UUIDv7 (RFC 9562): time-ordered, made without asking anybody.
+    pub(crate) fn case_id(&self) -> CaseId {
+        let millis = u64::try_from(self.now_ms()).unwrap_or(0);
+        CaseId(uuid::Builder::from_unix_timestamp_millis(millis, &self.random()).into_uuid())
+    }
+
+    /// A random id for a device that introduces itself for the first time.
+    pub fn device_id(&self) -> DeviceId {
+        DeviceId(self.random_uuid())
+    }
+
+    /// A random id for a new local store.
+    pub fn store_id(&self) -> Epoch {
+        Epoch(self.random_uuid())
+    }
+
+    /// Runs a computation that takes milliseconds off the async threads.
+    pub(crate) async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match self.threads {
+            Threads::Inline => work(),
+            Threads::Pool => match tokio::task::spawn_blocking(work).await {
+                Ok(result) => result,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+        }
+    }
+
+    fn random_uuid(&self) -> Uuid {
+        let mut bytes = [0; 16];
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+
+    fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
+        bytes
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").field("threads", &self.threads).finish_non_exhaustive()
+    }
+}
+
+/// Real sockets, real names.
+struct Udp;
+
+#[async_trait]
+impl Network for Udp {
+    fn endpoint(&self) -> io::Result<Endpoint> {
+        let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
+        // IPv6 sockets reach IPv4 as well; a device without IPv6 falls back.
+        let socket = std::net::UdpSocket::bind("[::]:0").or_else(|_| std::net::UdpSocket::bind("0.0.0.0:0"))?;
+        Endpoint::new(EndpointConfig::default(), None, socket, runtime)
+    }
+
+    async fn resolve(&self, gateway: &str) -> io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host(gateway).await?.collect())
+    }
+}

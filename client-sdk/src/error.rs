@@ -1,0 +1,53 @@
+//! What the SDK cannot do, as an app sees it: a variant per thing the app could do differently.
+
+use crate::store::LocalStoreError;
+
+/// An operation of the SDK failed. No variant carries case content.
+#[derive(Debug, thiserror::Error)]
+pub enum SdkError {
+    /// The key does not open the local store: ask the user to unlock again.
+    #[error("the key does not open the local store")]
+    WrongKey,
+    /// The local store was written by a newer app: update.
+    #[error("the local store was written by a newer app")]
+    NewerStore,
+    /// Another process has the local store open.
+    #[error("the local store is open in another process")]
+    StoreInUse,
+    /// No room: the edit was not saved. Free space and save again.
+    #[error("the device's storage is full; nothing was saved")]
+    StorageFull,
+    /// The local store is damaged or fails.
+    #[error("the local store failed")]
+    Store(#[source] LocalStoreError),
+    /// The device holds no such case.
+    #[error("the device holds no such case")]
+    UnknownCase,
+    /// The device may no longer write this case.
+    #[error("access to this case has ended")]
+    AccessEnded,
+    /// The edit does not fit the case.
+    #[error("the edit does not fit the case: {0}")]
+    Edit(&'static str),
+    /// The device's certificate, key or the gateway's address cannot be used.
+    #[error("the device's identity cannot be used: {0}")]
+    Identity(String),
+    /// No socket can be opened.
+    #[error("no network socket can be opened")]
+    Network(#[source] std::io::Error),
+    /// The client has been shut down.
+    #[error("the client has been shut down")]
+    ShutDown,
+}
+
+impl From<LocalStoreError> for SdkError {
+    fn from(error: LocalStoreError) -> Self {
+        match error {
+            LocalStoreError::WrongKey => SdkError::WrongKey,
+            LocalStoreError::NewerSchema { .. } => SdkError::NewerStore,
+            LocalStoreError::InUse => SdkError::StoreInUse,
+            LocalStoreError::Full => SdkError::StorageFull,
+            error => SdkError::Store(error),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What the user did, as stored beside each own change: so that a refused change can be shown, and done again.
+//!
+//! The format is JSON with short, fixed names; it never leaves the device.
+
+use bytes::Bytes;
+use feldakte_core::{case::Edit, crdt::Value, ids::Part};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredEdit {
+    Fact { part: u8, name: String, value: StoredValue },
+    Entry { part: u8, kind: String, fields: Vec<(String, StoredValue)> },
+    Narrate { part: u8, at: Option<usize>, delete: usize, insert: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredValue {
+    Text(String),
+    Integer(i64),
+    Decimal(f64),
+    Boolean(bool),
+    Timestamp(i64),
+    Null,
+}
+
+/// Encodes edits for the local store.
+pub(crate) fn encode(edits: &[Edit]) -> Bytes {
+    let stored: Vec<StoredEdit> = edits.iter().map(StoredEdit::from).collect();
+    serde_json::to_vec(&stored).expect("plain data serialises").into()
+}
+
+/// Reads what [`encode`] wrote; empty for a genesis change or an intent of a newer app.
+pub(crate) fn decode(intent: &[u8]) -> Vec<Edit> {
+    let stored: Vec<StoredEdit> = serde_json::from_slice(intent).unwrap_or_default();
+    stored.into_iter().filter_map(StoredEdit::into_edit).collect()
+}
+
+impl From<&Edit> for StoredEdit {
+    fn from(edit: &Edit) -> Self {
+        match edit {
+            Edit::SetFact { part, name, value } => {
+                StoredEdit::Fact { part: *part as u8, name: name.clone(), value: value.into() }
+            }
+            Edit::AddEntry { part, kind, fields } => {
+                let fields = fields.iter().map(|(name, value)| (name.clone(), value.into())).collect();
+                StoredEdit::Entry { part: *part as u8, kind: kind.clone(), fields }
+            }
+            Edit::Narrate { part, at, delete, insert } => {
+                StoredEdit::Narrate { part: *part as u8, at: *at, delete: *delete, insert: insert.clone() }
+            }
+        }
+    }
+}
+
+impl StoredEdit {
+    fn into_edit(self) -> Option<Edit> {
+        Some(match self {
+            StoredEdit::Fact { part, name, value } => {
+                Edit::SetFact { part: Part::from_number(part)?, name, value: value.into() }
+            }
+            StoredEdit::Entry { part, kind, fields } => {
+                let fields = fields.into_iter().map(|(name, value)| (name, value.into())).collect();
+                Edit::AddEntry { part: Part::from_number(part)?, kind, fields }
+            }
+            StoredEdit::Narrate { part, at, delete, insert } => {
+                Edit::Narrate { part: Part::from_number(part)?, at, delete, insert }
+            }
+        })
+    }
+}
+
+impl From<&Value> for StoredValue {
+    fn from(value: &Value) -> Self {
+        match value {
+            Value::Text(text) => StoredValue::Text(text.clone()),
+            Value::Integer(number) => StoredValue::Integer(*number),
+            Value::Decimal(number) => StoredValue::Decimal(*number),
+            Value::Boolean(flag) => StoredValue::Boolean(*flag),
+            Value::Timestamp(ms) => StoredValue::Timestamp(*ms),
+            Value::Null => StoredValue::Null,
+        }
+    }
+}
+
+impl From<StoredValue> for Value {
+    fn from(value: StoredValue) -> Self {
+        match value {
+            StoredValue::Text(text) => Value::Text(text),
+            StoredValue::Integer(number) => Value::Integer(number),
+            StoredValue::Decimal(number) => Value::Decimal(number),
+            StoredValue::Boolean(flag) => Value::Boolean(flag),
+            StoredValue::Timestamp(ms) => Value::Timestamp(ms),
+            StoredValue::Null => Value::Null,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intents_round_trip_and_unknown_ones_do_not_fail() {
+        let values = [
+            Value::Text("Übelkeit".into()),
+            Value::Integer(-3),
+            Value::Decimal(36.6),
+            Value::Boolean(true),
+            Value::Timestamp(1_760_000_000_000),
+            Value::Null,
+        ];
+        let fields = values.iter().cloned().enumerate().map(|(n, value)| (format!("f{n}"), value)).collect();
+        let edits = vec![
+            Edit::SetFact { part: Part::Identity, name: "family_name".into(), value: values[0].clone() },
+            Edit::AddEntry { part: Part::Clinical, kind: "vitals".into(), fields },
+            Edit::Narrate { part: Part::Clinical, at: Some(3), delete: 1, insert: "ß".into() },
+        ];
+        assert_eq!(decode(&encode(&edits)), edits);
+        assert!(decode(b"").is_empty());
+        assert!(decode(br#"[{"later":{}}]"#).is_empty());
+    }
+}

@@ -1,0 +1,73 @@
+//! Tells observers what has changed, coalesced: what waits is bounded by the number of cases, however slow they are.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use feldakte_core::ids::CaseId;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::view::{Event, LinkState, Observer};
+
+/// What has changed since observers were last told.
+#[derive(Default)]
+pub(crate) struct Notifier {
+    changes: Mutex<Changes>,
+    observers: Mutex<Vec<Arc<dyn Observer>>>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    link: Option<LinkState>,
+    content: BTreeSet<CaseId>,
+    sync: BTreeSet<CaseId>,
+}
+
+impl Notifier {
+    pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
+        self.observers.lock().unwrap_or_else(PoisonError::into_inner).push(observer);
+    }
+
+    pub(crate) fn link(&self, state: LinkState) {
+        self.changes().link = Some(state);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn content(&self, case: CaseId) {
+        self.changes().content.insert(case);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn sync(&self, case: CaseId) {
+        self.changes().sync.insert(case);
+        self.wake.notify_one();
+    }
+
+    /// Delivers until shutdown.
+    pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.wake.notified() => {}
+                () = shutdown.cancelled() => return,
+            }
+            let Changes { link, content, sync } = std::mem::take(&mut *self.changes());
+            let events = link
+                .map(Event::Link)
+                .into_iter()
+                .chain(content.into_iter().map(Event::CaseChanged))
+                .chain(sync.into_iter().map(Event::SyncChanged));
+            let observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            for event in events {
+                observers.iter().for_each(|observer| observer.on_event(event.clone()));
+            }
+        }
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,65 @@
+//! The one connection, and the transaction around every operation.
+//!
+//! The driver's own transactions are not used: they lose count when SQLite rolls back by itself, as it does when
+//! the disk is full.
+
+use sqlx::{Connection, SqliteConnection};
+use tracing::warn;
+
+use super::error;
+use crate::store::LocalStoreError;
+
+/// The connection while the store is open.
+pub(super) struct Slot {
+    connection: Option<SqliteConnection>,
+    /// Set from `begin` until `commit` or `rollback` was answered.
+    in_transaction: bool,
+}
+
+impl Slot {
+    pub(super) fn new(connection: SqliteConnection) -> Self {
+        Self { connection: Some(connection), in_transaction: false }
+    }
+
+    /// Starts a transaction. One that a caller left behind by no longer waiting for it is rolled back first.
+    pub(super) async fn begin(&mut self) -> Result<&mut SqliteConnection, LocalStoreError> {
+        let connection = self.connection.as_mut().ok_or_else(error::closed)?;
+        if self.in_transaction {
+            rollback(connection).await;
+        }
+        self.in_transaction = true;
+        sqlx::query("begin").execute(&mut *connection).await?;
+        Ok(connection)
+    }
+
+    /// Commits when the operation succeeded, rolls back when not. After an error of the disk itself nothing that
+    /// SQLite keeps in memory is to be trusted: the store closes, and opening it again recovers.
+    pub(super) async fn end<T>(&mut self, outcome: Result<T, LocalStoreError>) -> Result<T, LocalStoreError> {
+        let connection = self.connection.as_mut().ok_or_else(error::closed)?;
+        let ended = match outcome {
+            Ok(value) => sqlx::query("commit").execute(&mut *connection).await.map(|_| value).map_err(Into::into),
+            Err(error) => Err(error),
+        };
+        if ended.is_err() {
+            rollback(connection).await;
+        }
+        self.in_transaction = false;
+        if ended.as_ref().is_err_and(error::is_disk_failure) {
+            warn!("the local store closes after a disk failure");
+            self.connection = None;
+        }
+        ended
+    }
+
+    pub(super) async fn close(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if let Err(error) = connection.close().await {
+            warn!(%error, "the local store did not close cleanly");
+        }
+    }
+}
+
+/// Fails when there is no transaction (any more), which is what is wanted.
+async fn rollback(connection: &mut SqliteConnection) {
+    let _ = sqlx::query("rollback").execute(connection).await;
+}

@@ -1,0 +1,142 @@
+//! What the store knows about itself and its documents, and their content.
+
+use bytes::Bytes;
+use feldakte_core::{
+    access::Role,
+    ids::{ActorId, Cursor, DeviceId, DocumentId, Epoch, Position},
+    log::Binding,
+};
+use sqlx::SqliteConnection;
+
+use super::change::position_number;
+use crate::store::{DocumentState, LocalDocument, LocalState, LocalStoreError};
+
+pub(super) async fn store_state(connection: &mut SqliteConnection) -> Result<LocalState, LocalStoreError> {
+    let (store, epoch, position): (Vec<u8>, Option<Vec<u8>>, Option<i64>) =
+        sqlx::query_as("select id, epoch, position from store").fetch_one(connection).await?;
+    let damaged = |_| LocalStoreError::Damaged("the cursor");
+    let cursor = match (epoch, position) {
+        (Some(epoch), Some(position)) => Some(Cursor {
+            epoch: Epoch::from_slice(&epoch).map_err(damaged)?,
+            position: Position(position.cast_unsigned()),
+        }),
+        _ => None,
+    };
+    Ok(LocalState { store: Epoch::from_slice(&store).map_err(damaged)?, cursor })
+}
+
+pub(super) async fn set_cursor(connection: &mut SqliteConnection, cursor: Cursor) -> Result<(), LocalStoreError> {
+    sqlx::query("update store set epoch = ?, position = ?")
+        .bind(cursor.epoch.as_bytes().as_slice())
+        .bind(position_number(cursor.position))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Id, generation, bootstrap pending, revoked, local, durable, refused.
+type DocumentRow = (Vec<u8>, u32, bool, bool, u64, u64, u64);
+
+fn to_state(row: DocumentRow) -> Result<DocumentState, LocalStoreError> {
+    let (id, generation, bootstrap_pending, revoked, local, durable, refused) = row;
+    let document = DocumentId::from_slice(&id).map_err(|_| LocalStoreError::Damaged("a document id"))?;
+    Ok(DocumentState { document, generation, bootstrap_pending, revoked, local, durable, refused })
+}
+
+pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<DocumentState>, LocalStoreError> {
+    let rows: Vec<DocumentRow> = sqlx::query_as(
+        "select id, generation, bootstrap_pending, revoked, local, durable, refused from document order by id",
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(to_state).collect()
+}
+
+pub(super) async fn one(
+    connection: &mut SqliteConnection,
+    document: DocumentId,
+) -> Result<Option<DocumentState>, LocalStoreError> {
+    let row: Option<DocumentRow> = sqlx::query_as(
+        "select id, generation, bootstrap_pending, revoked, local, durable, refused from document where id = ?",
+    )
+    .bind(document.to_bytes().as_slice())
+    .fetch_optional(connection)
+    .await?;
+    row.map(to_state).transpose()
+}
+
+/// The document's row number; `None` when the device does not hold it.
+pub(super) async fn row_of(
+    connection: &mut SqliteConnection,
+    document: DocumentId,
+) -> Result<Option<i64>, LocalStoreError> {
+    Ok(sqlx::query_scalar("select row from document where id = ?")
+        .bind(document.to_bytes().as_slice())
+        .fetch_optional(connection)
+        .await?)
+}
+
+/// The document's row number; it is added when the device does not hold it.
+pub(super) async fn row_or_new(
+    connection: &mut SqliteConnection,
+    document: DocumentId,
+) -> Result<i64, LocalStoreError> {
+    if let Some(row) = row_of(connection, document).await? {
+        return Ok(row);
+    }
+    let added = sqlx::query("insert into document (id) values (?)")
+        .bind(document.to_bytes().as_slice())
+        .execute(connection)
+        .await?;
+    Ok(added.last_insert_rowid())
+}
+
+/// A snapshot has to be fetched: none is there, or it contains what must not be applied.
+pub(super) async fn set_bootstrap_pending(
+    connection: &mut SqliteConnection,
+    document: i64,
+) -> Result<(), LocalStoreError> {
+    sqlx::query("update document set bootstrap_pending = 1 where row = ?").bind(document).execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn load(
+    connection: &mut SqliteConnection,
+    document: DocumentId,
+) -> Result<Option<LocalDocument>, LocalStoreError> {
+    let Some(state) = one(connection, document).await? else { return Ok(None) };
+    let Some(row) = row_of(connection, document).await? else { return Ok(None) };
+    let snapshot: Option<Vec<u8>> =
+        sqlx::query_scalar("select chunks from snapshot where document = ?").bind(row).fetch_optional(&mut *connection).await?;
+    let changes: Vec<Vec<u8>> = sqlx::query_scalar(
+        "select bytes from change
+         where document = ?1 and covered = 0 and state <> 3
+           and not exists (select 1 from quarantine where document = ?1 and quarantine.hash = change.hash)
+         order by row",
+    )
+    .bind(row)
+    .fetch_all(&mut *connection)
+    .await?;
+    let chunks = snapshot.into_iter().chain(changes).map(Bytes::from).collect();
+    Ok(Some(LocalDocument { state, chunks, bindings: bindings(connection, row).await? }))
+}
+
+/// Ascending by actor.
+async fn bindings(connection: &mut SqliteConnection, document: i64) -> Result<Vec<Binding>, LocalStoreError> {
+    let rows: Vec<(Vec<u8>, Vec<u8>, String, u32)> =
+        sqlx::query_as("select actor, device, unit, role from binding where document = ? order by actor")
+            .bind(document)
+            .fetch_all(connection)
+            .await?;
+    rows.into_iter().map(to_binding).collect()
+}
+
+fn to_binding((actor, device, unit, role): (Vec<u8>, Vec<u8>, String, u32)) -> Result<Binding, LocalStoreError> {
+    let damaged = |_| LocalStoreError::Damaged("a binding");
+    Ok(Binding {
+        actor: ActorId::from_slice(&actor).map_err(damaged)?,
+        device: DeviceId::from_slice(&device).map_err(damaged)?,
+        unit: unit.parse().map_err(damaged)?,
+        role: Role::from_number(role).ok_or(LocalStoreError::Damaged("a binding"))?,
+    })
+}

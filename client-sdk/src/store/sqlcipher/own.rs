@@ -1,0 +1,168 @@
+//! Own changes: saved, sent, answered, and offered again to a restored gateway.
+
+use bytes::Bytes;
+use feldakte_core::ids::{Cursor, DocumentId, Position};
+use feldakte_proto::Reason;
+use sqlx::SqliteConnection;
+
+use super::{
+    change::{ChangeState, NewRow, Tally, find, hash_of, position_number},
+    document, snapshot,
+};
+use crate::store::{Answer, LocalStoreError, OwnChange, Parked, Unsent};
+
+pub(super) async fn save_edit(
+    connection: &mut SqliteConnection,
+    document: DocumentId,
+    changes: &[OwnChange],
+) -> Result<(), LocalStoreError> {
+    let row = document::row_or_new(connection, document).await?;
+    let mut tally = Tally::default();
+    for change in changes {
+        match find(connection, row, change.hash).await? {
+            None => {
+                let new = NewRow {
+                    hash: change.hash,
+                    bytes: &change.bytes,
+                    intent: &change.intent,
+                    state: ChangeState::Local,
+                    position: None,
+                    covered: snapshot::covers(connection, row, change.hash).await?,
+                };
+                tally.insert(connection, row, new).await?;
+            }
+            // Both sides wrote the same change, as happens with genesis changes: it is in the log already.
+            Some(known) if known.state == ChangeState::Received => {
+                sqlx::query("update change set intent = ? where row = ?")
+                    .bind(&change.intent[..])
+                    .bind(known.row)
+                    .execute(&mut *connection)
+                    .await?;
+                tally.set_durable(connection, known, None).await?;
+            }
+            Some(_) => {}
+        }
+    }
+    tally.save(connection, row).await
+}
+
+/// Rows read at a time; what goes beyond the caller's limit is dropped.
+const PAGE: i64 = 256;
+
+pub(super) async fn unsent(
+    connection: &mut SqliteConnection,
+    after: u64,
+    limit_bytes: usize,
+) -> Result<Vec<Unsent>, LocalStoreError> {
+    let mut found: Vec<Unsent> = Vec::new();
+    let mut total = 0;
+    loop {
+        let last = found.last().map_or(after, |unsent| unsent.row);
+        let page = unsent_page(connection, last).await?;
+        let complete = (page.len() as i64) < PAGE;
+        for unsent in page {
+            total += unsent.bytes.len();
+            if total > limit_bytes && !found.is_empty() {
+                return Ok(found);
+            }
+            found.push(unsent);
+        }
+        if complete {
+            return Ok(found);
+        }
+    }
+}
+
+async fn unsent_page(connection: &mut SqliteConnection, after: u64) -> Result<Vec<Unsent>, LocalStoreError> {
+    let rows: Vec<(u64, Vec<u8>, Vec<u8>, Vec<u8>)> = sqlx::query_as(
+        "select change.row, document.id, hash, bytes from change join document on document.row = change.document
+         where state = 1 and change.row > ? order by change.row limit ?",
+    )
+    .bind(after.cast_signed())
+    .bind(PAGE)
+    .fetch_all(connection)
+    .await?;
+    let to_unsent = |(row, id, hash, bytes): (u64, Vec<u8>, Vec<u8>, Vec<u8>)| {
+        let document = DocumentId::from_slice(&id).map_err(|_| LocalStoreError::Damaged("a document id"))?;
+        Ok(Unsent { row, document, hash: hash_of(&hash)?, bytes: Bytes::from(bytes) })
+    };
+    rows.into_iter().map(to_unsent).collect()
+}
+
+pub(super) async fn save_answer(connection: &mut SqliteConnection, answer: &Answer) -> Result<(), LocalStoreError> {
+    if let Some(cursor) = answer.cursor {
+        document::set_cursor(connection, cursor).await?;
+    }
+    let Some(row) = document::row_of(connection, answer.document).await? else { return Ok(()) };
+    let mut tally = Tally::default();
+    for hash in &answer.durable {
+        if let Some(known) = find(connection, row, *hash).await?
+            && matches!(known.state, ChangeState::Local | ChangeState::Refused)
+        {
+            tally.set_durable(connection, known, Some(answer.position)).await?;
+        }
+    }
+    let mut refused_any = false;
+    for (hash, reason) in &answer.refused {
+        let Some(known) = find(connection, row, *hash).await? else { continue };
+        // What the log is known to hold stays durable whatever a late answer says.
+        if known.state != ChangeState::Local {
+            continue;
+        }
+        tally.set_refused(connection, known, *reason).await?;
+        refused_any = true;
+        if known.covered {
+            document::set_bootstrap_pending(connection, row).await?;
+        }
+    }
+    if refused_any {
+        sqlx::query("update document set generation = generation + 1 where row = ?")
+            .bind(row)
+            .execute(&mut *connection)
+            .await?;
+    }
+    tally.save(connection, row).await
+}
+
+pub(super) async fn parked(
+    connection: &mut SqliteConnection,
+    document: DocumentId,
+) -> Result<Vec<Parked>, LocalStoreError> {
+    let rows: Vec<(Vec<u8>, Option<u32>, Vec<u8>)> = sqlx::query_as(
+        "select hash, reason, intent from change
+         where document = (select row from document where id = ?) and state = 3 order by row",
+    )
+    .bind(document.to_bytes().as_slice())
+    .fetch_all(connection)
+    .await?;
+    let to_parked = |(hash, reason, intent): (Vec<u8>, Option<u32>, Vec<u8>)| {
+        let reason = reason.and_then(Reason::from_number).ok_or(LocalStoreError::Damaged("a refusal"))?;
+        Ok(Parked { hash: hash_of(&hash)?, reason, intent: Bytes::from(intent) })
+    };
+    rows.into_iter().map(to_parked).collect()
+}
+
+pub(super) async fn begin_epoch(
+    connection: &mut SqliteConnection,
+    cursor: Cursor,
+    restored_to: Position,
+) -> Result<(), LocalStoreError> {
+    document::set_cursor(connection, cursor).await?;
+    let lost: Vec<(i64, i64)> =
+        sqlx::query_as("select document, count(*) from change where state = 2 and position > ? group by document")
+            .bind(position_number(restored_to))
+            .fetch_all(&mut *connection)
+            .await?;
+    for (document, count) in lost {
+        sqlx::query("update document set local = local + ?1, durable = durable - ?1 where row = ?2")
+            .bind(count)
+            .bind(document)
+            .execute(&mut *connection)
+            .await?;
+    }
+    sqlx::query("update change set state = 1, position = null where state = 2 and position > ?")
+        .bind(position_number(restored_to))
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Entries of the log, stored together with the cursor they lead to.
+
+use feldakte_core::{
+    ids::{ChangeHash, Position},
+    log::{Binding, Quarantine},
+};
+use sqlx::SqliteConnection;
+
+use super::{
+    change::{ChangeState, NewRow, Tally, find},
+    document, snapshot,
+};
+use crate::store::{LocalStoreError, Received, ReceivedEntry};
+
+pub(super) async fn save(connection: &mut SqliteConnection, received: &Received) -> Result<(), LocalStoreError> {
+    let Received { cursor, entries, bootstrap } = received;
+    for entry in entries {
+        save_entry(connection, entry).await?;
+    }
+    for id in bootstrap {
+        let row = document::row_or_new(connection, *id).await?;
+        // What is sent to us is granted to us, also after a grant that ended.
+        sqlx::query("update document set bootstrap_pending = 1, revoked = 0 where row = ?")
+            .bind(row)
+            .execute(&mut *connection)
+            .await?;
+    }
+    match cursor {
+        Some(cursor) => document::set_cursor(connection, *cursor).await,
+        None => Ok(()),
+    }
+}
+
+async fn save_entry(connection: &mut SqliteConnection, entry: &ReceivedEntry) -> Result<(), LocalStoreError> {
+    let ReceivedEntry { position, document, revoked, bindings, quarantined, changes } = entry;
+    let brings_content = !(bindings.is_empty() && quarantined.is_empty() && changes.is_empty());
+    let row = match document::row_of(connection, *document).await? {
+        Some(row) => row,
+        None if brings_content => document::row_or_new(connection, *document).await?,
+        None => return Ok(()),
+    };
+    if *revoked {
+        sqlx::query("update document set revoked = 1 where row = ?").bind(row).execute(&mut *connection).await?;
+    }
+    save_bindings(connection, row, bindings).await?;
+    let newly_quarantined = save_quarantined(connection, row, quarantined).await?;
+    save_changes(connection, row, *position, changes).await?;
+    for hash in newly_quarantined {
+        if snapshot::covers(connection, row, hash).await? {
+            document::set_bootstrap_pending(connection, row).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn save_bindings(
+    connection: &mut SqliteConnection,
+    document: i64,
+    bindings: &[Binding],
+) -> Result<(), LocalStoreError> {
+    for Binding { actor, device, unit, role } in bindings {
+        sqlx::query("insert or replace into binding (document, actor, device, unit, role) values (?, ?, ?, ?, ?)")
+            .bind(document)
+            .bind(actor.0.as_slice())
+            .bind(device.as_bytes().as_slice())
+            .bind(unit.as_str())
+            .bind(i64::from(*role as u32))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Gives back those that were not quarantined before.
+pub(super) async fn save_quarantined(
+    connection: &mut SqliteConnection,
+    document: i64,
+    quarantined: &[Quarantine],
+) -> Result<Vec<ChangeHash>, LocalStoreError> {
+    let mut new = Vec::new();
+    for Quarantine { change, reason } in quarantined {
+        let added = sqlx::query("insert or ignore into quarantine (document, hash, reason) values (?, ?, ?)")
+            .bind(document)
+            .bind(change.0.as_slice())
+            .bind(i64::from(*reason as u32))
+            .execute(&mut *connection)
+            .await?;
+        if added.rows_affected() == 1 {
+            new.push(*change);
+        }
+    }
+    Ok(new)
+}
+
+async fn save_changes(
+    connection: &mut SqliteConnection,
+    document: i64,
+    position: Position,
+    changes: &[(ChangeHash, bytes::Bytes)],
+) -> Result<(), LocalStoreError> {
+    let mut tally = Tally::default();
+    for (hash, bytes) in changes {
+        match find(connection, document, *hash).await? {
+            Some(known) if matches!(known.state, ChangeState::Local | ChangeState::Refused) => {
+                tally.set_durable(connection, known, Some(position)).await?;
+            }
+            Some(_) => {}
+            None if snapshot::covers(connection, document, *hash).await? => {}
+            None => {
+                let state = ChangeState::Received;
+                let new = NewRow { hash: *hash, bytes, intent: &[], state, position: Some(position), covered: false };
+                tally.insert(connection, document, new).await?;
+            }
+        }
+    }
+    tally.save(connection, document).await
+}

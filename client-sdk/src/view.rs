@@ -1,0 +1,142 @@
+//! What an app is shown: cases, how safe they are, and the state of the link.
+
+use feldakte_core::{
+    case::DocumentView,
+    ids::{CaseId, DeviceId, UnitId},
+};
+use feldakte_core::{access::Role, ids::ActorId};
+use feldakte_proto::Reason;
+
+pub use feldakte_core::{case::Edit, crdt::Value, ids::Part};
+
+/// A case as it is on this device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaseView {
+    /// Which.
+    pub case: CaseId,
+    /// Its documents, as far as this device holds them.
+    pub documents: Vec<DocumentView>,
+    /// How safe it is.
+    pub sync: CaseSync,
+    /// Who the actors in it really are, as certified by the gateway.
+    pub authors: Vec<Author>,
+}
+
+/// A certified author.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// The actor inside the document.
+    pub actor: ActorId,
+    /// The device.
+    pub device: DeviceId,
+    /// Its unit.
+    pub unit: UnitId,
+    /// Its role.
+    pub role: Role,
+}
+
+/// How safe the changes of this device to a case are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CaseSync {
+    /// Saved on this device only.
+    pub local: u64,
+    /// On their way; saved on this device.
+    pub sent: u64,
+    /// Durable at the gateway.
+    pub durable: u64,
+    /// Refused by the gateway; parked with reason and content.
+    pub refused: u64,
+    /// Parts of the case have not arrived yet.
+    pub incomplete: bool,
+    /// This device's access has ended.
+    pub revoked: bool,
+}
+
+/// [`CaseSync`] in one word: the least safe that applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncState {
+    /// Something was refused and wants a person.
+    Refused,
+    /// Something is on this device only.
+    Local,
+    /// All that is on this device is on its way.
+    Sent,
+    /// Everything is durable at the gateway.
+    Durable,
+}
+
+impl CaseSync {
+    /// In one word.
+    pub fn state(&self) -> SyncState {
+        match self {
+            CaseSync { refused: 1.., .. } => SyncState::Refused,
+            CaseSync { local: 1.., .. } => SyncState::Local,
+            CaseSync { sent: 1.., .. } => SyncState::Sent,
+            _ => SyncState::Durable,
+        }
+    }
+}
+
+/// A line in the list of cases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseSummary {
+    /// Which.
+    pub case: CaseId,
+    /// How safe it is.
+    pub sync: CaseSync,
+}
+
+/// A refused change, kept for a person to decide.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParkedEdit {
+    /// Why the gateway refused it.
+    pub reason: Reason,
+    /// What the user did.
+    pub edits: Vec<Edit>,
+}
+
+/// The link to the gateway. Connected means: the gateway has answered, not merely that a socket is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// The app wants no connection.
+    Offline,
+    /// Dialling, or waiting to dial again.
+    Connecting,
+    /// In session with the gateway.
+    Connected,
+    /// The gateway refuses this device until somebody acts: certificate expired or denied, app too old.
+    Refused,
+}
+
+/// The whole client in one look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// The link.
+    pub link: LinkState,
+    /// Cases on this device.
+    pub cases: u64,
+    /// Changes over all cases.
+    pub sync: CaseSync,
+    /// Every change ever made on this device is durable at the gateway. Computed from durable changes, never from
+    /// an empty queue.
+    pub all_safe: bool,
+    /// Gateway clock minus device clock, milliseconds; `None` before the first session.
+    pub clock_offset_ms: Option<i64>,
+}
+
+/// Something an app may want to show at once. Events are coalesced: a slow observer sees the newest state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The link has changed.
+    Link(LinkState),
+    /// The content of a case has changed; read it again.
+    CaseChanged(CaseId),
+    /// How safe a case is has changed.
+    SyncChanged(CaseId),
+}
+
+/// Implemented by the app.
+pub trait Observer: Send + Sync + 'static {
+    /// Called from a task of the SDK, one event at a time. May take its time; it delays nothing but itself.
+    fn on_event(&self, event: Event);
+}

@@ -1,0 +1,97 @@
+//! Every limit of the product in one file, each with its reason.
+//!
+//! Sizes are bytes, counts are items. A limit that a peer can reach has a typed refusal or a close code.
+
+use std::time::Duration;
+
+/// One frame on the session stream. A batch of changes fits many times; a peer that announces more is closed.
+pub const FRAME_LEN_MAX: usize = 1 << 20;
+
+/// The first frame of a session, before the peer has said who it is: version list and cursor, nothing else.
+pub const HELLO_LEN_MAX: usize = 4 << 10;
+
+/// One frame on a snapshot stream: a bundle of small documents, or one large one.
+pub const BUNDLE_LEN_MAX: usize = 20 << 20;
+
+/// A bundle of snapshots after decompression. Documents are added to a bundle until it reaches
+/// [`BUNDLE_TARGET`]; a single larger document travels alone. Case size with history is 50–200 KB (DOMAIN).
+pub const BUNDLE_RAW_MAX: usize = 64 << 20;
+
+/// Where a bundle is cut: large enough that documents share a dictionary, small enough to be progress.
+pub const BUNDLE_TARGET: usize = 256 << 10;
+
+/// One automerge change. A splice of a long text is the largest honest one; photos are blobs, not changes.
+pub const CHANGE_LEN_MAX: usize = 256 << 10;
+
+/// Operations in one change. An honest form save has tens; a 113-byte change can claim four million.
+pub const CHANGE_OPS_MAX: u32 = 20_000;
+
+/// Bytes that run-length encoding inside one change may stand for when it is unrolled (keys of a run).
+pub const CHANGE_UNROLLED_MAX: u64 = 4 << 20;
+
+/// Dependencies of one change: concurrent heads of one document.
+pub const CHANGE_DEPS_MAX: usize = 256;
+
+/// Message text in a change; we write none.
+pub const CHANGE_MESSAGE_MAX: usize = 256;
+
+/// Operation counters stay below this: near 2^32 every later edit of the document would panic.
+pub const OP_COUNTER_MAX: u64 = 1 << 31;
+
+/// Actors in one document. One per device, user and store epoch: 64 is an alarm, 512 a refusal.
+pub const ACTORS_MAX: usize = 512;
+
+/// Changes in one push frame.
+pub const PUSH_CHANGES_MAX: usize = 512;
+
+/// Pushes of one session that wait for their commit; the gateway reads no further until one returns.
+pub const PUSHES_IN_FLIGHT: usize = 64;
+
+/// Entries in one commit of the log: bounds the time until the first of them is answered.
+pub const BATCH: usize = 1024;
+
+/// Admitted pushes that wait for the sequencer, over all sessions; beyond it sessions stop reading.
+pub const SEQUENCER_QUEUE: usize = 2 * BATCH;
+
+/// Live entries a session may lag behind before it is dropped from the tail and reads the store again.
+pub const READER_OUTBOX: usize = 256;
+
+/// Bytes of live entries a session may lag behind; whichever of the two is reached first.
+pub const READER_OUTBOX_BYTES: usize = 1 << 20;
+
+/// A session whose peer takes no byte for this long is closed and resumes from its cursor.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(20);
+
+/// From accepted connection to complete `Hello`; a silent socket is closed after it.
+pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
+
+/// Changes of one document after a cursor that are still sent one by one; beyond it a snapshot is smaller
+/// (a raw change is about 140 bytes, in a snapshot 3–20).
+pub const TAIL_CHANGES_MAX: usize = 64;
+
+/// Documents in one `Fetch`.
+pub const FETCH_DOCUMENTS_MAX: usize = 1024;
+
+/// Bytes of log entries read from the store in one go while catching up.
+pub const CATCH_UP_BYTES: usize = 256 << 10;
+
+/// Bytes of document ledgers (admission state) the gateway keeps in memory; the rest is read again.
+pub const LEDGER_CACHE_BYTES: usize = 192 << 20;
+
+/// Changes behind the snapshot after which the projector writes a new one at once.
+pub const SNAPSHOT_EVERY: usize = 256;
+
+/// Quiet time of a document after which the projector writes its snapshot.
+pub const SNAPSHOT_QUIET: Duration = Duration::from_secs(2);
+
+/// Nesting depth of a document's values; deeper ones overflow stacks of readers.
+pub const DEPTH_MAX: usize = 32;
+
+/// QUIC keep-alive: below the 30 s after which mobile NATs forget a UDP binding.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// QUIC idle time-out: two keep-alives and a retransmission.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// Time a draining gateway gives sessions and projector before it exits.
+pub const DRAIN_WITHIN: Duration = Duration::from_secs(10);

@@ -1,0 +1,133 @@
+//! Brings a reader from its cursor to where the live tail begins.
+//!
+//! Few changes are sent as they stand in the log, in log order, so that the cursor moves while they flow. Documents
+//! that are new to the device or far behind are named as *bootstrap* first: the device stores that it wants them,
+//! and fetches snapshots, which are about forty times smaller than their changes.
+
+use feldakte_core::{
+    ids::{DocumentId, Position},
+    limits,
+};
+use feldakte_proto::{ChangesFrame, RawEntry};
+
+use crate::store::{Changed, Reader, SharedStore, StoreError, Stored};
+
+/// What lies between a cursor and the live tail.
+#[derive(Debug)]
+pub struct CatchUp {
+    reader: Reader,
+    after: Position,
+    up_to: Position,
+    bootstrap: Vec<DocumentId>,
+    positions: std::vec::IntoIter<Position>,
+    started: bool,
+    done: bool,
+}
+
+impl CatchUp {
+    /// Finds out what the reader lacks. Reads no document.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn plan(
+        store: &SharedStore,
+        reader: &Reader,
+        after: Position,
+        up_to: Position,
+    ) -> Result<CatchUp, StoreError> {
+        let changed = if after < up_to { store.changed(reader, after, up_to).await? } else { Vec::new() };
+        let (mut bootstrap, mut tail, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        for change in &changed {
+            match way_of(change, after) {
+                Way::Bootstrap => bootstrap.push(change.document),
+                Way::Tail => tail.push(change.document),
+                Way::End(position) => ends.push(position),
+            }
+        }
+        let mut positions = match tail.is_empty() {
+            true => Vec::new(),
+            false => store.positions(&reader.tenant, &tail, after, up_to).await?,
+        };
+        positions.extend(ends);
+        positions.sort_unstable();
+        let positions = positions.into_iter();
+        Ok(CatchUp { reader: reader.clone(), after, up_to, bootstrap, positions, started: false, done: false })
+    }
+
+    /// Whether nothing has to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.bootstrap.is_empty() && self.positions.as_slice().is_empty()
+    }
+
+    /// The next frame; `None` after the one that says "caught up".
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn next_frame(&mut self, store: &SharedStore) -> Result<Option<ChangesFrame>, StoreError> {
+        if self.done {
+            return Ok(None);
+        }
+        if !self.started && !self.bootstrap.is_empty() {
+            self.started = true;
+            // The cursor may not move before the device has stored what it has to fetch.
+            let bootstrap = std::mem::take(&mut self.bootstrap);
+            return Ok(Some(ChangesFrame { to: cursor(self.after), bootstrap, ..ChangesFrame::default() }));
+        }
+        self.started = true;
+        let page: Vec<Position> = self.positions.by_ref().take(PAGE_POSITIONS).collect();
+        let mut entries = store.read(&self.reader.tenant, &page).await?;
+        self.keep_one_frame(&mut entries, page);
+        self.done = self.positions.as_slice().is_empty();
+        let to = match (self.done, entries.last()) {
+            (false, Some(last)) => cursor(last.position),
+            _ => cursor(self.up_to),
+        };
+        let raw = |stored: Stored| RawEntry { position: stored.position, entry: stored.encoded };
+        let entries = entries.into_iter().map(raw).collect();
+        Ok(Some(ChangesFrame { to, entries, bootstrap: Vec::new(), caught_up: self.done }))
+    }
+
+    /// Cuts the page where a frame is full; what does not fit is read again with the next one.
+    fn keep_one_frame(&mut self, entries: &mut Vec<Stored>, page: Vec<Position>) {
+        let mut bytes = 0;
+        let fits = entries.iter().take_while(|stored| {
+            bytes += stored.encoded.len() + ENTRY_OVERHEAD;
+            bytes <= limits::CATCH_UP_BYTES
+        });
+        let count = fits.count().max(1).min(entries.len());
+        if count < entries.len() {
+            let next = entries[count].position;
+            entries.truncate(count);
+            let rest: Vec<Position> =
+                page.into_iter().filter(|position| *position >= next).chain(self.positions.by_ref()).collect();
+            self.positions = rest.into_iter();
+        }
+    }
+}
+
+enum Way {
+    Bootstrap,
+    Tail,
+    End(Position),
+}
+
+fn way_of(change: &Changed, after: Position) -> Way {
+    if let Some(ended) = change.ended {
+        // Nothing of the document but the end itself may be sent: there is no permit any more.
+        return Way::End(ended);
+    }
+    let lacks_the_beginning = change.granted > after && change.created <= after;
+    match lacks_the_beginning || change.changes > limits::TAIL_CHANGES_MAX as u64 {
+        true => Way::Bootstrap,
+        false => Way::Tail,
+    }
+}
+
+fn cursor(position: Position) -> Option<Position> {
+    (position > Position::START).then_some(position)
+}
+
+/// Positions read at once; most pages are cut by bytes, not by this.
+const PAGE_POSITIONS: usize = 512;
+/// Tags and lengths around an entry in a frame.
+const ENTRY_OVERHEAD: usize = 16;

@@ -1,0 +1,4 @@
+//! One file per command besides `serve`.
+
+pub mod backup;
+pub mod pki;

@@ -1,0 +1,85 @@
+//! `feldakte pki`: a development CA in a directory. For production the device CA stands elsewhere.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use feldakte_certs::development::DevelopmentPki;
+use feldakte_core::{
+    access::{Principal, Role},
+    ids::{DeviceId, TenantId, UnitId},
+};
+
+/// Development certificates.
+#[derive(Subcommand)]
+pub enum Pki {
+    /// Make a root and a gateway certificate.
+    Create {
+        /// Where; made when it is not there.
+        #[arg(long, default_value = "pki", value_name = "DIR")]
+        dir: PathBuf,
+        /// Names and addresses under which devices reach the gateway.
+        #[arg(long = "name", default_values = ["localhost", "127.0.0.1"], value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Sign a device's certificate request (`tablet init` writes one).
+    Sign(Sign),
+}
+
+/// Sign a device's certificate request.
+#[derive(Args)]
+pub struct Sign {
+    /// The development PKI.
+    #[arg(long, default_value = "pki", value_name = "DIR")]
+    dir: PathBuf,
+    /// The request, PEM.
+    #[arg(long, value_name = "FILE")]
+    csr: PathBuf,
+    /// Where the certificate goes, PEM.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// The tenant, such as `dortmund`.
+    #[arg(long)]
+    tenant: TenantId,
+    /// The unit, such as `rtw-1-83-1`; devices of one unit share its cases.
+    #[arg(long)]
+    unit: UnitId,
+    /// The device's id; `tablet init` prints it.
+    #[arg(long)]
+    device: DeviceId,
+    /// What the device is for, such as `ambulance_crew`.
+    #[arg(long)]
+    role: Role,
+    /// How long the certificate lives.
+    #[arg(long, default_value_t = 30)]
+    days: u64,
+}
+
+impl Pki {
+    /// Does it.
+    pub fn run(self) -> anyhow::Result<()> {
+        let now = std::time::SystemTime::now();
+        match self {
+            Pki::Create { dir, names } => {
+                let pki = DevelopmentPki::create(&dir, &names, now)?;
+                println!("root         {}", pki.root_path().display());
+                println!("gateway      {}", pki.gateway_path().display());
+                println!("gateway key  {}", pki.gateway_key_path().display());
+                Ok(())
+            }
+            Pki::Sign(sign) => {
+                let pki = DevelopmentPki::open(&sign.dir)?;
+                let csr = std::fs::read_to_string(&sign.csr)
+                    .with_context(|| format!("cannot read {}", sign.csr.display()))?;
+                let principal =
+                    Principal { tenant: sign.tenant, unit: sign.unit, device: sign.device, role: sign.role };
+                let validity = Duration::from_secs(sign.days * 24 * 3600);
+                let issued = pki.sign(&csr, &principal, validity, now)?;
+                std::fs::write(&sign.out, issued.certificate_pem)
+                    .with_context(|| format!("cannot write {}", sign.out.display()))?;
+                println!("certificate  {}", sign.out.display());
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Configuration: a TOML file, then environment variables, checked into [`Config`] before anything starts.
+//!
+//! Everything has a default. A key that does not exist stops the start and is named, so that a typing error in
+//! `deny_list` cannot silently open the door. `FELDAKTE__STORE__PATH=…` overrides `[store] path`.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+/// A checked configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where devices connect.
+    pub quic: SocketAddr,
+    /// Where operators and probes connect; no case data is reachable there.
+    pub ops: SocketAddr,
+    /// The SQLite file.
+    pub store: PathBuf,
+    /// The gateway's certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// Roots that issue device certificates, PEM.
+    pub device_ca: PathBuf,
+    /// Denied certificates and devices, one per line; watched for changes.
+    pub deny_list: Option<PathBuf>,
+    /// How logs look.
+    pub log_format: LogFormat,
+    /// What is logged, in the syntax of `tracing` (`info`, `feldakte_gateway=debug`).
+    pub log_level: String,
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key does not exist, or a value has the wrong type. The message names key and place.
+    #[error("configuration: {0}")]
+    Parse(String),
+    /// A value cannot be used.
+    #[error("configuration key `{key}`: {why}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct RawConfig {
+    listen: RawListen,
+    store: RawStore,
+    tls: RawTls,
+    log: RawLog,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawListen {
+    quic: String,
+    ops: String,
+}
+
+impl Default for RawListen {
+    fn default() -> Self {
+        // 4433 is the customary QUIC port besides 443; operators' port 9464 is Prometheus' own, on loopback only:
+        // metrics are not for the internet.
+        Self { quic: "0.0.0.0:4433".into(), ops: "127.0.0.1:9464".into() }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawStore {
+    path: PathBuf,
+}
+
+impl Default for RawStore {
+    fn default() -> Self {
+        Self { path: "feldakte.sqlite".into() }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawTls {
+    certificate: PathBuf,
+    key: PathBuf,
+    device_ca: PathBuf,
+    deny_list: Option<PathBuf>,
+}
+
+impl Default for RawTls {
+    fn default() -> Self {
+        // The names that `feldakte pki create` writes.
+        Self {
+            certificate: "pki/gateway.pem".into(),
+            key: "pki/gateway.key".into(),
+            device_ca: "pki/root.pem".into(),
+            deny_list: None,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawLog {
+    format: LogFormat,
+    level: String,
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+impl Config {
+    /// Reads `path` (nothing but defaults when `None`), then the environment. Relative paths in the file are
+    /// relative to the working directory.
+    ///
+    /// # Errors
+    /// When the file cannot be read, a key does not exist or a value cannot be used.
+    pub fn load(path: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let text = match path {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?,
+        };
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| parse_error(&error))?;
+        for (name, value) in environment {
+            override_key(&mut table, &name, value)?;
+        }
+        let raw: RawConfig = toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| parse_error(&error))?;
+        raw.try_into()
+    }
+}
+
+impl TryFrom<RawConfig> for Config {
+    type Error = ConfigError;
+    fn try_from(RawConfig { listen, store, tls, log }: RawConfig) -> Result<Self, ConfigError> {
+        let RawListen { quic, ops } = listen;
+        let RawStore { path: store } = store;
+        let RawTls { certificate, key, device_ca, deny_list } = tls;
+        let RawLog { format: log_format, level: log_level } = log;
+        log_level
+            .parse::<tracing_subscriber::EnvFilter>()
+            .map_err(|error| ConfigError::Value { key: "log.level", why: error.to_string() })?;
+        Ok(Config {
+            quic: address("listen.quic", &quic)?,
+            ops: address("listen.ops", &ops)?,
+            store,
+            certificate,
+            key,
+            device_ca,
+            deny_list,
+            log_format,
+            log_level,
+        })
+    }
+}
+
+fn address(key: &'static str, value: &str) -> Result<SocketAddr, ConfigError> {
+    let why = |_| ConfigError::Value { key, why: format!("`{value}` is not an address such as 0.0.0.0:4433") };
+    value.parse().map_err(why)
+}
+
+fn override_key(table: &mut toml::Table, name: &str, value: String) -> Result<(), ConfigError> {
+    let Some(path) = name.strip_prefix("FELDAKTE__") else { return Ok(()) };
+    let Some((section, key)) = path.split_once("__") else {
+        return Err(ConfigError::Parse(format!("environment variable {name}: expected FELDAKTE__SECTION__KEY")));
+    };
+    let section = table.entry(section.to_lowercase()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    let Some(section) = section.as_table_mut() else {
+        return Err(ConfigError::Parse(format!("environment variable {name}: the section is not a table")));
+    };
+    section.insert(key.to_lowercase(), toml::Value::String(value));
+    Ok(())
+}
+
+fn parse_error(error: &toml::de::Error) -> ConfigError {
+    ConfigError::Parse(error.to_string().trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(text.as_bytes()).expect("written");
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(Some(file.path()), environment)
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        let config = Config::load(None, std::iter::empty()).expect("defaults");
+        assert_eq!(config.quic.port(), 4433);
+        assert!(config.ops.ip().is_loopback());
+    }
+
+    #[test]
+    fn a_wrong_key_names_itself() {
+        for text in ["[tls]\ndeny_lst = 'x'", "[lisen]\nquic = 'x'", "top = 1"] {
+            let error = load(text, &[]).expect_err("refused").to_string();
+            let key = ["deny_lst", "lisen", "top"].into_iter().find(|key| text.contains(key)).expect("listed");
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_key() {
+        let error = load("[listen]\nquic = 'here'", &[]).expect_err("refused").to_string();
+        assert!(error.contains("listen.quic") && error.contains("here"), "{error}");
+        let error = load("[log]\nlevel = 'a=b=c'", &[]).expect_err("refused").to_string();
+        assert!(error.contains("log.level"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_is_checked_like_it() {
+        let config = load("[store]\npath = 'a'", &[("FELDAKTE__STORE__PATH", "b"), ("HOME", "/")]);
+        assert_eq!(config.expect("loads").store, PathBuf::from("b"));
+        let error = load("", &[("FELDAKTE__STORE__PTH", "b")]).expect_err("refused").to_string();
+        assert!(error.contains("pth"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Config::load(Some(Path::new("no-such.toml")), std::iter::empty()).expect_err("refused");
+        assert!(error.to_string().contains("no-such.toml"));
+    }
+}

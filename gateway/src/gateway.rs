@@ -1,0 +1,329 @@
+//! The running gateway: a QUIC endpoint, the sequencer, the projector, and what they share.
+
+use std::{sync::Arc, time::Duration};
+
+use feldakte_certs::deny::DenyList;
+use feldakte_core::{
+    access::{Grant, Subject},
+    ids::{DocumentId, Epoch, Position, TenantId},
+    limits,
+    log::Entry,
+};
+use feldakte_proto::{CloseCode, encode_entry};
+use quinn::{Endpoint, Incoming, VarInt};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, info, warn};
+
+use crate::{
+    environment::Environment,
+    hub::Hub,
+    ledgers::{LedgerError, Ledgers},
+    metrics::Metrics,
+    projector::{self, Backlog},
+    registry::Registry,
+    sequencer::{Author, Sequencer, Submission},
+    session,
+    store::{Head, SharedStore, StoreError},
+};
+
+/// What all sessions share.
+pub struct Shared {
+    /// What survives power loss.
+    pub store: SharedStore,
+    /// The log's incarnation.
+    pub epoch: Epoch,
+    /// Admission state of documents.
+    pub ledgers: Ledgers,
+    /// Who is listening.
+    pub hub: Arc<Hub>,
+    /// The way into the log.
+    pub submissions: mpsc::Sender<Submission>,
+    /// Documents that wait for a snapshot.
+    pub backlog: Arc<Backlog>,
+    /// Open connections.
+    pub registry: Registry,
+    /// Certificates that are no longer taken.
+    pub deny: DenyList,
+    /// What an operator can watch.
+    pub metrics: Arc<Metrics>,
+    /// Time, randomness, threads.
+    pub environment: Environment,
+    /// Everything that runs.
+    pub tasks: TaskTracker,
+}
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// A server endpoint that demands client certificates: see [`crate::tls`].
+    pub endpoint: Endpoint,
+    /// The store.
+    pub store: SharedStore,
+    /// Certificates that are no longer taken; the same handle the endpoint's verifier asks.
+    pub deny: DenyList,
+    /// Time, randomness, threads.
+    pub environment: Environment,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    endpoint: Endpoint,
+    sessions: TaskTracker,
+    stop_sessions: CancellationToken,
+    stop_projector: CancellationToken,
+    stop_commits: CancellationToken,
+    fatal: CancellationToken,
+    projector: Option<tokio::task::JoinHandle<()>>,
+    sequencer: Option<tokio::task::JoinHandle<()>>,
+}
+
+/// A grant or revocation that could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// Nobody has written the document.
+    #[error("the document is not known")]
+    UnknownDocument,
+    /// The ledger could not be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The gateway is going down.
+    #[error("the gateway is going down")]
+    Draining,
+}
+
+impl Gateway {
+    /// Starts to serve.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn start(parts: Parts) -> Result<Gateway, StoreError> {
+        let Parts { endpoint, store, deny, environment } = parts;
+        let epoch = store.epoch().await?;
+        let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
+        let shared = Arc::new(Shared {
+            store: store.clone(),
+            epoch,
+            ledgers: Ledgers::new(limits::LEDGER_CACHE_BYTES),
+            hub: Arc::default(),
+            submissions,
+            backlog: Arc::default(),
+            registry: Registry::default(),
+            deny,
+            metrics: Arc::default(),
+            environment,
+            tasks: TaskTracker::new(),
+        });
+        let fatal = CancellationToken::new();
+        let (stop_sessions, stop_projector, stop_commits) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let sequencer = Sequencer {
+            store,
+            hub: shared.hub.clone(),
+            metrics: shared.metrics.clone(),
+            backlog: shared.backlog.clone(),
+            fatal: fatal.clone(),
+        };
+        let sequencer = tokio::spawn(sequencer.run(queue, stop_commits.clone()));
+        let projector = tokio::spawn(projector::run(shared.clone(), stop_projector.clone()));
+        let sessions = TaskTracker::new();
+        sessions.spawn(accept(shared.clone(), endpoint.clone(), sessions.clone(), stop_sessions.clone()));
+        shared.tasks.spawn(watch_lapses(shared.clone(), stop_sessions.clone()));
+        Ok(Gateway {
+            shared,
+            endpoint,
+            sessions,
+            stop_sessions,
+            stop_projector,
+            stop_commits,
+            fatal,
+            projector: Some(projector),
+            sequencer: Some(sequencer),
+        })
+    }
+
+    /// What an operator can watch.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.shared.metrics.clone()
+    }
+
+    /// The log's incarnation.
+    pub fn epoch(&self) -> Epoch {
+        self.shared.epoch
+    }
+
+    /// How many devices are connected.
+    pub fn connections(&self) -> usize {
+        self.shared.registry.len()
+    }
+
+    /// Whether commits succeed at the moment.
+    pub async fn is_ready(&self) -> bool {
+        readiness(&self.shared, &self.fatal, &self.stop_sessions).await
+    }
+
+    /// A check of [`Gateway::is_ready`] that outlives this value.
+    pub fn readiness(&self) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> + Clone + use<> {
+        let (shared, fatal, stop) = (self.shared.clone(), self.fatal.clone(), self.stop_sessions.clone());
+        move || {
+            let (shared, fatal, stop) = (shared.clone(), fatal.clone(), stop.clone());
+            Box::pin(async move { readiness(&shared, &fatal, &stop).await })
+        }
+    }
+
+    /// Resolves when the store can no longer be trusted and the process has to end.
+    pub async fn failed(&self) {
+        self.fatal.cancelled().await;
+    }
+
+    /// Checks live connections against the deny list, right after it was replaced. Returns how many were closed.
+    pub fn close_lapsed(&self) -> usize {
+        self.shared.registry.close_lapsed(self.shared.environment.now(), &self.shared.deny)
+    }
+
+    /// Grants a document; durable, and heard by live sessions, when it returns.
+    ///
+    /// # Errors
+    /// When the document is unknown or the log cannot be written.
+    pub async fn grant(&self, document: DocumentId, grants: Vec<Grant>) -> Result<Position, AuthorityError> {
+        let mut entry = Entry::new(document);
+        entry.grants = grants;
+        self.shared.append_entry(entry).await
+    }
+
+    /// Ends grants of a document; durable, and in force for live sessions, when it returns.
+    ///
+    /// # Errors
+    /// When the document is unknown or the log cannot be written.
+    pub async fn revoke(&self, document: DocumentId, subjects: Vec<Subject>) -> Result<Position, AuthorityError> {
+        let mut entry = Entry::new(document);
+        entry.revoked = subjects;
+        self.shared.append_entry(entry).await
+    }
+
+    /// Takes no new session, closes the open ones (their devices come back later), finishes commits and
+    /// snapshots, and lets go of the store.
+    pub async fn drain(mut self) {
+        info!(connections = self.connections(), "draining");
+        self.stop_sessions.cancel();
+        self.sessions.close();
+        let sessions = tokio::time::timeout(limits::DRAIN_WITHIN, self.sessions.wait());
+        if sessions.await.is_err() {
+            warn!("sessions did not end in time");
+        }
+        self.shared.registry.close_all(CloseCode::Draining);
+        self.stop_projector.cancel();
+        if let Some(projector) = self.projector.take() {
+            match tokio::time::timeout(limits::DRAIN_WITHIN, projector).await {
+                Ok(_) => {}
+                Err(_) => warn!("snapshots that lag behind are written after the next start"),
+            }
+        }
+        self.stop_commits.cancel();
+        if let Some(sequencer) = self.sequencer.take() {
+            sequencer.abort();
+            let _ = sequencer.await;
+        }
+        self.endpoint.close(VarInt::from_u32(CloseCode::Draining as u32), b"");
+        // Gives the last close frames their way out; an unreachable peer must not hold up the end.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
+        self.shared.store.close().await;
+    }
+}
+
+impl Shared {
+    /// Makes sure that the hub knows where the tenant's log ends; returns where a restore went back to.
+    pub async fn open_tenant(&self, tenant: &TenantId) -> Result<Option<Position>, StoreError> {
+        let Head { position, restored_to } = self.store.head(tenant).await?;
+        self.hub.open_tenant(tenant, position);
+        Ok(restored_to)
+    }
+
+    /// Writes an entry of the gateway's own: grants, revocations, quarantine marks.
+    ///
+    /// # Errors
+    /// When the document is unknown or the log cannot be written.
+    pub async fn append_entry(&self, entry: Entry) -> Result<Position, AuthorityError> {
+        let document = entry.document;
+        // Any tenant will do for the look-up: the ledger of a known document carries its own.
+        let nobody: TenantId = "unknown".parse().expect("a valid slug");
+        let ledger = self.ledgers.open(&self.store, &self.metrics, &nobody, document).await?;
+        let slot = self.submissions.reserve().await.map_err(|_| AuthorityError::Draining)?;
+        let (waiter, done) = oneshot::channel();
+        let held = ledger.clone();
+        ledger.with(|ledger| {
+            if ledger.is_new() {
+                return Err(AuthorityError::UnknownDocument);
+            }
+            let subjects = |ledger: &feldakte_core::admission::Ledger| -> Vec<Subject> {
+                ledger.grants().iter().map(|grant| grant.subject.clone()).collect()
+            };
+            // Who loses a grant hears of it, and of nothing after it.
+            let mut readers = subjects(ledger);
+            ledger.apply_authority(&entry);
+            readers.extend(subjects(ledger));
+            readers.sort_unstable();
+            readers.dedup();
+            let encoded = encode_entry(&entry);
+            slot.send(Submission {
+                tenant: ledger.tenant().clone(),
+                entry: Some((entry, encoded)),
+                readers,
+                ledger: held,
+                author: Author::Gateway(waiter),
+            });
+            Ok(())
+        })?;
+        done.await.map_err(|_| AuthorityError::Draining)
+    }
+}
+
+async fn readiness(shared: &Shared, fatal: &CancellationToken, stop: &CancellationToken) -> bool {
+    let going = !fatal.is_cancelled() && !stop.is_cancelled();
+    going && shared.metrics.store_ready.get() == 1 && shared.store.probe().await.is_ok()
+}
+
+async fn accept(shared: Arc<Shared>, endpoint: Endpoint, sessions: TaskTracker, shutdown: CancellationToken) {
+    loop {
+        let incoming = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            incoming = endpoint.accept() => incoming,
+        };
+        let Some(incoming) = incoming else { return };
+        sessions.spawn(handshake(shared.clone(), incoming, shutdown.clone()));
+    }
+}
+
+async fn handshake(shared: Arc<Shared>, incoming: Incoming, shutdown: CancellationToken) {
+    let connecting = tokio::time::timeout(limits::HELLO_WITHIN, incoming);
+    match connecting.await {
+        Ok(Ok(connection)) => session::serve(shared, connection, shutdown).await,
+        Ok(Err(error)) => {
+            shared.metrics.rejected.get_or_create(&vec![("reason", "handshake")]).inc();
+            debug!(%error, "handshake failed");
+        }
+        Err(_) => {
+            shared.metrics.rejected.get_or_create(&vec![("reason", "handshake_timeout")]).inc();
+        }
+    }
+}
+
+/// Closes connections whose certificate expires while they are open, and keeps the ledgers within their budget.
+async fn watch_lapses(shared: Arc<Shared>, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let closed = shared.registry.close_expired(shared.environment.now());
+        if closed > 0 {
+            info!(closed, "certificates expired");
+        }
+        shared.ledgers.trim();
+    }
+}
+
+/// A permit that lapses closes what it opened within this time.
+const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -1,0 +1,24 @@
+//! The gateway: a durable, authenticated, ordered log of CRDT changes, and the sessions that append and read it.
+//!
+//! Two things must be exactly right: *order* (persist, then speak: [`sequencer`]) and *authority* (no permit, no
+//! bytes: [`session`], [`snapshots`], `feldakte_core::access`). Everything else may fail by closing; devices
+//! reconnect and resume from their cursor.
+
+pub mod catch_up;
+pub mod config;
+pub mod environment;
+pub mod gateway;
+pub mod hub;
+pub mod ledgers;
+pub mod mailbox;
+pub mod metrics;
+pub mod ops;
+pub mod projector;
+pub mod registry;
+pub mod sequencer;
+pub mod serve;
+pub mod session;
+pub mod snapshots;
+pub mod store;
+pub mod tls;
+pub mod wire;

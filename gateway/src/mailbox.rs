@@ -1,0 +1,220 @@
+//! What waits to be sent to one session: answers to its pushes and live entries, in log order.
+//!
+//! Bounded by dropping, never by waiting: a session that lags behind [`limits::READER_OUTBOX`] loses its live
+//! entries, reads them from the store instead, and nobody else notices. Answers are never dropped; their number is
+//! bounded by [`limits::PUSHES_IN_FLIGHT`].
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use feldakte_core::{
+    ids::{Position, SessionId},
+    limits,
+};
+use feldakte_proto::Refused;
+use tokio::sync::Notify;
+
+/// The mailbox of one session.
+#[derive(Debug)]
+pub struct Mailbox {
+    session: SessionId,
+    state: Mutex<State>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Mail>,
+    entries: usize,
+    entry_bytes: usize,
+    lagged: bool,
+}
+
+/// Something to be sent.
+#[derive(Debug, Clone)]
+pub enum Mail {
+    /// The push is durable.
+    Answer(Answer),
+    /// An entry of the log.
+    Entry(Arc<LiveEntry>),
+}
+
+/// A push and what became of it, after its commit.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The push as the device numbered it.
+    pub push: u64,
+    /// Where it stands; the log's head when nothing of it was new.
+    pub position: Position,
+    /// What was not taken.
+    pub refused: Vec<Refused>,
+}
+
+/// An entry that has just become durable; shared by all its readers.
+#[derive(Debug)]
+pub struct LiveEntry {
+    /// Its place.
+    pub position: Position,
+    /// The entry as stored.
+    pub encoded: Bytes,
+}
+
+/// What a session takes out of its mailbox at once.
+#[derive(Debug, Default)]
+pub struct Post {
+    /// In log order.
+    pub mail: Vec<Mail>,
+    /// Live entries have been dropped: the session must read the store from where it is.
+    pub lagged: bool,
+}
+
+impl Mailbox {
+    /// An empty mailbox.
+    pub fn new(session: SessionId) -> Arc<Self> {
+        Arc::new(Self { session, state: Mutex::default(), filled: Notify::new() })
+    }
+
+    /// Whose mailbox this is.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Adds an answer.
+    pub fn answer(&self, answer: Answer) {
+        self.lock().queue.push_back(Mail::Answer(answer));
+        self.filled.notify_one();
+    }
+
+    /// Adds a live entry; returns false when the session has lagged behind and lost its live entries.
+    pub fn deliver(&self, entry: &Arc<LiveEntry>) -> bool {
+        let mut state = self.lock();
+        if state.lagged {
+            return false;
+        }
+        state.entries += 1;
+        state.entry_bytes += entry.encoded.len();
+        if state.entries > limits::READER_OUTBOX || state.entry_bytes > limits::READER_OUTBOX_BYTES {
+            state.drop_entries();
+            state.lagged = true;
+        } else {
+            state.queue.push_back(Mail::Entry(entry.clone()));
+        }
+        let lagged = state.lagged;
+        drop(state);
+        self.filled.notify_one();
+        !lagged
+    }
+
+    /// Takes up to `bytes_max` of entries (at least one item). Waits until there is something. Cancel-safe.
+    pub async fn take(&self, bytes_max: usize) -> Post {
+        loop {
+            let filled = self.filled.notified();
+            let post = self.lock().take(bytes_max);
+            if post.lagged || !post.mail.is_empty() {
+                return post;
+            }
+            filled.await;
+        }
+    }
+
+    /// Forgets that the session lagged, right before it reads the store again.
+    pub fn restart(&self) {
+        let mut state = self.lock();
+        state.drop_entries();
+        state.lagged = false;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn drop_entries(&mut self) {
+        self.queue.retain(|mail| matches!(mail, Mail::Answer(_)));
+        self.entries = 0;
+        self.entry_bytes = 0;
+    }
+
+    fn take(&mut self, bytes_max: usize) -> Post {
+        let mut post = Post { mail: Vec::new(), lagged: self.lagged };
+        let mut bytes = 0;
+        while let Some(mail) = self.queue.pop_front() {
+            if let Mail::Entry(entry) = &mail {
+                self.entries -= 1;
+                self.entry_bytes -= entry.encoded.len();
+                bytes += entry.encoded.len();
+            }
+            post.mail.push(mail);
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        if self.queue.is_empty() {
+            // Idle sessions are many: keep none of the room a burst needed.
+            self.queue = VecDeque::new();
+        }
+        post
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn entry(position: u64, len: usize) -> Arc<LiveEntry> {
+        Arc::new(LiveEntry { position: Position(position), encoded: Bytes::from(vec![0; len]) })
+    }
+
+    fn mailbox() -> Arc<Mailbox> {
+        Mailbox::new(SessionId(Uuid::nil()))
+    }
+
+    fn answer(push: u64) -> Answer {
+        Answer { push, position: Position(push), refused: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn mail_comes_out_in_the_order_it_went_in() {
+        let mailbox = mailbox();
+        mailbox.deliver(&entry(1, 10));
+        mailbox.answer(answer(2));
+        mailbox.deliver(&entry(3, 10));
+        let post = mailbox.take(usize::MAX).await;
+        let order: Vec<_> = post
+            .mail
+            .iter()
+            .map(|mail| match mail {
+                Mail::Answer(answer) => answer.position.0,
+                Mail::Entry(entry) => entry.position.0,
+            })
+            .collect();
+        assert_eq!((order, post.lagged), (vec![1, 2, 3], false));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_lags_loses_entries_and_keeps_answers() {
+        let mailbox = mailbox();
+        mailbox.answer(answer(1));
+        let kept = (0..=limits::READER_OUTBOX as u64).filter(|n| mailbox.deliver(&entry(n + 2, 10))).count();
+        assert_eq!(kept, limits::READER_OUTBOX);
+        let post = mailbox.take(usize::MAX).await;
+        assert!(post.lagged);
+        assert!(matches!(post.mail.as_slice(), [Mail::Answer(Answer { push: 1, .. })]));
+        assert!(!mailbox.deliver(&entry(999, 1)), "stays out of the tail until it has read the store");
+        mailbox.restart();
+        assert!(mailbox.deliver(&entry(1000, 1)));
+    }
+
+    #[test]
+    fn bytes_count_as_well_as_entries() {
+        let mailbox = mailbox();
+        assert!(mailbox.deliver(&entry(1, limits::READER_OUTBOX_BYTES)));
+        assert!(!mailbox.deliver(&entry(2, 1)));
+    }
+}

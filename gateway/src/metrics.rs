@@ -1,0 +1,111 @@
+//! What an operator can watch. Names end in their unit; no label ever carries an id or a name.
+
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// All metrics of a gateway.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Sessions that have been welcomed and are open.
+    pub sessions: Gauge,
+    /// Connections that ended before a session began, by reason.
+    pub rejected: Family<Vec<(&'static str, &'static str)>, Counter>,
+    /// Pushes answered.
+    pub pushes: Counter,
+    /// Changes made durable.
+    pub changes_durable: Counter,
+    /// Changes that were already in the log.
+    pub changes_known: Counter,
+    /// Changes refused, by reason.
+    pub changes_refused: Family<Vec<(&'static str, String)>, Counter>,
+    /// Seconds a commit took.
+    pub commit_seconds: Histogram,
+    /// Entries in a commit.
+    pub commit_entries: Histogram,
+    /// Commits that failed and were tried again.
+    pub commit_retries: Counter,
+    /// Ledgers read from the store because they were not in memory.
+    pub ledger_loads: Counter,
+    /// Documents opened: by the projector, or for a snapshot that was not there.
+    pub document_loads: Counter,
+    /// Snapshots written by the projector.
+    pub snapshots_written: Counter,
+    /// Changes put into quarantine. Anything but 0 wants attention.
+    pub changes_quarantined: Counter,
+    /// Documents sent as snapshots.
+    pub snapshots_sent: Counter,
+    /// Sessions that fell out of the live tail and read the store again.
+    pub readers_lagged: Counter,
+    /// 1 while commits succeed.
+    pub store_ready: Gauge,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("feldakte"),
+            sessions: Gauge::default(),
+            rejected: Family::default(),
+            pushes: Counter::default(),
+            changes_durable: Counter::default(),
+            changes_known: Counter::default(),
+            changes_refused: Family::default(),
+            commit_seconds: Histogram::new(exponential_buckets(0.0002, 2.0, 16)),
+            commit_entries: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
+            commit_retries: Counter::default(),
+            ledger_loads: Counter::default(),
+            document_loads: Counter::default(),
+            snapshots_written: Counter::default(),
+            changes_quarantined: Counter::default(),
+            snapshots_sent: Counter::default(),
+            readers_lagged: Counter::default(),
+            store_ready: Gauge::default(),
+        };
+        metrics.store_ready.set(1);
+        metrics.register();
+        metrics
+    }
+
+    /// The Prometheus text format.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a string cannot fail");
+        text
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("sessions", "Open sessions", self.sessions.clone());
+        r.register("connections_rejected", "Connections that got no session, by reason", self.rejected.clone());
+        r.register("pushes", "Pushes answered", self.pushes.clone());
+        r.register("changes_durable", "Changes made durable", self.changes_durable.clone());
+        r.register("changes_known", "Changes that were already in the log", self.changes_known.clone());
+        r.register("changes_refused", "Changes refused, by reason", self.changes_refused.clone());
+        r.register("commit_seconds", "Duration of a commit", self.commit_seconds.clone());
+        r.register("commit_entries", "Entries in a commit", self.commit_entries.clone());
+        r.register("commit_retries", "Commits that failed and were tried again", self.commit_retries.clone());
+        r.register("ledger_loads", "Ledgers read from the store", self.ledger_loads.clone());
+        r.register("document_loads", "Documents opened", self.document_loads.clone());
+        r.register("snapshots_written", "Snapshots written by the projector", self.snapshots_written.clone());
+        r.register("changes_quarantined", "Durable changes that cannot be applied", self.changes_quarantined.clone());
+        r.register("snapshots_sent", "Documents sent as snapshots", self.snapshots_sent.clone());
+        r.register("readers_lagged", "Sessions that fell out of the live tail", self.readers_lagged.clone());
+        r.register("store_ready", "1 while commits succeed", self.store_ready.clone());
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

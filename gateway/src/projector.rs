@@ -1,0 +1,180 @@
+//! Behind the log, never in front of it: applies durable changes and writes snapshots for cold readers.
+//!
+//! A change that panics the document library, is refused by it or nests too deep is marked *quarantined* in the
+//! log and left out of every snapshot. It stays durable and never stops another document.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use feldakte_core::{
+    ids::{DocumentId, Position},
+    limits,
+    log::Entry,
+};
+use feldakte_proto::decode_entry;
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use self::projection::{Base, Projection, project};
+use crate::{
+    gateway::Shared,
+    store::{StoreError, StoredSnapshot},
+};
+
+mod projection;
+
+/// Documents whose snapshot lags behind their log. One item per document, so it is bounded by them.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    pending: Mutex<BTreeMap<DocumentId, Pending>>,
+    urgent: Notify,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    changes: usize,
+    /// How many changes make a new snapshot worth its price: as many as the last one covered.
+    enough: usize,
+    touched: Instant,
+}
+
+impl Backlog {
+    /// Notes that `changes` changes of the document have become durable.
+    pub fn touch(&self, document: DocumentId, changes: usize) {
+        let now = Instant::now();
+        let mut pending = self.lock();
+        let new = Pending { changes: 0, enough: limits::SNAPSHOT_EVERY, touched: now };
+        let item = pending.entry(document).or_insert(new);
+        item.changes += changes;
+        item.touched = now;
+        if item.changes >= item.enough {
+            self.urgent.notify_one();
+        }
+    }
+
+    /// Documents to be projected now. Those that are quiet, or have collected enough; all of them when draining.
+    fn due(&self, now: Instant, wanted: Wanted) -> Vec<DocumentId> {
+        let is_due = |item: &Pending| match wanted {
+            Wanted::All => true,
+            Wanted::Due => item.changes >= item.enough || now >= item.touched + limits::SNAPSHOT_QUIET,
+        };
+        self.lock().iter().filter(|(_, item)| is_due(item)).map(|(document, _)| *document).collect()
+    }
+
+    /// The snapshot covers `covered` changes; what came meanwhile stays pending.
+    fn done(&self, document: DocumentId, started: Instant, covered: usize) {
+        let mut pending = self.lock();
+        let Some(item) = pending.get_mut(&document) else { return };
+        if item.touched <= started {
+            pending.remove(&document);
+            return;
+        }
+        item.changes = 0;
+        item.enough = covered.max(limits::SNAPSHOT_EVERY);
+    }
+
+    fn give_up(&self, document: DocumentId) {
+        self.lock().remove(&document);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DocumentId, Pending>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Due,
+    All,
+}
+
+/// Runs until shutdown, then once more over all that is pending.
+pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
+    if let Err(error) = find_backlog(&shared).await {
+        warn!(%error, "snapshots that lag behind were not found; they follow with the next change");
+    }
+    loop {
+        for document in shared.backlog.due(Instant::now(), Wanted::Due) {
+            if shutdown.is_cancelled() {
+                break;
+            }
+            project_one(&shared, document).await;
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            () = shared.backlog.urgent.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+    for document in shared.backlog.due(Instant::now(), Wanted::All) {
+        project_one(&shared, document).await;
+    }
+}
+
+async fn find_backlog(shared: &Shared) -> Result<(), StoreError> {
+    for document in shared.store.unprojected(BACKLOG_AT_START).await? {
+        shared.backlog.touch(document, 1);
+    }
+    Ok(())
+}
+
+async fn project_one(shared: &Arc<Shared>, document: DocumentId) {
+    let started = Instant::now();
+    match write_snapshot(shared, document).await {
+        Ok(covered) => shared.backlog.done(document, started, covered),
+        Err(error) => {
+            // Readers get the changes instead of a snapshot: slower, nothing lost.
+            warn!(%document, %error, "no snapshot could be written");
+            shared.backlog.give_up(document);
+        }
+    }
+}
+
+/// Why a document has no new snapshot.
+#[derive(Debug, thiserror::Error)]
+enum ProjectError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a stored entry does not decode")]
+    Decode(#[from] feldakte_proto::DecodeError),
+    #[error("the snapshot does not load to what was saved")]
+    Unverified,
+}
+
+/// Returns how many changes the snapshot covers.
+async fn write_snapshot(shared: &Arc<Shared>, document: DocumentId) -> Result<usize, ProjectError> {
+    let base = shared.store.snapshot(document).await?;
+    let after = base.as_ref().map_or(Position::START, |snapshot| snapshot.position);
+    let stored = shared.store.entries_after(document, after).await?;
+    let Some(last) = stored.last().map(|stored| stored.position) else { return Ok(0) };
+    let entries: Vec<Entry> = stored.into_iter().map(|s| decode_entry(s.encoded)).collect::<Result<_, _>>()?;
+    let base = base.map_or_else(Base::default, Base::from);
+    shared.metrics.document_loads.inc();
+    let projection = shared.environment.compute(move || project(base, &entries)).await;
+    let Projection { chunks, bindings, quarantined, newly_quarantined, covered } =
+        projection.ok_or(ProjectError::Unverified)?;
+    let snapshot = StoredSnapshot { position: last, chunks, bindings, quarantined };
+    shared.store.put_snapshot(document, &snapshot).await?;
+    shared.metrics.snapshots_written.inc();
+    debug!(%document, position = %last, covered, "snapshot written");
+    if !newly_quarantined.is_empty() {
+        error!(%document, changes = newly_quarantined.len(), "changes quarantined");
+        shared.metrics.changes_quarantined.inc_by(newly_quarantined.len() as u64);
+        let mut entry = Entry::new(document);
+        entry.quarantined = newly_quarantined;
+        if shared.append_entry(entry).await.is_err() {
+            warn!(%document, "the quarantine mark waits for the next start");
+        }
+    }
+    Ok(covered)
+}
+
+/// How often quiet documents are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Documents taken up at start; the rest follows with their next change.
+const BACKLOG_AT_START: usize = 10_000;

@@ -1,0 +1,89 @@
+//! Open connections, and the authority they stand on. What lapses here closes what it opened.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use feldakte_certs::deny::DenyList;
+use feldakte_core::ids::{DeviceId, SessionId};
+use feldakte_proto::CloseCode;
+use rustls_pki_types::CertificateDer;
+
+use crate::wire;
+
+/// All connections whose device has been identified.
+#[derive(Debug, Default)]
+pub struct Registry {
+    connections: Mutex<BTreeMap<SessionId, Connection>>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    quic: quinn::Connection,
+    device: DeviceId,
+    not_after: SystemTime,
+}
+
+impl Registry {
+    /// Watches a connection until [`Registry::remove`]. A device has one session: an older one is superseded.
+    pub fn insert(&self, session: SessionId, quic: quinn::Connection, device: DeviceId, not_after: SystemTime) {
+        let mut connections = self.lock();
+        connections
+            .values()
+            .filter(|other| other.device == device)
+            .for_each(|other| wire::close(&other.quic, CloseCode::Superseded));
+        connections.insert(session, Connection { quic, device, not_after });
+    }
+
+    /// The connection has ended.
+    pub fn remove(&self, session: SessionId) {
+        self.lock().remove(&session);
+    }
+
+    /// Closes every connection whose certificate has expired or is on the deny list; returns how many.
+    pub fn close_lapsed(&self, now: SystemTime, deny: &DenyList) -> usize {
+        let mut closed = 0;
+        for connection in self.lock().values() {
+            let denied = || leaf_of(&connection.quic).is_none_or(|leaf| deny.is_denied(&leaf));
+            if now > connection.not_after || denied() {
+                wire::close(&connection.quic, CloseCode::NotPermitted);
+                closed += 1;
+            }
+        }
+        closed
+    }
+
+    /// Closes every connection whose certificate has expired.
+    pub fn close_expired(&self, now: SystemTime) -> usize {
+        let connections = self.lock();
+        let expired = connections.values().filter(|connection| now > connection.not_after);
+        expired.map(|connection| wire::close(&connection.quic, CloseCode::NotPermitted)).count()
+    }
+
+    /// Closes all of them.
+    pub fn close_all(&self, code: CloseCode) {
+        self.lock().values().for_each(|connection| wire::close(&connection.quic, code));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Connection>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The certificate the peer proved to hold.
+pub fn leaf_of(connection: &quinn::Connection) -> Option<CertificateDer<'static>> {
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    chain.into_iter().next()
+}

@@ -1,0 +1,172 @@
+//! Persist, then speak: the one task that gives admitted entries their place in the log.
+//!
+//! It collects what all sessions have admitted until the previous commit returns, commits once, and only then lets
+//! anybody hear of it. Without room on the disk it tries the same batch again: sessions stay, nothing is
+//! acknowledged. When the outcome of a commit is unknown it stops the gateway.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use feldakte_core::{
+    access::Subject,
+    ids::{Position, TenantId},
+    limits,
+    log::Entry,
+};
+use feldakte_proto::Refused;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::{
+    hub::{Hub, Publication},
+    ledgers::LedgerCell,
+    mailbox::{Answer, LiveEntry, Mailbox},
+    metrics::Metrics,
+    projector::Backlog,
+    store::{Append, SharedStore, StoreError},
+};
+
+/// An admitted push, or an act of authority, on its way into the log.
+#[derive(Debug)]
+pub struct Submission {
+    /// Whose log.
+    pub tenant: TenantId,
+    /// What became new and how it is stored; `None` when all was known or refused.
+    pub entry: Option<(Entry, Bytes)>,
+    /// Whose grants let them see the entry.
+    pub readers: Vec<Subject>,
+    /// Keeps the ledger in memory until the entry is durable.
+    pub ledger: Arc<LedgerCell>,
+    /// Who waits for it.
+    pub author: Author,
+}
+
+/// Who waits for a submission.
+#[derive(Debug)]
+pub enum Author {
+    /// A session, for one of its pushes.
+    Session {
+        /// Where the answer goes.
+        mailbox: Arc<Mailbox>,
+        /// The push as the device numbered it.
+        push: u64,
+        /// What was not taken.
+        refused: Vec<Refused>,
+    },
+    /// The gateway itself.
+    Gateway(oneshot::Sender<Position>),
+}
+
+/// The task's data.
+pub struct Sequencer {
+    /// Where it commits.
+    pub store: SharedStore,
+    /// Where it publishes.
+    pub hub: Arc<Hub>,
+    /// What it measures.
+    pub metrics: Arc<Metrics>,
+    /// Who applies what has become durable.
+    pub backlog: Arc<Backlog>,
+    /// Cancelled when the store can no longer be trusted: the process has to end.
+    pub fatal: CancellationToken,
+}
+
+impl Sequencer {
+    /// Runs until all senders are gone, or the store has failed for good.
+    pub async fn run(self, mut submissions: mpsc::Receiver<Submission>, shutdown: CancellationToken) {
+        let mut batch = Vec::new();
+        while submissions.recv_many(&mut batch, limits::BATCH).await > 0 {
+            let appends = appends_of(&batch);
+            let Some(positions) = self.commit(&appends, &shutdown).await else { return };
+            self.publish(batch.drain(..), positions);
+        }
+    }
+
+    /// Commits until it succeeds; `None` when it never will.
+    async fn commit(&self, appends: &[Append], shutdown: &CancellationToken) -> Option<Vec<Position>> {
+        if appends.is_empty() {
+            return Some(Vec::new());
+        }
+        loop {
+            let started = Instant::now();
+            let error = match self.store.append(appends).await {
+                Ok(positions) => {
+                    self.metrics.store_ready.set(1);
+                    self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+                    self.metrics.commit_entries.observe(appends.len() as f64);
+                    return Some(positions);
+                }
+                Err(error) => error,
+            };
+            self.metrics.store_ready.set(0);
+            if !matches!(error, StoreError::Full) {
+                error!(%error, entries = appends.len(), "the log cannot be written; the gateway stops");
+                self.fatal.cancel();
+                return None;
+            }
+            warn!(%error, entries = appends.len(), "nothing is acknowledged until there is room");
+            self.metrics.commit_retries.inc();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return None,
+                () = tokio::time::sleep(RETRY_AFTER) => {}
+            }
+        }
+    }
+
+    fn publish(&self, batch: impl Iterator<Item = Submission>, positions: Vec<Position>) {
+        let mut positions = positions.into_iter();
+        let mut publications = Vec::new();
+        let mut waiters = Vec::new();
+        let mut heads = HashMap::new();
+        for Submission { tenant, entry, readers, ledger: _, author } in batch {
+            let entry = entry.map(|(entry, encoded)| {
+                let position = positions.next().expect("append gives every entry a position");
+                self.metrics.changes_durable.inc_by(entry.changes.len() as u64);
+                self.backlog.touch(entry.document, entry.changes.len());
+                heads.insert(tenant.clone(), position);
+                Arc::new(LiveEntry { position, encoded })
+            });
+            // A push in which nothing was new is answered with where the log stands: what it repeats may have
+            // been committed a moment ago in this very batch.
+            let position = match &entry {
+                Some(entry) => entry.position,
+                None => heads.get(&tenant).copied().or_else(|| self.hub.published(&tenant)).unwrap_or(Position::START),
+            };
+            let author = match author {
+                Author::Session { mailbox, push, refused } => {
+                    self.metrics.pushes.inc();
+                    Some((mailbox, Answer { push, position, refused }))
+                }
+                Author::Gateway(waiter) => {
+                    waiters.push((waiter, position));
+                    None
+                }
+            };
+            publications.push(Publication { tenant, position, entry, readers, author });
+        }
+        let lagged = self.hub.publish(publications);
+        self.metrics.readers_lagged.inc_by(lagged);
+        for (waiter, position) in waiters {
+            // Nobody waits any more: the entry is durable all the same.
+            let _ = waiter.send(position);
+        }
+    }
+}
+
+fn appends_of(batch: &[Submission]) -> Vec<Append> {
+    batch
+        .iter()
+        .filter_map(|submission| {
+            let (entry, encoded) = submission.entry.as_ref()?;
+            Some(Append { tenant: submission.tenant.clone(), entry: entry.clone(), encoded: encoded.clone() })
+        })
+        .collect()
+}
+
+/// Between two attempts to commit the same batch on a full disk.
+const RETRY_AFTER: Duration = Duration::from_millis(500);

@@ -1,0 +1,272 @@
+//! Small conversions that several messages share, and refusals.
+
+use bytes::Bytes;
+use feldakte_core::{
+    admission::Refusal,
+    change::ChangeError,
+    ids::{Cursor, DocumentId, Epoch, Position},
+};
+
+use crate::{error::DecodeError, pb};
+
+/// One change of a push that was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Index in the push.
+    pub index: u32,
+    /// Why.
+    pub reason: Reason,
+    /// The sequence number or counter the gateway expected; 0 where that makes no sense.
+    pub expected: u64,
+}
+
+/// Why a change was not taken, as it stands on the wire and in a device's store. Numbers are format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(
+    missing_docs,
+    reason = "each variant is documented at feldakte_core::admission::Refusal"
+)]
+pub enum Reason {
+    Malformed = 1,
+    TooLarge = 2,
+    Checksum = 3,
+    Compressed = 4,
+    TooManyOperations = 5,
+    CounterRange = 6,
+    NotPermitted = 7,
+    ForeignActor = 8,
+    SequenceGap = 9,
+    SequenceReused = 10,
+    UnknownDependency = 11,
+    DependencyRefused = 12,
+    StartOp = 13,
+    NotGenesis = 14,
+    TooManyActors = 15,
+}
+
+impl Reason {
+    const ALL: [Reason; 15] = [
+        Reason::Malformed,
+        Reason::TooLarge,
+        Reason::Checksum,
+        Reason::Compressed,
+        Reason::TooManyOperations,
+        Reason::CounterRange,
+        Reason::NotPermitted,
+        Reason::ForeignActor,
+        Reason::SequenceGap,
+        Reason::SequenceReused,
+        Reason::UnknownDependency,
+        Reason::DependencyRefused,
+        Reason::StartOp,
+        Reason::NotGenesis,
+        Reason::TooManyActors,
+    ];
+
+    /// The reason of that number.
+    pub fn from_number(number: u32) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|reason| *reason as u32 == number)
+    }
+}
+
+impl Refused {
+    /// A refusal of the change at `index` of a push.
+    pub fn new(index: usize, refusal: Refusal) -> Self {
+        let (reason, expected) = match refusal {
+            Refusal::Change(error) => (change_reason(error), 0),
+            Refusal::NotPermitted => (Reason::NotPermitted, 0),
+            Refusal::ForeignActor => (Reason::ForeignActor, 0),
+            Refusal::SequenceGap { expected } => (Reason::SequenceGap, expected),
+            Refusal::SequenceReused { expected } => (Reason::SequenceReused, expected),
+            Refusal::UnknownDependency => (Reason::UnknownDependency, 0),
+            Refusal::DependencyRefused => (Reason::DependencyRefused, 0),
+            Refusal::StartOp { expected } => (Reason::StartOp, expected),
+            Refusal::NotGenesis => (Reason::NotGenesis, 0),
+            Refusal::TooManyActors => (Reason::TooManyActors, 0),
+        };
+        let index = u32::try_from(index).expect("a push has at most limits::PUSH_CHANGES_MAX changes");
+        Self {
+            index,
+            reason,
+            expected,
+        }
+    }
+}
+
+fn change_reason(error: ChangeError) -> Reason {
+    match error {
+        ChangeError::TooLarge => Reason::TooLarge,
+        ChangeError::ChunkType(_) | ChangeError::CompressedColumn => Reason::Compressed,
+        ChangeError::Checksum => Reason::Checksum,
+        ChangeError::TooManyOperations => Reason::TooManyOperations,
+        ChangeError::CounterRange => Reason::CounterRange,
+        ChangeError::TooMany(_) | ChangeError::Malformed(_) => Reason::Malformed,
+    }
+}
+
+impl From<&Refused> for pb::Refused {
+    fn from(
+        Refused {
+            index,
+            reason,
+            expected,
+        }: &Refused,
+    ) -> Self {
+        Self {
+            index: *index,
+            reason: *reason as i32,
+            expected: *expected,
+        }
+    }
+}
+
+impl TryFrom<pb::Refused> for Refused {
+    type Error = DecodeError;
+    fn try_from(
+        pb::Refused {
+            index,
+            reason,
+            expected,
+        }: pb::Refused,
+    ) -> Result<Self, DecodeError> {
+        let reason = u32::try_from(reason).ok().and_then(Reason::from_number);
+        Ok(Self {
+            index,
+            reason: reason.ok_or(DecodeError::UnknownValue("reason"))?,
+            expected,
+        })
+    }
+}
+
+pub(crate) fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), DecodeError> {
+    if count > max {
+        return Err(DecodeError::TooMany { what, count, max });
+    }
+    Ok(())
+}
+
+pub(crate) fn cursor_to_pb(Cursor { epoch, position }: Cursor) -> pb::Cursor {
+    pb::Cursor {
+        epoch: Bytes::copy_from_slice(epoch.as_bytes()),
+        position: position.0,
+    }
+}
+
+pub(crate) fn cursor_from_pb(pb::Cursor { epoch, position }: pb::Cursor) -> Result<Cursor, DecodeError> {
+    Ok(Cursor {
+        epoch: Epoch::from_slice(&epoch)?,
+        position: Position(position),
+    })
+}
+
+pub(crate) fn document_to_pb(document: DocumentId) -> Bytes {
+    Bytes::copy_from_slice(&document.to_bytes())
+}
+
+pub(crate) fn documents_from_pb(documents: Vec<Bytes>) -> Result<Vec<DocumentId>, DecodeError> {
+    documents
+        .iter()
+        .map(|bytes| DocumentId::from_slice(bytes).map_err(DecodeError::from))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use feldakte_core::{change::ChangeError as C, limits};
+
+    use super::*;
+
+    // Golden: on the wire and in the stores of devices; a number is never used again.
+    const NUMBERS: [(u32, Reason, &str); 15] = [
+        (1, Reason::Malformed, "REASON_MALFORMED"),
+        (2, Reason::TooLarge, "REASON_TOO_LARGE"),
+        (3, Reason::Checksum, "REASON_CHECKSUM"),
+        (4, Reason::Compressed, "REASON_COMPRESSED"),
+        (5, Reason::TooManyOperations, "REASON_TOO_MANY_OPERATIONS"),
+        (6, Reason::CounterRange, "REASON_COUNTER_RANGE"),
+        (7, Reason::NotPermitted, "REASON_NOT_PERMITTED"),
+        (8, Reason::ForeignActor, "REASON_FOREIGN_ACTOR"),
+        (9, Reason::SequenceGap, "REASON_SEQUENCE_GAP"),
+        (10, Reason::SequenceReused, "REASON_SEQUENCE_REUSED"),
+        (11, Reason::UnknownDependency, "REASON_UNKNOWN_DEPENDENCY"),
+        (12, Reason::DependencyRefused, "REASON_DEPENDENCY_REFUSED"),
+        (13, Reason::StartOp, "REASON_START_OP"),
+        (14, Reason::NotGenesis, "REASON_NOT_GENESIS"),
+        (15, Reason::TooManyActors, "REASON_TOO_MANY_ACTORS"),
+    ];
+
+    #[test]
+    fn numbers_of_reasons_are_for_ever_and_the_schemas() {
+        for number in 0..300 {
+            let golden = NUMBERS.iter().find(|(pinned, ..)| *pinned == number);
+            assert_eq!(
+                Reason::from_number(number),
+                golden.map(|(_, reason, _)| *reason),
+                "{number}"
+            );
+            let schema = pb::Reason::try_from(number as i32).ok().filter(|_| number != 0);
+            assert_eq!(
+                schema.map(|reason| reason.as_str_name()),
+                golden.map(|(.., name)| *name),
+                "{number}"
+            );
+        }
+        NUMBERS
+            .iter()
+            .for_each(|(number, reason, _)| assert_eq!(*reason as u32, *number));
+    }
+
+    #[test]
+    fn every_refusal_has_its_reason() {
+        let cases = [
+            (Refusal::Change(C::TooLarge), Reason::TooLarge, 0),
+            (Refusal::Change(C::ChunkType(2)), Reason::Compressed, 0),
+            (Refusal::Change(C::CompressedColumn), Reason::Compressed, 0),
+            (Refusal::Change(C::Checksum), Reason::Checksum, 0),
+            (Refusal::Change(C::TooManyOperations), Reason::TooManyOperations, 0),
+            (Refusal::Change(C::CounterRange), Reason::CounterRange, 0),
+            (Refusal::Change(C::TooMany("dependencies")), Reason::Malformed, 0),
+            (Refusal::Change(C::Malformed("cut short")), Reason::Malformed, 0),
+            (Refusal::NotPermitted, Reason::NotPermitted, 0),
+            (Refusal::ForeignActor, Reason::ForeignActor, 0),
+            (Refusal::SequenceGap { expected: 4 }, Reason::SequenceGap, 4),
+            (Refusal::SequenceReused { expected: 5 }, Reason::SequenceReused, 5),
+            (Refusal::UnknownDependency, Reason::UnknownDependency, 0),
+            (Refusal::DependencyRefused, Reason::DependencyRefused, 0),
+            (Refusal::StartOp { expected: 6 }, Reason::StartOp, 6),
+            (Refusal::NotGenesis, Reason::NotGenesis, 0),
+            (Refusal::TooManyActors, Reason::TooManyActors, 0),
+        ];
+        for (refusal, reason, expected) in cases {
+            let refused = Refused::new(limits::PUSH_CHANGES_MAX - 1, refusal);
+            assert_eq!(
+                refused,
+                Refused {
+                    index: 511,
+                    reason,
+                    expected
+                },
+                "{refusal:?}"
+            );
+            assert_eq!(Refused::try_from(pb::Refused::from(&refused)), Ok(refused));
+        }
+        let reached = |reason| cases.iter().any(|(_, reached, _)| *reached == reason);
+        assert!(Reason::ALL.into_iter().all(reached), "a reason that nothing leads to");
+    }
+
+    #[test]
+    fn a_reason_we_do_not_know_is_refused() {
+        for reason in [0, 16, -1, i32::MAX, i32::MIN] {
+            let refused = pb::Refused {
+                index: 0,
+                reason,
+                expected: 0,
+            };
+            assert_eq!(
+                Refused::try_from(refused),
+                Err(DecodeError::UnknownValue("reason")),
+                "{reason}"
+            );
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What stands on the wire and in the log: schema, frame codec, and conversions between protobuf and core types.
+//!
+//! Nothing generated leaves this crate: callers see [`ClientMessage`], [`ServerMessage`], [`Snapshot`] and
+//! [`feldakte_core::log::Entry`]. A wire type is read by destructuring every field, so a new one breaks the build
+//! here instead of being ignored in silence.
+
+#[cfg(test)]
+mod arbitrary;
+mod bundle;
+mod convert;
+mod entry;
+mod error;
+mod frame;
+mod message;
+mod shape;
+
+/// Generated from `schema/`.
+mod pb {
+    #![allow(missing_docs, clippy::all)]
+    include!(concat!(env!("OUT_DIR"), "/feldakte.v1.rs"));
+}
+
+pub use bundle::{Bundler, Snapshot, SnapshotError, Unbundled, decode_bundle};
+pub use convert::{Reason, Refused};
+pub use entry::{decode_entry, encode_entry};
+pub use error::{CloseCode, DecodeError};
+pub use frame::{FrameDecoder, FrameError, HEADER_LEN, encode_frame};
+pub use message::{
+    ChangesFrame, ClientMessage, Durable, Fetch, Hello, Push, RawEntry, ServerMessage, VERSION, Welcome, negotiate,
+};

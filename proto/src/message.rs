@@ -1,0 +1,407 @@
+//! Messages of the session stream as the rest of the product sees them.
+
+use bytes::Bytes;
+use feldakte_core::{
+    ids::{Cursor, DocumentId, Epoch, Position, SessionId},
+    limits,
+};
+
+use crate::{
+    convert::{self, Refused},
+    error::DecodeError,
+    frame::frame_of,
+    pb, shape,
+};
+
+/// The protocol version this build speaks.
+pub const VERSION: u32 = 1;
+
+/// The version both sides speak: the device's first choice that we know.
+pub fn negotiate(offered: &[u32]) -> Option<u32> {
+    offered.iter().copied().find(|version| *version == VERSION)
+}
+
+/// From device to gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientMessage {
+    /// First.
+    Hello(Hello),
+    /// Changes to be made durable.
+    Push(Push),
+    /// Snapshots wanted.
+    Fetch(Fetch),
+}
+
+/// From gateway to device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerMessage {
+    /// First.
+    Welcome(Welcome),
+    /// A push is durable.
+    Durable(Durable),
+    /// Entries of the log.
+    Changes(ChangesFrame),
+}
+
+/// A device introduces itself; who it is stands in its certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// Versions it speaks, best first.
+    pub versions: Vec<u32>,
+    /// SDK build, for support.
+    pub build: String,
+    /// How far it is.
+    pub cursor: Option<Cursor>,
+}
+
+/// The gateway takes the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// The version both speak.
+    pub version: u32,
+    /// Names the session in logs.
+    pub session: SessionId,
+    /// The log's incarnation.
+    pub epoch: Epoch,
+    /// The log's last position.
+    pub head: Position,
+    /// Nothing to send between the device's cursor and `head`.
+    pub caught_up: bool,
+    /// Gateway clock, milliseconds since 1970-01-01 UTC.
+    pub server_time_ms: i64,
+    /// Set when the log was restored: old positions beyond it were lost.
+    pub restored_to: Option<Position>,
+}
+
+/// Changes of one document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Push {
+    /// Ascending within the session.
+    pub push: u64,
+    /// Which document.
+    pub document: DocumentId,
+    /// Change chunks, unread.
+    pub changes: Vec<Bytes>,
+}
+
+/// Documents wanted as snapshots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// Most wanted first.
+    pub documents: Vec<DocumentId>,
+}
+
+/// A push is durable, but for what was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Durable {
+    /// Which push.
+    pub push: u64,
+    /// Where it stands.
+    pub position: Position,
+    /// Everything this device may see up to here has been sent; `None` while catching up.
+    pub cursor: Option<Position>,
+    /// What was not taken.
+    pub refused: Vec<Refused>,
+}
+
+/// Entries of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChangesFrame {
+    /// Where the cursor is after storing this frame; `None` leaves it.
+    pub to: Option<Position>,
+    /// Entries as stored.
+    pub entries: Vec<RawEntry>,
+    /// Documents to fetch as snapshots.
+    pub bootstrap: Vec<DocumentId>,
+    /// What follows is live.
+    pub caught_up: bool,
+}
+
+/// An entry that is still encoded: the gateway passes on what it stored, the device decodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawEntry {
+    /// Its place.
+    pub position: Position,
+    /// For [`crate::decode_entry`].
+    pub entry: Bytes,
+}
+
+impl ClientMessage {
+    /// As one frame, header included.
+    pub fn encode(&self) -> Bytes {
+        let body = match self {
+            ClientMessage::Hello(hello) => pb::client_frame::Body::Hello(hello.into()),
+            ClientMessage::Push(push) => pb::client_frame::Body::Push(push.into()),
+            ClientMessage::Fetch(fetch) => pb::client_frame::Body::Fetch(fetch.into()),
+        };
+        frame_of(&pb::ClientFrame { body: Some(body) })
+    }
+
+    /// Reads one frame's content.
+    ///
+    /// # Errors
+    /// When it is not a message, or exceeds a limit.
+    pub fn decode(frame: Bytes) -> Result<Self, DecodeError> {
+        let pb::ClientFrame { body } = shape::decode(frame, "client frame", &shape::CLIENT_FRAME)?;
+        Ok(match body.ok_or(DecodeError::MissingField("body"))? {
+            pb::client_frame::Body::Hello(hello) => ClientMessage::Hello(hello.try_into()?),
+            pb::client_frame::Body::Push(push) => ClientMessage::Push(push.try_into()?),
+            pb::client_frame::Body::Fetch(fetch) => ClientMessage::Fetch(fetch.try_into()?),
+        })
+    }
+}
+
+impl ServerMessage {
+    /// As one frame, header included.
+    pub fn encode(&self) -> Bytes {
+        let body = match self {
+            ServerMessage::Welcome(welcome) => pb::server_frame::Body::Welcome(welcome.into()),
+            ServerMessage::Durable(durable) => pb::server_frame::Body::Durable(durable.into()),
+            ServerMessage::Changes(changes) => pb::server_frame::Body::Changes(changes.into()),
+        };
+        frame_of(&pb::ServerFrame { body: Some(body) })
+    }
+
+    /// Reads one frame's content.
+    ///
+    /// # Errors
+    /// When it is not a message.
+    pub fn decode(frame: Bytes) -> Result<Self, DecodeError> {
+        let pb::ServerFrame { body } = shape::decode(frame, "server frame", &shape::SERVER_FRAME)?;
+        Ok(match body.ok_or(DecodeError::MissingField("body"))? {
+            pb::server_frame::Body::Welcome(welcome) => ServerMessage::Welcome(welcome.try_into()?),
+            pb::server_frame::Body::Durable(durable) => ServerMessage::Durable(durable.try_into()?),
+            pb::server_frame::Body::Changes(changes) => ServerMessage::Changes(changes.try_into()?),
+        })
+    }
+}
+
+impl From<&Hello> for pb::Hello {
+    fn from(
+        Hello {
+            versions,
+            build,
+            cursor,
+        }: &Hello,
+    ) -> Self {
+        Self {
+            versions: versions.clone(),
+            build: build.clone(),
+            cursor: cursor.map(convert::cursor_to_pb),
+        }
+    }
+}
+
+impl TryFrom<pb::Hello> for Hello {
+    type Error = DecodeError;
+    fn try_from(
+        pb::Hello {
+            versions,
+            build,
+            cursor,
+        }: pb::Hello,
+    ) -> Result<Self, DecodeError> {
+        convert::at_most("versions", versions.len(), VERSIONS_MAX)?;
+        convert::at_most("build", build.len(), BUILD_LEN_MAX)?;
+        let cursor = cursor.map(convert::cursor_from_pb).transpose()?;
+        Ok(Self {
+            versions,
+            build,
+            cursor,
+        })
+    }
+}
+
+impl From<&Welcome> for pb::Welcome {
+    fn from(
+        Welcome {
+            version,
+            session,
+            epoch,
+            head,
+            caught_up,
+            server_time_ms,
+            restored_to,
+        }: &Welcome,
+    ) -> Self {
+        Self {
+            version: *version,
+            session: Bytes::copy_from_slice(session.as_bytes()),
+            epoch: Bytes::copy_from_slice(epoch.as_bytes()),
+            head: head.0,
+            caught_up: *caught_up,
+            server_time_ms: *server_time_ms,
+            restored_to: restored_to.map(|position| position.0),
+        }
+    }
+}
+
+impl TryFrom<pb::Welcome> for Welcome {
+    type Error = DecodeError;
+    fn try_from(
+        pb::Welcome {
+            version,
+            session,
+            epoch,
+            head,
+            caught_up,
+            server_time_ms,
+            restored_to,
+        }: pb::Welcome,
+    ) -> Result<Self, DecodeError> {
+        Ok(Self {
+            version,
+            session: SessionId::from_slice(&session)?,
+            epoch: Epoch::from_slice(&epoch)?,
+            head: Position(head),
+            caught_up,
+            server_time_ms,
+            restored_to: restored_to.map(Position),
+        })
+    }
+}
+
+impl From<&Push> for pb::Push {
+    fn from(
+        Push {
+            push,
+            document,
+            changes,
+        }: &Push,
+    ) -> Self {
+        Self {
+            push: *push,
+            document: convert::document_to_pb(*document),
+            changes: changes.clone(),
+        }
+    }
+}
+
+impl TryFrom<pb::Push> for Push {
+    type Error = DecodeError;
+    fn try_from(
+        pb::Push {
+            push,
+            document,
+            changes,
+        }: pb::Push,
+    ) -> Result<Self, DecodeError> {
+        convert::at_most("changes", changes.len(), limits::PUSH_CHANGES_MAX)?;
+        Ok(Self {
+            push,
+            document: DocumentId::from_slice(&document)?,
+            changes,
+        })
+    }
+}
+
+impl From<&Fetch> for pb::Fetch {
+    fn from(Fetch { documents }: &Fetch) -> Self {
+        Self {
+            documents: documents.iter().copied().map(convert::document_to_pb).collect(),
+        }
+    }
+}
+
+impl TryFrom<pb::Fetch> for Fetch {
+    type Error = DecodeError;
+    fn try_from(pb::Fetch { documents }: pb::Fetch) -> Result<Self, DecodeError> {
+        convert::at_most("documents", documents.len(), limits::FETCH_DOCUMENTS_MAX)?;
+        Ok(Self {
+            documents: convert::documents_from_pb(documents)?,
+        })
+    }
+}
+
+impl From<&Durable> for pb::Durable {
+    fn from(
+        Durable {
+            push,
+            position,
+            cursor,
+            refused,
+        }: &Durable,
+    ) -> Self {
+        Self {
+            push: *push,
+            position: position.0,
+            cursor: cursor.map_or(0, |cursor| cursor.0),
+            refused: refused.iter().map(pb::Refused::from).collect(),
+        }
+    }
+}
+
+impl TryFrom<pb::Durable> for Durable {
+    type Error = DecodeError;
+    fn try_from(
+        pb::Durable {
+            push,
+            position,
+            cursor,
+            refused,
+        }: pb::Durable,
+    ) -> Result<Self, DecodeError> {
+        convert::at_most("refused", refused.len(), limits::PUSH_CHANGES_MAX)?;
+        let refused = refused.into_iter().map(Refused::try_from).collect::<Result<_, _>>()?;
+        let cursor = (cursor > 0).then_some(Position(cursor));
+        Ok(Self {
+            push,
+            position: Position(position),
+            cursor,
+            refused,
+        })
+    }
+}
+
+impl From<&ChangesFrame> for pb::Changes {
+    fn from(
+        ChangesFrame {
+            to,
+            entries,
+            bootstrap,
+            caught_up,
+        }: &ChangesFrame,
+    ) -> Self {
+        let positioned = |raw: &RawEntry| pb::Positioned {
+            position: raw.position.0,
+            entry: raw.entry.clone(),
+        };
+        Self {
+            to: to.map_or(0, |to| to.0),
+            entries: entries.iter().map(positioned).collect(),
+            bootstrap: bootstrap.iter().copied().map(convert::document_to_pb).collect(),
+            caught_up: *caught_up,
+        }
+    }
+}
+
+impl TryFrom<pb::Changes> for ChangesFrame {
+    type Error = DecodeError;
+    fn try_from(
+        pb::Changes {
+            to,
+            entries,
+            bootstrap,
+            caught_up,
+        }: pb::Changes,
+    ) -> Result<Self, DecodeError> {
+        let raw = |pb::Positioned { position, entry }| RawEntry {
+            position: Position(position),
+            entry,
+        };
+        Ok(Self {
+            to: (to > 0).then_some(Position(to)),
+            entries: entries.into_iter().map(raw).collect(),
+            bootstrap: convert::documents_from_pb(bootstrap)?,
+            caught_up,
+        })
+    }
+}
+
+/// Versions a device may offer: one build speaks a handful.
+const VERSIONS_MAX: usize = 16;
+/// Length of the build text.
+const BUILD_LEN_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+fn main(){ let mut all=std::collections::BTreeSet::new(); for p in std::env::args().skip(1){ let d=std::fs::read(&p).unwrap(); let t=std::time::Instant::now(); let r=feldakte_fuzz::admission::run(&d); all.extend(r.refusals.iter().copied()); println!("{:>8.2?} {} {:?}", t.elapsed(), p.rsplit('/').next().unwrap(), r);} println!("{all:?}"); }

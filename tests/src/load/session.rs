@@ -1,0 +1,160 @@
+//! A device's session without a store behind it: dial, say hello, push, read; and count every byte.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use feldakte_core::{
+    ids::{Cursor, DocumentId},
+    limits,
+};
+use feldakte_proto::{ClientMessage, CloseCode, Fetch, FrameDecoder, Hello, Push, ServerMessage, VERSION, Welcome};
+use quinn::{Connection, RecvStream, SendStream};
+use tokio::time::timeout;
+
+use crate::load::fleet::{Device, GATEWAY_NAME};
+
+/// An open session.
+#[derive(Debug)]
+pub struct Session {
+    /// What the gateway said first.
+    pub welcome: Welcome,
+    /// For statistics and snapshot streams.
+    pub connection: Connection,
+    /// Towards the gateway.
+    pub sender: Sender,
+    /// From the gateway.
+    pub receiver: Receiver,
+}
+
+/// The device's half of the session stream.
+#[derive(Debug)]
+pub struct Sender {
+    stream: SendStream,
+    next_push: u64,
+    bytes: u64,
+}
+
+/// The gateway's half of the session stream.
+#[derive(Debug)]
+pub struct Receiver {
+    stream: RecvStream,
+    decoder: FrameDecoder,
+    bytes: u64,
+}
+
+/// Bytes from the device's point of view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// To the device.
+    pub bytes_in: u64,
+    /// From the device.
+    pub bytes_out: u64,
+}
+
+impl Session {
+    /// Connects, introduces the device and waits for the welcome.
+    ///
+    /// # Errors
+    /// When the gateway does not welcome the device in time.
+    pub async fn dial(device: &Device, gateway: SocketAddr, cursor: Option<Cursor>) -> Result<Session> {
+        timeout(DIAL_WITHIN, Self::begin(device, gateway, cursor)).await.context("no welcome in time")?
+    }
+
+    async fn begin(device: &Device, gateway: SocketAddr, cursor: Option<Cursor>) -> Result<Session> {
+        let connection = device.endpoint.connect_with(device.config.clone(), gateway, GATEWAY_NAME)?.await?;
+        let (stream, recv) = connection.open_bi().await?;
+        let mut sender = Sender { stream, next_push: 1, bytes: 0 };
+        let decoder = FrameDecoder::new(limits::FRAME_LEN_MAX);
+        let mut receiver = Receiver { stream: recv, decoder, bytes: 0 };
+        let hello = Hello { versions: vec![VERSION], build: BUILD.to_owned(), cursor };
+        sender.send(&ClientMessage::Hello(hello)).await?;
+        match receiver.next().await? {
+            ServerMessage::Welcome(welcome) => Ok(Session { welcome, connection, sender, receiver }),
+            ServerMessage::Durable(_) | ServerMessage::Changes(_) => bail!("the first frame was not a welcome"),
+        }
+    }
+
+    /// Frames on the session stream, lengths included; snapshot streams are not among them.
+    pub fn frame_traffic(&self) -> Traffic {
+        Traffic { bytes_in: self.receiver.bytes, bytes_out: self.sender.bytes }
+    }
+
+    /// UDP payloads of the connection, handshake and acknowledgements included.
+    pub fn udp_traffic(&self) -> Traffic {
+        udp_traffic(&self.connection)
+    }
+
+    /// Ends the session.
+    pub fn close(self) {
+        close(&self.connection);
+    }
+}
+
+impl Sender {
+    /// The number the next push will carry.
+    pub fn next_push(&self) -> u64 {
+        self.next_push
+    }
+
+    /// Pushes changes of a document.
+    ///
+    /// # Errors
+    /// When the session is over.
+    pub async fn push(&mut self, document: DocumentId, changes: &[Bytes]) -> Result<()> {
+        let push = Push { push: self.next_push, document, changes: changes.to_vec() };
+        self.next_push += 1;
+        self.send(&ClientMessage::Push(push)).await
+    }
+
+    /// Asks for documents as snapshots.
+    ///
+    /// # Errors
+    /// When the session is over.
+    pub async fn fetch(&mut self, documents: &[DocumentId]) -> Result<()> {
+        for page in documents.chunks(limits::FETCH_DOCUMENTS_MAX) {
+            self.send(&ClientMessage::Fetch(Fetch { documents: page.to_vec() })).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, message: &ClientMessage) -> Result<()> {
+        let frame = message.encode();
+        self.bytes += frame.len() as u64;
+        Ok(self.stream.write_chunk(frame).await?)
+    }
+}
+
+impl Receiver {
+    /// The next message. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the session is over or the gateway says something that is not a message.
+    pub async fn next(&mut self) -> Result<ServerMessage> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame()? {
+                return Ok(ServerMessage::decode(frame)?);
+            }
+            let Some(chunk) = self.stream.read_chunk(usize::MAX, true).await? else {
+                bail!("the gateway ended the session stream");
+            };
+            self.bytes += chunk.bytes.len() as u64;
+            self.decoder.extend(&chunk.bytes);
+        }
+    }
+}
+
+/// UDP payloads of a connection so far.
+pub fn udp_traffic(connection: &Connection) -> Traffic {
+    let stats = connection.stats();
+    Traffic { bytes_in: stats.udp_rx.bytes, bytes_out: stats.udp_tx.bytes }
+}
+
+/// Says goodbye.
+pub fn close(connection: &Connection) {
+    connection.close((CloseCode::Done as u32).into(), b"");
+}
+
+/// A dial that takes longer has failed.
+const DIAL_WITHIN: Duration = Duration::from_secs(30);
+const BUILD: &str = concat!("load ", env!("CARGO_PKG_VERSION"));

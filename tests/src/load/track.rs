@@ -1,0 +1,220 @@
+//! One case in flight: what its writer has sent, what its reader has seen, and how long it took.
+//!
+//! A case has one writer, so its changes arrive in the order they were written: the reader compares bytes with the
+//! next one expected and never opens a document.
+
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail, ensure};
+use bytes::Bytes;
+use feldakte_proto::Durable;
+use tokio::{sync::Notify, time::timeout};
+
+use crate::load::{latency::Latencies, replay::CaseLog};
+
+/// The case and how far it is.
+#[derive(Debug)]
+pub struct Track {
+    log: Arc<CaseLog>,
+    started: Instant,
+    sent_at_ns: Vec<AtomicU64>,
+    sent: AtomicUsize,
+    seen: AtomicUsize,
+    durable: AtomicUsize,
+    pushes: Mutex<VecDeque<(u64, usize)>>,
+    seen_more: Notify,
+    latencies: Mutex<Arc<Latencies>>,
+}
+
+impl Track {
+    /// A case of which nothing has been sent.
+    pub fn new(log: Arc<CaseLog>, latencies: Arc<Latencies>) -> Self {
+        let sent_at_ns = log.changes.iter().map(|_| AtomicU64::new(0)).collect();
+        Self {
+            log,
+            started: Instant::now(),
+            sent_at_ns,
+            sent: AtomicUsize::new(0),
+            seen: AtomicUsize::new(0),
+            durable: AtomicUsize::new(0),
+            pushes: Mutex::default(),
+            seen_more: Notify::new(),
+            latencies: Mutex::new(latencies),
+        }
+    }
+
+    /// From here on latencies go there: the opening of a case is not part of what is measured.
+    pub fn measure_into(&self, latencies: Arc<Latencies>) {
+        *self.latencies.lock().unwrap_or_else(PoisonError::into_inner) = latencies;
+    }
+
+    /// The case.
+    pub fn log(&self) -> &Arc<CaseLog> {
+        &self.log
+    }
+
+    /// How many changes have been sent.
+    pub fn sent(&self) -> usize {
+        self.sent.load(Ordering::Acquire)
+    }
+
+    /// How many changes the reader has.
+    pub fn seen(&self) -> usize {
+        self.seen.load(Ordering::Acquire)
+    }
+
+    /// How many changes the writer was told are durable.
+    pub fn durable(&self) -> usize {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Whether there is nothing left to send.
+    pub fn is_exhausted(&self) -> bool {
+        self.sent() == self.log.len()
+    }
+
+    /// How many more may be sent while at most `window` are outstanding.
+    pub fn ready(&self, window: usize) -> usize {
+        let sent = self.sent();
+        (self.seen() + window).min(self.log.len()).saturating_sub(sent)
+    }
+
+    /// Takes the next changes to be sent as this push, and starts their clocks.
+    pub fn send(&self, push: u64, count: usize) -> &[Bytes] {
+        let from = self.sent();
+        let range = Range { start: from, end: (from + count).min(self.log.len()) };
+        let now = self.now_ns();
+        self.sent_at_ns[range.clone()].iter().for_each(|at| at.store(now, Ordering::Release));
+        self.pushes.lock().unwrap_or_else(PoisonError::into_inner).push_back((push, range.end));
+        self.sent.store(range.end, Ordering::Release);
+        &self.log.changes[range]
+    }
+
+    /// The reader has received these changes of the case.
+    ///
+    /// # Errors
+    /// When they are not the next ones that were sent.
+    pub fn on_changes(&self, changes: &[Bytes]) -> Result<()> {
+        let from = self.seen();
+        let Some(expected) = self.log.changes.get(from..from + changes.len()) else {
+            bail!("the reader got {} changes, {} were written", from + changes.len(), self.log.len());
+        };
+        ensure!(expected == changes, "the reader got other bytes than were written, at change {from} or after it");
+        let now = self.now_ns();
+        let latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for at in &self.sent_at_ns[from..from + changes.len()] {
+            latencies.record(Duration::from_nanos(now.saturating_sub(at.load(Ordering::Acquire))));
+        }
+        self.seen.store(from + changes.len(), Ordering::Release);
+        self.seen_more.notify_one();
+        Ok(())
+    }
+
+    /// The writer was told what became of a push.
+    ///
+    /// # Errors
+    /// When anything was refused, or the answer is for another push than the oldest unanswered one.
+    pub fn on_durable(&self, durable: &Durable) -> Result<()> {
+        if let Some(refused) = durable.refused.first() {
+            bail!("a change was refused: {:?}, expected {}", refused.reason, refused.expected);
+        }
+        let oldest = self.pushes.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some((_, end)) = oldest.filter(|(push, _)| *push == durable.push) else {
+            bail!("push {} was answered out of order", durable.push);
+        };
+        self.durable.store(end, Ordering::Release);
+        Ok(())
+    }
+
+    /// Waits until the reader has seen more than at the last call. For one waiter.
+    pub async fn seen_more(&self) {
+        self.seen_more.notified().await;
+    }
+
+    /// Waits until the reader has seen `count` changes. For one waiter.
+    pub async fn seen_all(&self, count: usize) {
+        while self.seen() < count {
+            self.seen_more().await;
+        }
+    }
+
+    /// Waits until the reader has all that was sent, but not for ever; returns how many changes it lacks.
+    pub async fn settle(&self) -> u64 {
+        let sent = self.sent();
+        let _ = timeout(SETTLE_WITHIN, self.seen_all(sent)).await;
+        sent.saturating_sub(self.seen()) as u64
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A change that is not there after this long is lost.
+const SETTLE_WITHIN: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use feldakte_core::ids::{ActorId, CaseId, DocumentId, Part, Position};
+    use feldakte_proto::{Reason, Refused};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::load::{replay::CaseSpec, workload::tests::script};
+
+    fn track() -> Track {
+        let document = DocumentId { case: CaseId(Uuid::from_u128(1)), part: Part::Clinical };
+        let spec = CaseSpec { document, actor: ActorId([1; 16]), script: script(), steps: 4 };
+        Track::new(Arc::new(CaseLog::write(&spec).unwrap()), Arc::default())
+    }
+
+    fn durable(push: u64) -> Durable {
+        Durable { push, position: Position(1), cursor: None, refused: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn the_window_opens_as_the_reader_sees() {
+        let (track, latencies) = (track(), Arc::<Latencies>::default());
+        track.measure_into(latencies.clone());
+        assert_eq!(track.ready(2), 2);
+        let sent = track.send(0, 2).to_vec();
+        assert_eq!(track.ready(2), 0);
+        track.on_changes(&sent[..1]).unwrap();
+        track.seen_more().await;
+        assert_eq!((track.ready(2), track.seen(), latencies.count()), (1, 1, 1));
+        track.send(1, 99);
+        assert!(track.is_exhausted());
+        assert_eq!((track.sent(), track.ready(99)), (5, 0));
+    }
+
+    #[test]
+    fn other_bytes_and_repeated_changes_are_noticed() {
+        let track = track();
+        let sent = track.send(0, 5).to_vec();
+        track.on_changes(&sent[..2]).unwrap();
+        assert!(track.on_changes(&sent[..1]).is_err(), "a change came twice");
+        assert!(track.on_changes(&sent[3..4]).is_err(), "a change was left out");
+        track.on_changes(&sent[2..]).unwrap();
+        assert!(track.on_changes(&sent[..1]).is_err(), "more than there is");
+    }
+
+    #[test]
+    fn answers_move_durable_and_refusals_are_errors() {
+        let track = track();
+        track.send(7, 2);
+        track.send(8, 2);
+        track.on_durable(&durable(7)).unwrap();
+        assert_eq!(track.durable(), 2);
+        assert!(track.on_durable(&durable(9)).is_err());
+        let refused = vec![Refused { index: 0, reason: Reason::SequenceGap, expected: 3 }];
+        assert!(track.on_durable(&Durable { refused, ..durable(8) }).is_err());
+    }
+}
