@@ -19,6 +19,7 @@ use crate::{
     store::SharedLocalStore,
     view::{CaseSummary, CaseSync, CaseView, Observer, ParkedEdit, Status},
     wire,
+    witness::Witness,
 };
 
 /// What a client is opened with.
@@ -102,6 +103,18 @@ impl Client {
     /// Calls the observer on every change from here on.
     pub fn observe(&self, observer: Arc<dyn Observer>) {
         self.notifier.observe(observer);
+    }
+
+    /// Lets a test or audit record what this device is told about each change from here on. The first witness stays.
+    pub fn witness(&self, witness: Arc<dyn Witness>) {
+        self.notifier.witness(witness);
+    }
+
+    /// Returns once this device has read the log up to where it ended when the session began. Snapshots may still
+    /// be on their way: [`CaseSync::incomplete`] tells. Without a session it waits for one.
+    pub async fn caught_up(&self) {
+        // The sender lives in `self.control`, so waiting cannot fail.
+        let _ = self.control.caught_up.subscribe().wait_for(|caught_up| *caught_up).await;
     }
 
     /// A new case with its first edits, saved on the device when this returns.

@@ -27,6 +27,7 @@ use crate::{
     store::{DocumentState, SharedLocalStore},
     view::{Author, CaseSummary, CaseSync, CaseView, LinkState, ParkedEdit, Status},
     wire::LinkError,
+    witness::ChangeFact,
 };
 
 mod documents;
@@ -161,7 +162,9 @@ impl Engine {
             by_part.entry(edit.part()).or_default().push(edit);
         }
         for (part, edits) in by_part {
-            self.documents.edit(DocumentId { case, part }, &edits, now_ms).await?;
+            let document = DocumentId { case, part };
+            let saved = self.documents.edit(document, &edits, now_ms).await?;
+            self.notifier.testify(document, &saved, ChangeFact::Saved);
         }
         self.notifier.content(case);
         self.notifier.sync(case);
@@ -280,6 +283,7 @@ impl Engine {
     fn drop_session(&mut self) {
         self.outbound = None;
         self.epoch = None;
+        self.control.caught_up.send_replace(false);
         self.fetching.clear();
         let cases = self.outbox.reset();
         cases.into_iter().for_each(|case| self.notifier.sync(case));

@@ -15,6 +15,7 @@ mod notify;
 pub mod store;
 pub mod view;
 pub mod wire;
+pub mod witness;
 
 pub use client::{Client, ClientOptions};
 pub use error::SdkError;

@@ -58,6 +58,8 @@ pub(crate) struct Link {
 pub(crate) struct LinkControl {
     /// Whether the app wants a session.
     pub(crate) wanted: watch::Sender<bool>,
+    /// Whether the session at hand has delivered what the log held when it began.
+    pub(crate) caught_up: watch::Sender<bool>,
     /// Pushes and fetches the gateway has not answered.
     pub(crate) unanswered: AtomicUsize,
     /// The network has changed: do not wait for the back-off.
@@ -66,7 +68,12 @@ pub(crate) struct LinkControl {
 
 impl LinkControl {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { wanted: watch::Sender::new(false), unanswered: AtomicUsize::new(0), hurry: Notify::new() })
+        Arc::new(Self {
+            wanted: watch::Sender::new(false),
+            caught_up: watch::Sender::new(false),
+            unanswered: AtomicUsize::new(0),
+            hurry: Notify::new(),
+        })
     }
 }
 
@@ -111,11 +118,15 @@ impl Link {
         wanted: &mut watch::Receiver<bool>,
         shutdown: &CancellationToken,
     ) -> LinkError {
-        let session = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return LinkError::Closed(CloseCode::Done),
-            _ = wanted.wait_for(|wanted| !*wanted) => return LinkError::Closed(CloseCode::Done),
-            session = self.dial() => session,
+        let session = loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return LinkError::Closed(CloseCode::Done),
+                _ = wanted.wait_for(|wanted| !*wanted) => return LinkError::Closed(CloseCode::Done),
+                // Packets sent into a dead network are repeated ever more slowly: begin anew.
+                () = self.control.hurry.notified() => {}
+                session = self.dial() => break session,
+            }
         };
         let Session { connection, out, frames, welcome } = match session {
             Ok(session) => session,

@@ -2,20 +2,24 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use feldakte_core::ids::CaseId;
+use feldakte_core::ids::{CaseId, ChangeHash, DocumentId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::view::{Event, LinkState, Observer};
+use crate::{
+    view::{Event, LinkState, Observer},
+    witness::{ChangeEvent, ChangeFact, Witness},
+};
 
 /// What has changed since observers were last told.
 #[derive(Default)]
 pub(crate) struct Notifier {
     changes: Mutex<Changes>,
     observers: Mutex<Vec<Arc<dyn Observer>>>,
+    witness: OnceLock<Arc<dyn Witness>>,
     wake: Notify,
 }
 
@@ -29,6 +33,24 @@ struct Changes {
 impl Notifier {
     pub(crate) fn observe(&self, observer: Arc<dyn Observer>) {
         self.observers.lock().unwrap_or_else(PoisonError::into_inner).push(observer);
+    }
+
+    /// The first witness stays.
+    pub(crate) fn witness(&self, witness: Arc<dyn Witness>) {
+        let _ = self.witness.set(witness);
+    }
+
+    /// Tells the witness, if there is one, before anybody else hears of it.
+    pub(crate) fn testify<'a>(
+        &self,
+        document: DocumentId,
+        changes: impl IntoIterator<Item = &'a ChangeHash>,
+        fact: ChangeFact,
+    ) {
+        let Some(witness) = self.witness.get() else { return };
+        for change in changes {
+            witness.on_change(ChangeEvent { document, change: *change, fact });
+        }
     }
 
     pub(crate) fn link(&self, state: LinkState) {

@@ -1,13 +1,12 @@
 //! What an app is shown: cases, how safe they are, and the state of the link.
 
-use feldakte_core::{
-    case::DocumentView,
-    ids::{CaseId, DeviceId, UnitId},
+pub use feldakte_core::{
+    access::Role,
+    case::{DocumentView, Edit},
+    crdt::{Field, Held, Item, Value},
+    ids::{ActorId, CaseId, DeviceId, Part, UnitId},
 };
-use feldakte_core::{access::Role, ids::ActorId};
-use feldakte_proto::Reason;
-
-pub use feldakte_core::{case::Edit, crdt::Value, ids::Part};
+pub use feldakte_proto::Reason;
 
 /// A case as it is on this device.
 #[derive(Debug, Clone, PartialEq)]

@@ -182,6 +182,8 @@ impl Ledger {
         // A document that somebody was granted before its first change is not free for anybody to open.
         let opening = self.is_new() && self.grants.is_empty();
         let grants = if opening {
+            // Until its first change a document belongs to nobody, whoever asked for it before.
+            self.tenant = principal.tenant.clone();
             access::opening_grants(principal, self.document)
         } else {
             None
@@ -203,6 +205,7 @@ impl Ledger {
         for (index, parsed) in changes.into_iter().enumerate() {
             let outcome = match &parsed {
                 Err(error) => Err(Refusal::Change(*error)),
+                Ok(change) if self.is_own_repeat(principal, change) => Ok(Taken::Known),
                 Ok(_) if !writes => Err(Refusal::NotPermitted),
                 Ok(change) => self.admit_one(principal, change, &refused_hashes, &mut entry),
             };
@@ -223,6 +226,12 @@ impl Ledger {
             admission.entry = Some(entry);
         }
         admission
+    }
+
+    /// A device that lost its grant between push and answer still learns that its change is durable.
+    fn is_own_repeat(&self, principal: &Principal, change: &Change) -> bool {
+        let is_own = |actor: &Actor| principal.tenant == self.tenant && actor.device == principal.device;
+        self.knows(&change.hash) && self.actors.get(&change.actor).is_some_and(is_own)
     }
 
     fn admit_one(

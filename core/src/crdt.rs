@@ -153,12 +153,13 @@ impl Document {
     /// # Errors
     /// When the library refuses or panics. After a panic the document must be dropped.
     pub fn apply<'a>(&mut self, changes: impl IntoIterator<Item = &'a Bytes>) -> Result<(), CrdtError> {
-        let parsed: Result<Vec<_>, _> = changes
-            .into_iter()
-            .map(|bytes| automerge::Change::from_bytes(bytes.to_vec()).map_err(|_| CrdtError::Damaged))
-            .collect();
-        let parsed = parsed?;
-        self.guarded(|inner| inner.apply_changes(parsed).map_err(CrdtError::from))
+        self.guarded(|inner| {
+            let parsed: Result<Vec<_>, _> = changes
+                .into_iter()
+                .map(|bytes| automerge::Change::from_bytes(bytes.to_vec()).map_err(|_| CrdtError::Damaged))
+                .collect();
+            Ok(inner.apply_changes(parsed?)?)
+        })
     }
 
     /// The document as one compact chunk. `Deflated` is for storage of single documents, `Plain` for bundles that

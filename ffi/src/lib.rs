@@ -1,1 +1,18 @@
+//! The SDK as Kotlin, Swift and Python see it, through UniFFI. No logic lives here: types and threads only.
+//!
+//! Every function returns a `Result` and runs on a runtime of our own; a panic becomes [`FfiError::Internal`]
+//! instead of ending the app.
 
+mod client;
+mod error;
+mod runtime;
+mod types;
+
+pub use client::{FeldakteClient, KeySource, OpenOptions, Watcher};
+pub use error::{CallbackError, FfiError};
+pub use types::{
+    CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, Edit, Entry, Fact, FactValue, FieldValue,
+    Happening, Part, ParkedChange, Safety, Value, WholeCase,
+};
+
+uniffi::setup_scaffolding!();

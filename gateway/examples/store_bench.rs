@@ -47,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
     many.commits(&*store, 64, 500)
         .await?
         .print("commit of 64, 1,000 documents")?;
-    reads(&store, &many).await?;
+    reads(&store, &many, writer.documents[0]).await?;
     store.close().await;
     Ok(())
 }
@@ -127,7 +127,7 @@ fn document(rng: &mut StdRng, milliseconds: u64) -> DocumentId {
     }
 }
 
-async fn reads(store: &Arc<SqliteStore>, workload: &Workload) -> anyhow::Result<()> {
+async fn reads(store: &Arc<SqliteStore>, workload: &Workload, long: DocumentId) -> anyhow::Result<()> {
     let head = store.head(&workload.tenant).await?.position;
     let subjects = vec![
         Subject::Unit("rtw-1".parse()?),
@@ -155,15 +155,18 @@ async fn reads(store: &Arc<SqliteStore>, workload: &Workload) -> anyhow::Result<
         figures.time(store.may_read(&reader, busy)).await??;
     }
     figures.print("may_read")?;
-    let mut figures = Figures::new(1)?;
-    let mut entries = 0;
-    for _ in 0..50 {
-        entries = figures
-            .time(store.document(busy))
-            .await??
-            .map_or(0, |log| log.entries.len());
+    for document in [busy, long] {
+        let mut figures = Figures::new(1)?;
+        let mut entries = 0;
+        for _ in 0..50 {
+            entries = figures
+                .time(store.document(document))
+                .await??
+                .map_or(0, |log| log.entries.len());
+        }
+        figures.print(&format!("document of {entries} entries"))?;
     }
-    figures.print(&format!("document of {entries} entries"))
+    Ok(())
 }
 
 fn fsyncs(path: &Path, count: usize) -> anyhow::Result<Figures> {

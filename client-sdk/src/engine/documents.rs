@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
 use feldakte_core::{
     case::{self, DocumentView, Edit},
+    change::Change,
     crdt::{CrdtError, Document},
     ids::{ActorId, ChangeHash, DeviceId, DocumentId, Epoch},
     log::Binding,
@@ -39,9 +40,14 @@ impl Documents {
         Self { device, store_id, store, open: BTreeMap::new(), clock: 0 }
     }
 
-    /// Makes one change of `edits` and stores it. On any failure the document in memory is dropped, so that it
+    /// Makes one change of `edits`, stores it, and gives the names of what was stored. On any failure the document in memory is dropped, so that it
     /// never holds what the store does not.
-    pub(super) async fn edit(&mut self, id: DocumentId, edits: &[Edit], now_ms: i64) -> Result<(), SdkError> {
+    pub(super) async fn edit(
+        &mut self,
+        id: DocumentId,
+        edits: &[Edit],
+        now_ms: i64,
+    ) -> Result<Vec<ChangeHash>, SdkError> {
         let own = self.make_changes(id, edits, now_ms).await;
         let own = match own {
             Ok(own) => own,
@@ -51,7 +57,7 @@ impl Documents {
             }
         };
         if own.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         if let Err(error) = self.store.save_edit(id, &own).await {
             self.open.remove(&id);
@@ -60,7 +66,7 @@ impl Documents {
         if let Some(open) = self.open.get_mut(&id) {
             open.is_new = false;
         }
-        Ok(())
+        Ok(own.into_iter().map(|own| own.hash).collect())
     }
 
     async fn make_changes(
@@ -81,6 +87,8 @@ impl Documents {
             _ => SdkError::Edit("the document library refused"),
         })?;
         let Some(change) = change else { return Ok(Vec::new()) };
+        // The gateway's own check: what it would refuse is refused here, while the user can still do something.
+        Change::parse(change.bytes.clone()).map_err(|_| SdkError::Edit("too large to be saved at once"))?;
         let mut own = Vec::with_capacity(2);
         if open.is_new {
             let genesis = case::genesis(id.part);
@@ -154,16 +162,50 @@ fn genesis(id: DocumentId, actor: ActorId) -> Result<Document, SdkError> {
     Document::load(&case::genesis(id.part).bytes, actor).map_err(|_| damaged())
 }
 
+/// Everything the store holds, as one document. Loading all at once is many times faster than one by one.
 fn load_chunks(id: DocumentId, chunks: &[Bytes], actor: ActorId) -> Result<Document, SdkError> {
-    let mut all = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
-    chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
-    if let Ok(document) = Document::load(&all, actor) {
+    if let Ok(document) = Document::load(&concatenated(chunks), actor) {
         return Ok(document);
     }
     // Changes may have arrived before the snapshot they stand on: they wait inside the document for it.
-    let mut document = genesis(id, actor)?;
-    document.apply(chunks).map_err(|_| damaged())?;
+    let (mut document, rest) = base_of(id, chunks, actor)?;
+    if document.apply(rest).is_ok() {
+        return Ok(document);
+    }
+    load_what_applies(id, chunks, actor)
+}
+
+/// A change that breaks the document library must not take the case away from the user: it is left out until the
+/// gateway has marked it as quarantined.
+fn load_what_applies(id: DocumentId, chunks: &[Bytes], actor: ActorId) -> Result<Document, SdkError> {
+    let (mut document, rest) = base_of(id, chunks, actor)?;
+    let mut taken: Vec<Bytes> = Vec::with_capacity(rest.len());
+    for change in rest {
+        if document.apply([change]).is_ok() {
+            taken.push(change.clone());
+            continue;
+        }
+        warn!(document = %id, "a change was left out: it cannot be applied");
+        document = base_of(id, chunks, actor)?.0;
+        document.apply(&taken).map_err(|_| damaged())?;
+    }
     Ok(document)
+}
+
+/// The snapshot, when the first chunk is one, otherwise the genesis; and the changes after it.
+fn base_of(id: DocumentId, chunks: &[Bytes], actor: ActorId) -> Result<(Document, &[Bytes]), SdkError> {
+    if let Some((first, rest)) = chunks.split_first()
+        && let Ok(document) = Document::load(first, actor)
+    {
+        return Ok((document, rest));
+    }
+    Ok((genesis(id, actor)?, chunks))
+}
+
+fn concatenated(chunks: &[Bytes]) -> BytesMut {
+    let mut all = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
+    chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
+    all
 }
 
 fn damaged() -> SdkError {

@@ -20,6 +20,7 @@ use crate::{
     error::SdkError,
     store::{Answer, Received, ReceivedEntry, ReceivedSnapshot},
     view::LinkState,
+    witness::ChangeFact,
 };
 
 impl Engine {
@@ -43,6 +44,7 @@ impl Engine {
                 .await?;
         }
         self.outbound = Some(outbound);
+        self.control.caught_up.send_replace(caught_up);
         self.set_link(LinkState::Connected);
         Ok(())
     }
@@ -58,7 +60,7 @@ impl Engine {
     }
 
     async fn handle_changes(&mut self, epoch: Epoch, frame: ChangesFrame) -> Result<(), SdkError> {
-        let ChangesFrame { to, entries, bootstrap, caught_up: _ } = frame;
+        let ChangesFrame { to, entries, bootstrap, caught_up } = frame;
         let mut received = Received { cursor: self.cursor_at(epoch, to), entries: Vec::new(), bootstrap };
         for RawEntry { position, entry } in entries {
             let Ok(entry) = decode_entry(entry) else {
@@ -68,7 +70,9 @@ impl Engine {
             };
             received.entries.push(self.received_entry(position, entry));
         }
-        self.store_received(received).await
+        self.store_received(received).await?;
+        self.control.caught_up.send_if_modified(|before| caught_up && !std::mem::replace(before, true));
+        Ok(())
     }
 
     async fn store_received(&mut self, received: Received) -> Result<(), SdkError> {
@@ -76,6 +80,8 @@ impl Engine {
         self.cursor = received.cursor.or(self.cursor);
         let mut cases = BTreeSet::new();
         for entry in &received.entries {
+            let changes = entry.changes.iter().map(|(hash, _)| hash);
+            self.notifier.testify(entry.document, changes, ChangeFact::Received(entry.position));
             match entry.quarantined.is_empty() {
                 true => self.documents.apply(entry.document, &entry.changes, &entry.bindings),
                 false => self.documents.forget(entry.document),
@@ -128,6 +134,7 @@ impl Engine {
         }
         self.store.save_answer(&answer).await?;
         self.cursor = answer.cursor.or(self.cursor);
+        self.notifier.testify(document, &answer.durable, ChangeFact::Durable(position));
         if !answer.refused.is_empty() {
             // The document in memory holds what the gateway refused: build it again without, under a new actor.
             self.documents.forget(document);
@@ -146,6 +153,7 @@ impl Engine {
                 continue;
             };
             self.store.save_snapshot(&verified).await?;
+            self.notifier.testify(document, &verified.covered, ChangeFact::Received(verified.position));
             self.arrived(document);
         }
         for document in unavailable {

@@ -41,6 +41,9 @@ pub struct Projection {
     pub covered: usize,
 }
 
+/// One document chunk, and how many changes it holds.
+type Saved = (Bytes, usize);
+
 /// Readers only read: nobody writes under it.
 const READER: ActorId = ActorId([0xff; 16]);
 
@@ -58,12 +61,12 @@ pub fn project(base: Base, entries: &[Entry]) -> Option<Projection> {
         .filter_map(|bytes| Change::parse(bytes.clone()).ok())
         .filter(|change| !skip.contains(&change.hash))
         .collect();
-    let (mut document, newly_quarantined) = match apply_all(chunks.as_deref(), &changes) {
-        Ok(document) => (document, Vec::new()),
-        Err(_) => apply_one_by_one(chunks.as_deref(), &changes, skip)?,
+    let together = apply_all(chunks.as_deref(), &changes).ok();
+    let ((chunks, covered), newly_quarantined) = match together.and_then(|mut document| save_verified(&mut document)) {
+        Some(saved) => (saved, Vec::new()),
+        None => apply_one_by_one(chunks.as_deref(), &changes, skip)?,
     };
     quarantined.extend(newly_quarantined.iter().cloned());
-    let (chunks, covered) = save_verified(&mut document)?;
     Some(Projection { chunks, bindings, quarantined, newly_quarantined, covered })
 }
 
@@ -76,12 +79,13 @@ fn apply_all(base: Option<&[u8]>, changes: &[Change]) -> Result<Document, CrdtEr
     Ok(document)
 }
 
-/// Finds the changes that cannot be applied. After each failure the document is built again without it.
+/// Finds the changes that cannot be applied, or after which the document would not load again. After each failure
+/// the document is built again without it. Slow, and only for documents that somebody has tried to break.
 fn apply_one_by_one(
     base: Option<&[u8]>,
     changes: &[Change],
     mut left_out: HashSet<ChangeHash>,
-) -> Option<(Document, Vec<Quarantine>)> {
+) -> Option<(Saved, Vec<Quarantine>)> {
     let mut taken: Vec<&Change> = Vec::new();
     let mut marks = Vec::new();
     let mut document = None;
@@ -105,11 +109,11 @@ fn apply_one_by_one(
             }
         }
     }
-    let document = match document {
+    let mut document = match document {
         Some(document) => document,
         None => rebuild(base, &taken).ok()?,
     };
-    Some((document, marks))
+    Some((save_verified(&mut document)?, marks))
 }
 
 fn try_one(
@@ -133,6 +137,7 @@ fn try_one(
         return Err(QuarantineReason::Rejected);
     }
     grown.check_depth().map_err(reason)?;
+    save_verified(&mut grown).ok_or(QuarantineReason::Rejected)?;
     Ok(grown)
 }
 
@@ -143,7 +148,7 @@ fn rebuild(base: Option<&[u8]>, taken: &[&Change]) -> Result<Document, CrdtError
 }
 
 /// Saves, loads strictly again, and compares heads and the bytes of a second save, which hold every value.
-fn save_verified(document: &mut Document) -> Option<(Bytes, usize)> {
+fn save_verified(document: &mut Document) -> Option<Saved> {
     let saved = document.save(Packing::Plain);
     let mut loaded = Document::load(&saved, READER).ok()?;
     let same = loaded.heads() == document.heads() && loaded.save(Packing::Plain) == saved;

@@ -218,9 +218,7 @@ impl Store for SqliteStore {
     async fn put_snapshot(&self, document: DocumentId, snapshot: &StoredSnapshot) -> Result<(), StoreError> {
         let row = SnapshotRow::new(document, snapshot);
         let len = row.chunks.len() + row.actors.len();
-        open_writer(&mut self.writer.lock().await)?
-            .put_snapshot(document, row)
-            .await?;
+        open_writer(&mut self.writer.lock().await)?.put_snapshot(document, row).await?;
         self.meter.add(len as u64);
         Ok(())
     }

@@ -164,6 +164,11 @@ fn scripts() -> Vec<(&'static str, Vec<u8>)> {
     let script = |steps: &[Vec<u8>]| [vec![2, GENESIS], steps.concat()].concat();
     let changes = honest_changes(Part::Clinical);
     let (first, second) = (&changes[0], &changes[1]);
+    let genesis = case::genesis(Part::Clinical).hash;
+    let late = Draft::new(actor(0))
+        .at([genesis], 1, (1 << 31) - 1)
+        .with_puts("x", 1)
+        .chunk();
     let flipped = |at: usize| [&first[..at], &[first[at] ^ 1], &first[at + 1..]].concat();
     vec![
         (
@@ -194,7 +199,7 @@ fn scripts() -> Vec<(&'static str, Vec<u8>)> {
         ),
         (
             "foreign-actor",
-            script(&[columns(first, 0), columns(first, DEVICE_B | OWN_2)]),
+            script(&[columns(first, 0), vec![DRAFT | DEVICE_B | OF_A, PUTS, 1]]),
         ),
         ("wrong-checksum", script(&[raw_unsealed(&flipped(40))])),
         ("sequence-reused", script(&[columns(first, 0), twisted(0, 0xff, 0)])),
@@ -221,6 +226,15 @@ fn scripts() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("fairly-deep", script(&[vec![DRAFT, NESTED, 6], honest(0, "x")])),
         (
+            "actors-not-used",
+            script(&[vec![DRAFT | EVERYBODY, PUTS, 1], honest(0, "x")]),
+        ),
+        (
+            "pushed-twice",
+            script(&[raw(first), raw(first), vec![GENESIS | DEVICE_B]]),
+        ),
+        ("counter-out-of-range", script(&[raw(&late)])),
+        (
             "every-column",
             script(&changes.iter().map(|change| columns(change, 0)).collect::<Vec<_>>()),
         ),
@@ -237,8 +251,10 @@ const DRAFT: u8 = 2;
 const HONEST: u8 = 3;
 const DEVICE_B: u8 = 1 << 2;
 const STRANGER: u8 = 2 << 2;
-const OWN_2: u8 = 2 << 4;
+/// For device `b`: the first actor of device `a`.
+const OF_A: u8 = 3 << 4;
 const TWISTED: u8 = 1 << 6;
+const EVERYBODY: u8 = 1 << 7;
 const PUTS: u8 = 0;
 const NESTED: u8 = 1;
 const COLUMNS_AS_THEY_COME: u8 = 2;

@@ -6,7 +6,10 @@
 //! - the log replays into a fresh ledger, which then knows every change and takes none of them twice;
 //! - an honest device that applies what was admitted can still write, and its change is admitted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use bytes::Bytes;
 use feldakte_core::{
@@ -151,13 +154,17 @@ impl World {
     fn step(&mut self, script: &mut Script<'_>) {
         let byte = script.byte();
         let device = usize::from(byte >> 2 & 3) % DEVICES.len();
-        let own = usize::from(byte >> 4 & 3);
+        // Two of its own, two of the others.
+        let whose = [0, 1, 2, 4][usize::from(byte >> 4 & 3)];
         let twisted = byte & 0x40 != 0;
         let chunks = match byte & 3 {
             0 => vec![case::genesis(self.document.part).bytes.clone()],
             1 if twisted => vec![Bytes::copy_from_slice(script.prefixed_long())],
             1 => vec![craft::reseal(script.prefixed_long())],
-            2 => vec![self.draft(actor((device * 2 + own) % 6), twisted, script).chunk()],
+            2 => {
+                let draft = self.draft(actor((device * 2 + whose) % 6), twisted, script);
+                vec![self.fill(draft, byte & 0x80 != 0, script).chunk()]
+            }
             _ => return self.edit_honestly(script),
         };
         // The honest device's actor is a hash over a random number of its store: nobody can guess it.
@@ -167,7 +174,7 @@ impl World {
         }
     }
 
-    /// A change that is linked as an honest one would be, unless it is `twisted`; its content is the script's.
+    /// A change that is linked as an honest one would be, unless it is `twisted`.
     fn draft(&self, actor: ActorId, twisted: bool, script: &mut Script<'_>) -> Draft {
         let mut deps: Vec<ChangeHash> = self.heads.keys().copied().collect();
         let mut seq = self.seqs.get(&actor).copied().unwrap_or_default() + 1;
@@ -179,22 +186,33 @@ impl World {
                 index += 1;
                 keep >> (index % 8) & 1 == 0
             });
-            seq = seq.wrapping_add_signed(i64::from(script.byte() as i8));
-            start_op = start_op.wrapping_add_signed(i64::from(script.byte() as i8));
+            seq = seq.saturating_add_signed(i64::from(script.byte() as i8));
+            start_op = start_op.saturating_add_signed(i64::from(script.byte() as i8));
         }
-        let draft = Draft::new(actor).at(deps, seq, start_op);
-        let others = self
-            .seqs
-            .keys()
-            .filter(|other| **other != actor)
-            .map(|other| other.0.to_vec());
-        fill(
-            Draft {
-                others: others.collect(),
-                ..draft
-            },
-            script,
-        )
+        Draft::new(actor).at(deps, seq, start_op)
+    }
+
+    /// Operations for a draft: sets of a key, nested maps, columns as they come, or one column replaced. Honest
+    /// columns refer to containers, which are the genesis actor's; `everybody` lists all actors, used or not.
+    fn fill(&self, mut draft: Draft, everybody: bool, script: &mut Script<'_>) -> Draft {
+        let kind = script.byte() % 4;
+        let others = self.seqs.keys().filter(|other| other.0[..] != draft.actor[..]);
+        let listed = others.filter(|other| everybody || (kind >= 2 && **other == case::GENESIS_ACTOR));
+        draft.others = listed.map(|other| other.0.to_vec()).collect();
+        match kind {
+            0 => draft.with_puts("facts", u64::from(script.byte())),
+            1 => draft.with_nested_maps("facts", 2 + 4 * u64::from(script.byte())),
+            2 => {
+                let count = script.byte() % 16;
+                (0..count).fold(draft, |draft, _| {
+                    draft.with_column(column(script.byte()), script.prefixed().to_vec())
+                })
+            }
+            _ => {
+                let draft = draft.with_puts("allergy", u64::from(script.byte()));
+                draft.with_column(column(script.byte()), script.prefixed().to_vec())
+            }
+        }
     }
 
     fn edit_honestly(&mut self, script: &mut Script<'_>) {
@@ -270,11 +288,7 @@ impl World {
     /// As the projector and every device do: what cannot be applied is left out, with all that depends on it.
     fn apply(&mut self, change: &Change) {
         let follows_quarantined = change.deps.iter().any(|dep| self.quarantined.contains(dep));
-        if !follows_quarantined && self.replica.apply([&change.bytes]).is_ok() && self.replica.check_depth().is_ok() {
-            assert!(
-                self.replica.contains(change.hash),
-                "a change with all its dependencies was not applied"
-            );
+        if !follows_quarantined && self.takes(change) {
             self.applied.push(change.bytes.clone());
             return;
         }
@@ -282,6 +296,15 @@ impl World {
         if !follows_quarantined {
             self.rebuild();
         }
+    }
+
+    /// Whether the replica can apply the change, nests no deeper than readers can, and gives the change back as it
+    /// came: the library keeps operations, not bytes, and one that it would write otherwise damages every save.
+    fn takes(&mut self, change: &Change) -> bool {
+        let replica = &mut self.replica;
+        let applied = replica.apply([&change.bytes]).is_ok() && replica.check_depth().is_ok();
+        let mut held = || catch_unwind(AssertUnwindSafe(|| replica.changes())).unwrap_or_default();
+        applied && held().iter().any(|held| held.bytes == change.bytes)
     }
 
     fn rebuild(&mut self) {
@@ -318,24 +341,6 @@ impl World {
                 format!("{:?}", DocumentView::of(self.document.part, &loaded)),
                 format!("{view:?}")
             );
-        }
-    }
-}
-
-/// Operations for a draft: sets of a key, nested maps, columns as they come, or one column replaced.
-fn fill(draft: Draft, script: &mut Script<'_>) -> Draft {
-    match script.byte() % 4 {
-        0 => draft.with_puts("facts", u64::from(script.byte())),
-        1 => draft.with_nested_maps("facts", 2 + 4 * u64::from(script.byte())),
-        2 => {
-            let count = script.byte() % 16;
-            (0..count).fold(draft, |draft, _| {
-                draft.with_column(column(script.byte()), script.prefixed().to_vec())
-            })
-        }
-        _ => {
-            let draft = draft.with_puts("allergy", u64::from(script.byte()));
-            draft.with_column(column(script.byte()), script.prefixed().to_vec())
         }
     }
 }

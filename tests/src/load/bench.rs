@@ -110,11 +110,6 @@ impl Bench {
         format!("rtw-{}", self.units).parse().expect("a slug")
     }
 
-    /// The small scripts in turn.
-    pub fn small(&self, index: usize) -> Arc<Script> {
-        self.workload.small[index % self.workload.small.len()].clone()
-    }
-
     /// Writes one case per writer, as far as `script` says, before any clock is started.
     ///
     /// # Errors
@@ -139,11 +134,7 @@ impl Bench {
     ///
     /// # Errors
     /// When a device gets no certificate or a script does not fit.
-    pub async fn crews(
-        &mut self,
-        count: usize,
-        script: impl Fn(usize) -> (Arc<Script>, usize),
-    ) -> Result<Vec<Crew>> {
+    pub async fn crews(&mut self, count: usize, script: impl Fn(usize) -> (Arc<Script>, usize)) -> Result<Vec<Crew>> {
         let mut pairs = Vec::with_capacity(count);
         for _ in 0..count {
             let unit = self.unit();

@@ -71,7 +71,12 @@ impl Site {
     /// When it does not become ready; its log's end is part of the message.
     pub async fn start(&self) -> Result<Gateway> {
         let config = self.dir.join(CONFIG);
-        Gateway::spawn(Command::new(&self.program).arg("serve").arg("--config").arg(config), &self.dir).await
+        let mut command = Command::new(&self.program);
+        // The environment overrides the file: what somebody has set for a gateway of their own must not.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with(OVERRIDE)) {
+            command.env_remove(name);
+        }
+        Gateway::spawn(command.arg("serve").arg("--config").arg(config), &self.dir).await
     }
 }
 
@@ -235,6 +240,7 @@ fn log_end(dir: &Path) -> String {
 
 const CONFIG: &str = "gateway.toml";
 const LOG: &str = "gateway.log";
+const OVERRIDE: &str = "FELDAKTE__";
 const LOG_LINES: usize = 20;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Longer than the gateway gives itself, so that a gateway that overruns is seen as one that does.

@@ -40,7 +40,9 @@ impl Holdings {
     /// # Errors
     /// When the gateway does not deliver it in time.
     pub async fn collect(session: &mut Session, until: Until) -> Result<Holdings> {
-        timeout(COLLECT_WITHIN, Self::collect_all(session, until)).await.context("the documents did not come in time")?
+        timeout(COLLECT_WITHIN, Self::collect_all(session, until))
+            .await
+            .context("the documents did not come in time")?
     }
 
     async fn collect_all(session: &mut Session, until: Until) -> Result<Holdings> {
@@ -84,11 +86,6 @@ impl Holdings {
     /// How many documents there are.
     pub fn len(&self) -> usize {
         self.tails.keys().filter(|document| !self.snapshots.contains_key(document)).count() + self.snapshots.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Bytes of documents, unpacked.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result, bail};
-use feldakte_core::limits;
+use feldakte_core::{ids::Cursor, limits};
 use feldakte_proto::ServerMessage;
 use indicatif::ProgressBar;
 use tokio::task::JoinSet;
@@ -76,6 +76,17 @@ pub async fn populate_each(
         let Some(result) = running.join_next().await else { return Ok(()) };
         result.context("populating panicked")??;
     }
+}
+
+/// The cursor of a device that has everything up to now.
+///
+/// # Errors
+/// When the device is not welcomed.
+pub async fn cursor_at_head(device: &Device, gateway: SocketAddr) -> Result<Cursor> {
+    let session = Session::dial(device, gateway, None).await?;
+    let cursor = Cursor { epoch: session.welcome.epoch, position: session.welcome.head };
+    session.close();
+    Ok(cursor)
 }
 
 async fn await_durable(session: &mut Session) -> Result<()> {

@@ -63,6 +63,13 @@ impl CaseLog {
         Ok(log)
     }
 
+    /// The same case before its last change.
+    pub fn without_last(&self) -> CaseLog {
+        let len = self.len().saturating_sub(1);
+        let (changes, hashes) = (self.changes[..len].to_vec(), self.hashes[..len].to_vec());
+        CaseLog { document: self.document, changes, hashes }
+    }
+
     /// The heads of a replica that has everything: the last change alone.
     pub fn heads(&self) -> Vec<ChangeHash> {
         self.hashes.last().copied().into_iter().collect()
@@ -71,11 +78,6 @@ impl CaseLog {
     /// How many changes, genesis included.
     pub fn len(&self) -> usize {
         self.changes.len()
-    }
-
-    /// Never: there is always a genesis.
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
     }
 }
 

@@ -12,7 +12,6 @@ use crate::load::{fsync::FsyncProbe, latency::Latencies};
 
 /// The keys every reader of `--json` knows; what does not apply is left out.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "the names are those of the output and say what they are")]
 pub struct Figures {
     pub scenario: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,11 +86,6 @@ impl Troubles {
             troubles.1.push(format!("{error:#}"));
         }
     }
-
-    /// Whether there were none so far.
-    pub fn is_empty(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 == 0
-    }
 }
 
 impl Report {
@@ -139,7 +133,10 @@ impl Report {
         let latencies = probe.finish()?;
         let [p50, p99] = [0.5, 0.99].map(|share| latencies.quantile_ms(share));
         (self.figures.fsync_p50_ms, self.figures.fsync_p99_ms) = (Some(rounded(p50)), Some(rounded(p99)));
-        self.row("machine's own fsync", format!("p50 {p50:.2} ms   p99 {p99:.2} ms   ({} measured)", latencies.count()));
+        self.row(
+            "machine's own fsync",
+            format!("p50 {p50:.2} ms   p99 {p99:.2} ms   ({} measured)", latencies.count()),
+        );
         Ok(p99)
     }
 
@@ -219,10 +216,7 @@ mod tests {
         let mut report = Report::new("m5", "reconnects".to_owned());
         report.figures.bytes_in = Some(70);
         report.more("reconnects", 50.0);
-        assert_eq!(
-            report.to_json(),
-            r#"{"scenario":"m5","bytes_in":70,"complete":1.0,"reconnects":50.0}"#
-        );
+        assert_eq!(report.to_json(), r#"{"scenario":"m5","bytes_in":70,"complete":1.0,"reconnects":50.0}"#);
     }
 
     #[test]
@@ -239,7 +233,6 @@ mod tests {
     #[test]
     fn many_errors_are_counted_and_few_are_quoted() {
         let troubles = Troubles::default();
-        assert!(troubles.is_empty());
         (0..9).for_each(|n| troubles.note(&anyhow!("closed {n}")));
         let mut report = Report::new("m2", String::new());
         report.troubles(&troubles);

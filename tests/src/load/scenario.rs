@@ -12,9 +12,9 @@ use crate::load::{
     workload::Workload,
 };
 
+mod cold;
 mod idle;
 mod kill;
-mod cold;
 mod latency;
 mod restart;
 mod storm;

@@ -20,7 +20,7 @@ use serde::Deserialize;
 #[derive(Debug)]
 pub struct Workload {
     /// Small cases: about a hundred changes each.
-    pub small: Vec<Arc<Script>>,
+    small: Vec<Arc<Script>>,
     /// One large case: thousands of changes.
     pub large: Arc<Script>,
 }
@@ -95,6 +95,11 @@ impl Workload {
         ensure!(!small.is_empty(), "{} holds no small_1.jsonl: name the workload's directory", dir.display());
         let large = Arc::new(Script::read(&dir.join("large_1.jsonl.gz"))?);
         Ok(Self { small, large })
+    }
+
+    /// The small scripts in turn, for any number of cases.
+    pub fn small_case(&self, index: usize) -> Arc<Script> {
+        self.small[index % self.small.len()].clone()
     }
 }
 
@@ -202,7 +207,8 @@ pub(super) mod tests {
 
     #[test]
     fn unknown_operations_and_nested_values_are_refused() {
-        let with = |op: &str| Script::parse(format!("{{\"changes\":1}}\n{{\"c\":0,\"t\":0,\"ops\":[{op}]}}").as_bytes());
+        let with =
+            |op: &str| Script::parse(format!("{{\"changes\":1}}\n{{\"c\":0,\"t\":0,\"ops\":[{op}]}}").as_bytes());
         assert!(with(r#"{"o":"put","k":"a","f":"b","v":1}"#).is_ok());
         assert!(with(r#"{"o":"erase","k":"a"}"#).is_err());
         assert!(with(r#"{"o":"put","k":"a","f":"b","v":[1]}"#).is_err());

@@ -78,7 +78,7 @@ async fn unsent_page(connection: &mut SqliteConnection, after: u64) -> Result<Ve
         "select change.row, document.id, hash, bytes from change join document on document.row = change.document
          where state = 1 and change.row > ? order by change.row limit ?",
     )
-    .bind(after.cast_signed())
+    .bind(i64::try_from(after).unwrap_or(i64::MAX))
     .bind(PAGE)
     .fetch_all(connection)
     .await?;

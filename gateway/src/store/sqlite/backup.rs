@@ -23,9 +23,7 @@ pub(super) async fn backup(source: &Path, target: &Path) -> Result<(), StoreErro
     schema::check_version(&mut connection).await?;
     let partial = sibling(target, ".partial");
     remove(&partial)?;
-    let text = partial
-        .to_str()
-        .ok_or(std::io::Error::from(std::io::ErrorKind::InvalidFilename))?;
+    let text = partial.to_str().ok_or(std::io::Error::from(std::io::ErrorKind::InvalidFilename))?;
     sqlx::query("vacuum into ?").bind(text).execute(&mut connection).await?;
     connection.close().await?;
     publish(&partial, target)
@@ -55,9 +53,7 @@ async fn renew(connection: &mut SqliteConnection, epoch: Epoch) -> Result<(), St
     if schema::check_version(connection).await? == 0 {
         return Err(DatabaseError::Foreign.into());
     }
-    let verdict: String = sqlx::query_scalar("pragma integrity_check(1)")
-        .fetch_one(&mut *connection)
-        .await?;
+    let verdict: String = sqlx::query_scalar("pragma integrity_check(1)").fetch_one(&mut *connection).await?;
     if verdict != "ok" {
         return Err(DatabaseError::Integrity.into());
     }
@@ -85,10 +81,7 @@ fn publish(partial: &Path, target: &Path) -> Result<(), StoreError> {
     // Unlike a rename, a link never replaces a file that came into being meanwhile.
     std::fs::hard_link(partial, target)?;
     std::fs::remove_file(partial)?;
-    let directory = target
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::File::open(directory)?.sync_all()?;
     Ok(())
 }

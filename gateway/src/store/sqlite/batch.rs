@@ -93,26 +93,10 @@ impl<'a> Batch<'a> {
         let document = append.entry.document;
         let id = key::entry_id(tenant, position);
         let changes = i64::try_from(append.entry.changes.len()).expect("a Vec's length fits");
-        let previous = self.extend_document(
-            document,
-            DocumentRow {
-                tenant,
-                created: id,
-                last: id,
-                changes,
-            },
-        )?;
+        let previous = self.extend_document(document, DocumentRow { tenant, created: id, last: id, changes })?;
         // Ends come first: an entry that ends and begins a subject's grant leaves it valid, as in core's ledger.
-        let ends = append
-            .entry
-            .revoked
-            .iter()
-            .map(|subject| (subject, AuthorityChange::Ends));
-        let begins = append
-            .entry
-            .grants
-            .iter()
-            .map(|grant| (&grant.subject, AuthorityChange::Begins));
+        let ends = append.entry.revoked.iter().map(|subject| (subject, AuthorityChange::Ends));
+        let begins = append.entry.grants.iter().map(|grant| (&grant.subject, AuthorityChange::Begins));
         let rows = ends.chain(begins);
         self.authority.extend(rows.map(|(subject, change)| AuthorityRow {
             tenant,
@@ -121,13 +105,7 @@ impl<'a> Batch<'a> {
             entry: id,
             change,
         }));
-        self.entries.push(EntryRow {
-            id,
-            document,
-            previous,
-            changes,
-            encoded: &append.encoded,
-        });
+        self.entries.push(EntryRow { id, document, previous, changes, encoded: &append.encoded });
         self.positions.push(position);
         Ok(())
     }
@@ -157,11 +135,7 @@ impl<'a> Batch<'a> {
 
     /// About how many bytes the commit adds to the write-ahead log: payloads, and a page per document at most.
     pub fn write_ahead_len(&self) -> u64 {
-        let payloads: usize = self
-            .entries
-            .iter()
-            .map(|entry| entry.encoded.len() + ROW_OVERHEAD)
-            .sum();
+        let payloads: usize = self.entries.iter().map(|entry| entry.encoded.len() + ROW_OVERHEAD).sum();
         let pages = 2 + self.documents.len() + self.authority.len();
         (payloads + pages * PAGE_LEN) as u64
     }

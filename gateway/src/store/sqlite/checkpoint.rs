@@ -48,11 +48,7 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     pub async fn open(path: &Path, meter: Arc<Meter>, writer: Arc<Mutex<Option<Writer>>>) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            connection: connect::connect(path, Purpose::Checkpoint).await?,
-            meter,
-            writer,
-        })
+        Ok(Self { connection: connect::connect(path, Purpose::Checkpoint).await?, meter, writer })
     }
 
     /// Works until `stop`, then lets go of its connection.

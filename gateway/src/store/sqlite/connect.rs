@@ -46,11 +46,7 @@ impl Purpose {
                 ("temp_store", "2"),
                 ("foreign_keys", "0"),
             ],
-            Purpose::Checkpoint => &[
-                ("journal_mode", "wal"),
-                ("synchronous", "2"),
-                ("wal_autocheckpoint", "0"),
-            ],
+            Purpose::Checkpoint => &[("journal_mode", "wal"), ("synchronous", "2"), ("wal_autocheckpoint", "0")],
             Purpose::Read => &[("query_only", "1"), ("temp_store", "2"), ("cache_size", "-8192")],
         }
     }
@@ -83,12 +79,10 @@ fn options(path: &Path, purpose: Purpose) -> SqliteConnectOptions {
         .create_if_missing(purpose == Purpose::Log)
         .read_only(purpose == Purpose::Read)
         .busy_timeout(BUSY_TIMEOUT)
+        .row_buffer_size(ROW_BUFFER)
         .thread_name(move |id| format!("sqlite-{purpose:?}-{id}"))
         .disable_statement_logging();
-    purpose
-        .pragmas()
-        .iter()
-        .fold(options, |options, (name, value)| options.pragma(*name, *value))
+    purpose.pragmas().iter().fold(options, |options, (name, value)| options.pragma(*name, *value))
 }
 
 async fn verify(connection: &mut SqliteConnection, purpose: Purpose) -> Result<(), sqlx::Error> {
@@ -103,9 +97,7 @@ async fn verify(connection: &mut SqliteConnection, purpose: Purpose) -> Result<(
 }
 
 async fn pragma(connection: &mut SqliteConnection, name: &'static str) -> Result<String, sqlx::Error> {
-    let row = sqlx::query(sqlx::AssertSqlSafe(format!("pragma {name}")))
-        .fetch_one(connection)
-        .await?;
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!("pragma {name}"))).fetch_one(connection).await?;
     row.try_get_unchecked(0)
 }
 
@@ -118,6 +110,9 @@ const READERS: u32 = 3;
 /// A reader that waits this long for a connection finds the store failing.
 const READER_WITHIN: Duration = Duration::from_secs(30);
 
+/// Rows that SQLite's thread may be ahead of us: most reads then wake each side once.
+const ROW_BUFFER: usize = 1024;
+
 /// Only another process (backup, inspection) ever holds a lock the writer must wait for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -127,9 +122,7 @@ mod tests {
 
     async fn log_and_directory() -> (SqliteConnection, tempfile::TempDir) {
         let directory = tempfile::tempdir().expect("a directory");
-        let log = connect(&directory.path().join("a.db"), Purpose::Log)
-            .await
-            .expect("a new database");
+        let log = connect(&directory.path().join("a.db"), Purpose::Log).await.expect("a new database");
         (log, directory)
     }
 
@@ -141,24 +134,15 @@ mod tests {
         assert_eq!(pragma(&mut log, "journal_mode").await.expect("a pragma"), "wal");
         for (purpose, synchronous) in [(Purpose::Derived, "1"), (Purpose::Checkpoint, "2")] {
             let mut connection = connect(&path, purpose).await.expect("a connection");
-            assert_eq!(
-                pragma(&mut connection, "synchronous").await.expect("a pragma"),
-                synchronous
-            );
-            assert_eq!(
-                pragma(&mut connection, "wal_autocheckpoint").await.expect("a pragma"),
-                "0"
-            );
+            assert_eq!(pragma(&mut connection, "synchronous").await.expect("a pragma"), synchronous);
+            assert_eq!(pragma(&mut connection, "wal_autocheckpoint").await.expect("a pragma"), "0");
         }
     }
 
     #[tokio::test]
     async fn every_pooled_reader_is_open_and_cannot_write() {
         let (mut log, directory) = log_and_directory().await;
-        sqlx::query("create table t (x)")
-            .execute(&mut log)
-            .await
-            .expect("a table");
+        sqlx::query("create table t (x)").execute(&mut log).await.expect("a table");
         let pool = readers(&directory.path().join("a.db")).await.expect("readers");
         let mut connections = Vec::new();
         for _ in 0..READERS {
@@ -173,16 +157,8 @@ mod tests {
     #[tokio::test]
     async fn a_pragma_that_reads_back_differently_is_refused() {
         let (mut log, _directory) = log_and_directory().await;
-        sqlx::query("pragma synchronous = normal")
-            .execute(&mut log)
-            .await
-            .expect("a pragma");
-        let refused = verify(&mut log, Purpose::Log)
-            .await
-            .expect_err("synchronous is not full");
-        assert!(
-            refused.to_string().contains("pragma synchronous is 1, expected 2"),
-            "{refused}"
-        );
+        sqlx::query("pragma synchronous = normal").execute(&mut log).await.expect("a pragma");
+        let refused = verify(&mut log, Purpose::Log).await.expect_err("synchronous is not full");
+        assert!(refused.to_string().contains("pragma synchronous is 1, expected 2"), "{refused}");
     }
 }

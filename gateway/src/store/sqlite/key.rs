@@ -92,10 +92,7 @@ mod tests {
     #[test]
     fn arrays_are_json() {
         assert_eq!(entries_json(0, &[]), "[]");
-        assert_eq!(
-            entries_json(0, &[Position(1), Position(u64::MAX), Position(3)]),
-            "[1,3]"
-        );
+        assert_eq!(entries_json(0, &[Position(1), Position(u64::MAX), Position(3)]), "[1,3]");
         let unit = Subject::Unit("rtw-1".parse().expect("a slug"));
         assert_eq!(subjects_json(&[unit.clone(), unit]), r#"["unit:rtw-1","unit:rtw-1"]"#);
     }

@@ -11,16 +11,10 @@ use crate::store::{Changed, DocumentLog, Reader, StoreError, Stored, StoredSnaps
 /// Whose document, and all its entries.
 pub(super) async fn document(pool: &SqlitePool, document: DocumentId) -> Result<Option<DocumentLog>, StoreError> {
     let sql = "select tenant.name from document join tenant on tenant.id = document.tenant where document.id = ?";
-    let name: Option<String> = sqlx::query_scalar(sql)
-        .bind(document.to_bytes().to_vec())
-        .fetch_optional(pool)
-        .await?;
+    let name: Option<String> = sqlx::query_scalar(sql).bind(document.to_bytes().to_vec()).fetch_optional(pool).await?;
     let Some(name) = name else { return Ok(None) };
     let tenant = name.parse().map_err(|_| StoreError::Damaged("a tenant's name"))?;
-    Ok(Some(DocumentLog {
-        tenant,
-        entries: entries_after(pool, document, Position::START).await?,
-    }))
+    Ok(Some(DocumentLog { tenant, entries: entries_after(pool, document, Position::START).await? }))
 }
 
 /// The document's entries after a position.
@@ -30,19 +24,18 @@ pub(super) async fn entries_after(
     after: Position,
 ) -> Result<Vec<Stored>, StoreError> {
     // From the document's last entry back to the one after `after`.
-    let sql = "with recursive chain (id, previous, floor) as (
-            select entry.id, entry.previous, document.tenant << 44 | ?2
+    let sql = "with recursive chain (id, len, digest, payload, previous, floor) as (
+            select entry.id, entry.len, entry.digest, entry.payload, entry.previous, document.tenant << 44 | ?2
             from document join entry on entry.id = document.last
             where document.id = ?1 and entry.id > document.tenant << 44 | ?2
             union all
-            select entry.id, entry.previous, chain.floor
+            select entry.id, entry.len, entry.digest, entry.payload, entry.previous, chain.floor
             from chain join entry on entry.id = chain.previous
             where entry.id > chain.floor)
-        select id, len, digest, payload from entry where id in (select id from chain) order by id";
-    let query = sqlx::query_as(sql)
-        .bind(document.to_bytes().to_vec())
-        .bind(key::entry_id(0, after));
-    let rows: Vec<EntryRow> = query.fetch_all(pool).await?;
+        select id, len, digest, payload from chain";
+    let query = sqlx::query_as(sql).bind(document.to_bytes().to_vec()).bind(key::entry_id(0, after));
+    let mut rows: Vec<EntryRow> = query.fetch_all(pool).await?;
+    rows.sort_unstable_by_key(|(id, ..)| *id);
     rows.into_iter().map(stored).collect()
 }
 
@@ -68,10 +61,7 @@ pub(super) struct Range {
 impl Range {
     /// `(after, up_to]` of the tenant of that number.
     pub fn new(tenant: i64, after: Position, up_to: Position) -> Self {
-        Self {
-            after: key::entry_id(tenant, after),
-            up_to: key::entry_id(tenant, up_to),
-        }
+        Self { after: key::entry_id(tenant, after), up_to: key::entry_id(tenant, up_to) }
     }
 
     /// Whether no position lies in it.
@@ -96,10 +86,7 @@ pub(super) async fn positions(
             from chain join entry on entry.id = chain.previous
             where entry.id > ?2)
         select id from chain where id <= ?3 order by id";
-    let query = sqlx::query_scalar(sql)
-        .bind(key::documents_json(documents))
-        .bind(range.after)
-        .bind(range.up_to);
+    let query = sqlx::query_scalar(sql).bind(key::documents_json(documents)).bind(range.after).bind(range.up_to);
     let ids: Vec<i64> = query.fetch_all(pool).await?;
     Ok(ids.into_iter().map(key::position_of).collect())
 }
@@ -134,9 +121,7 @@ pub(super) async fn changed(
             from held
             where valid_from <= ?4 or (valid_from is null and ended > ?3 and ended <= ?4))
         select id, created, granted, ended, changes from visible where changes is not null order by last";
-    let query = sqlx::query_as(sql)
-        .bind(tenant)
-        .bind(key::subjects_json(&reader.subjects));
+    let query = sqlx::query_as(sql).bind(tenant).bind(key::subjects_json(&reader.subjects));
     let rows: Vec<ChangedRow> = query.bind(range.after).bind(range.up_to).fetch_all(pool).await?;
     rows.into_iter().map(changed_from).collect()
 }
@@ -157,16 +142,9 @@ pub(super) async fn may_read(
 /// The document's snapshot.
 pub(super) async fn snapshot(pool: &SqlitePool, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError> {
     let sql = "select position, digest, actors, chunks from snapshot where document = ?";
-    let row: Option<(i64, Vec<u8>, Vec<u8>, Vec<u8>)> = sqlx::query_as(sql)
-        .bind(document.to_bytes().to_vec())
-        .fetch_optional(pool)
-        .await?;
-    let row = row.map(|(position, digest, actors, chunks)| SnapshotRow {
-        position,
-        digest,
-        actors,
-        chunks,
-    });
+    let row: Option<(i64, Vec<u8>, Vec<u8>, Vec<u8>)> =
+        sqlx::query_as(sql).bind(document.to_bytes().to_vec()).fetch_optional(pool).await?;
+    let row = row.map(|(position, digest, actors, chunks)| SnapshotRow { position, digest, actors, chunks });
     row.map(|row| row.verify(document)).transpose()
 }
 
@@ -186,10 +164,7 @@ fn stored((id, len, digest, payload): EntryRow) -> Result<Stored, StoreError> {
     if !intact {
         return Err(StoreError::Damaged("an entry"));
     }
-    Ok(Stored {
-        position: key::position_of(id),
-        encoded: Bytes::from(payload),
-    })
+    Ok(Stored { position: key::position_of(id), encoded: Bytes::from(payload) })
 }
 
 /// id, created, granted, ended, changes.

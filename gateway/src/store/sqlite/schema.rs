@@ -18,14 +18,10 @@ pub(super) async fn migrate(connection: &mut SqliteConnection, new_epoch: Epoch)
     connection.execute("begin immediate").await?;
     for (number, sql) in MIGRATIONS.iter().filter(|(number, _)| *number > found) {
         connection.execute(*sql).await?;
-        connection
-            .execute(sqlx::AssertSqlSafe(format!("pragma user_version = {number}")))
-            .await?;
+        connection.execute(sqlx::AssertSqlSafe(format!("pragma user_version = {number}"))).await?;
     }
     if found == 0 {
-        connection
-            .execute(sqlx::AssertSqlSafe(format!("pragma application_id = {APPLICATION_ID}")))
-            .await?;
+        connection.execute(sqlx::AssertSqlSafe(format!("pragma application_id = {APPLICATION_ID}"))).await?;
         write_epoch(connection, new_epoch).await?;
     }
     connection.execute("commit").await?;
@@ -37,33 +33,21 @@ pub(super) async fn migrate(connection: &mut SqliteConnection, new_epoch: Epoch)
 /// # Errors
 /// [`DatabaseError::NewerSchema`] or [`DatabaseError::Foreign`].
 pub(super) async fn check_version(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
-    let found: i64 = sqlx::query_scalar("pragma user_version")
-        .fetch_one(&mut *connection)
-        .await?;
-    let application: i64 = sqlx::query_scalar("pragma application_id")
-        .fetch_one(&mut *connection)
-        .await?;
-    let tables: i64 = sqlx::query_scalar("select count(*) from sqlite_schema")
-        .fetch_one(&mut *connection)
-        .await?;
+    let found: i64 = sqlx::query_scalar("pragma user_version").fetch_one(&mut *connection).await?;
+    let application: i64 = sqlx::query_scalar("pragma application_id").fetch_one(&mut *connection).await?;
+    let tables: i64 = sqlx::query_scalar("select count(*) from sqlite_schema").fetch_one(&mut *connection).await?;
     if tables > 0 && application != APPLICATION_ID {
         return Err(DatabaseError::Foreign.into());
     }
     if found > NEWEST {
-        return Err(DatabaseError::NewerSchema {
-            found,
-            supported: NEWEST,
-        }
-        .into());
+        return Err(DatabaseError::NewerSchema { found, supported: NEWEST }.into());
     }
     Ok(found)
 }
 
 /// The log's incarnation.
 pub(super) async fn read_epoch(connection: &mut SqliteConnection) -> Result<Epoch, StoreError> {
-    let bytes: Vec<u8> = sqlx::query_scalar("select value from meta where key = 'epoch'")
-        .fetch_one(connection)
-        .await?;
+    let bytes: Vec<u8> = sqlx::query_scalar("select value from meta where key = 'epoch'").fetch_one(connection).await?;
     Epoch::from_slice(&bytes).map_err(|_| StoreError::Damaged("the epoch"))
 }
 

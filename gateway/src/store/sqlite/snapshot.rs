@@ -21,24 +21,14 @@ pub(super) struct SnapshotRow {
 impl SnapshotRow {
     /// The row of a document's snapshot.
     pub fn new(document: DocumentId, snapshot: &StoredSnapshot) -> Self {
-        let StoredSnapshot {
-            position,
-            chunks,
-            bindings,
-            quarantined,
-        } = snapshot;
+        let StoredSnapshot { position, chunks, bindings, quarantined } = snapshot;
         let mut about = Entry::new(document);
         about.bindings = bindings.clone();
         about.quarantined = quarantined.clone();
         let actors = feldakte_proto::encode_entry(&about);
         let position = i64::try_from(position.0).expect("a position fits");
         let digest = digest(document, position, &actors, chunks);
-        Self {
-            position,
-            digest,
-            actors: actors.into(),
-            chunks: chunks.to_vec(),
-        }
+        Self { position, digest, actors: actors.into(), chunks: chunks.to_vec() }
     }
 
     /// The snapshot, once it is certain that it is what was written.
@@ -46,26 +36,14 @@ impl SnapshotRow {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn verify(self, document: DocumentId) -> Result<StoredSnapshot, StoreError> {
-        let Self {
-            position,
-            digest: stored,
-            actors,
-            chunks,
-        } = self;
+        let Self { position, digest: stored, actors, chunks } = self;
         if stored != digest(document, position, &actors, &chunks) {
             return Err(StoreError::Damaged(WHAT));
         }
         let about = feldakte_proto::decode_entry(actors.into()).map_err(|_| StoreError::Damaged(WHAT))?;
-        let Entry {
-            bindings, quarantined, ..
-        } = about;
+        let Entry { bindings, quarantined, .. } = about;
         let position = Position(u64::try_from(position).map_err(|_| StoreError::Damaged(WHAT))?);
-        Ok(StoredSnapshot {
-            position,
-            chunks: Bytes::from(chunks),
-            bindings,
-            quarantined,
-        })
+        Ok(StoredSnapshot { position, chunks: Bytes::from(chunks), bindings, quarantined })
     }
 }
 

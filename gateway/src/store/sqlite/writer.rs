@@ -41,12 +41,7 @@ enum State {
 
 impl Writer {
     pub fn new(log: SqliteConnection, derived: SqliteConnection) -> Self {
-        Self {
-            log,
-            derived,
-            deriving: false,
-            state: State::Ready { proven: false },
-        }
+        Self { log, derived, deriving: false, state: State::Ready { proven: false } }
     }
 
     /// Writes the batch in one commit.
@@ -57,11 +52,7 @@ impl Writer {
         self.check().await?;
         self.state = State::Appending;
         let outcome = match write_batch(&mut self.log, batch).await {
-            Ok(()) => sqlx::query("commit")
-                .execute(&mut self.log)
-                .await
-                .map(drop)
-                .map_err(Failure::Commit),
+            Ok(()) => sqlx::query("commit").execute(&mut self.log).await.map(drop).map_err(Failure::Commit),
             Err(failure) => Err(failure),
         };
         let Err(failure) = outcome else {
@@ -234,11 +225,7 @@ async fn write_authority(log: &mut SqliteConnection, row: &AuthorityRow<'_>) -> 
         }
     };
     let query = sqlx::query(sql).bind(row.tenant).bind(key::subject_text(row.subject));
-    query
-        .bind(&row.document.to_bytes()[..])
-        .bind(row.entry)
-        .execute(log)
-        .await?;
+    query.bind(&row.document.to_bytes()[..]).bind(row.entry).execute(log).await?;
     Ok(())
 }
 
@@ -252,11 +239,7 @@ async fn write_snapshot(derived: &mut SqliteConnection, document: DocumentId, ro
     let query = sqlx::query(sql).bind(&document[..]).bind(position).bind(row.digest);
     query.bind(row.actors).bind(row.chunks).execute(&mut *derived).await?;
     let sql = "update document set projected = max(projected, tenant << 44 | ?2) where id = ?1";
-    let updated = sqlx::query(sql)
-        .bind(&document[..])
-        .bind(position)
-        .execute(&mut *derived)
-        .await?;
+    let updated = sqlx::query(sql).bind(&document[..]).bind(position).execute(&mut *derived).await?;
     if updated.rows_affected() == 0 {
         return Err(Failure::UnknownDocument);
     }
@@ -328,11 +311,7 @@ fn statements(head: &str, row: &str, tail: &str) -> [String; CLASSES] {
 
 static INSERT_ENTRIES: LazyLock<[String; CLASSES]> = LazyLock::new(|| {
     let head = "insert into entry (id, previous, changes, len, digest, payload)";
-    statements(
-        head,
-        "(?, coalesce(?, (select last from document where id = ?)), ?, ?, ?, ?)",
-        "",
-    )
+    statements(head, "(?, coalesce(?, (select last from document where id = ?)), ?, ?, ?, ?)", "")
 });
 
 static UPSERT_DOCUMENTS: LazyLock<[String; CLASSES]> = LazyLock::new(|| {
@@ -354,10 +333,7 @@ mod tests {
         for len in 0..300_usize {
             let rows: Vec<_> = (0..len).collect();
             let runs: Vec<_> = size_classes(&INSERT_ENTRIES, &rows).collect();
-            assert_eq!(
-                runs.iter().flat_map(|(_, run)| run.iter().copied()).collect::<Vec<_>>(),
-                rows
-            );
+            assert_eq!(runs.iter().flat_map(|(_, run)| run.iter().copied()).collect::<Vec<_>>(), rows);
             for (sql, run) in runs {
                 assert_eq!(sql.matches("coalesce").count(), run.len());
             }

@@ -12,11 +12,10 @@ use tokio::{process::Command, task::JoinSet, time::timeout};
 use crate::load::{
     bench::{Bench, Crew},
     fleet::{Device, GATEWAY_NAME},
-    gateway::Gateway,
+    gateway::{Gateway, Site},
     options::Scenario,
-    populate::{Cut, populate_each},
+    populate::{self, Cut, populate_each},
     process::Memory,
-    replay::CaseLog,
     report::{Bar, Report, rounded},
     session::{self, Session},
 };
@@ -27,10 +26,10 @@ use crate::load::{
 /// When it does not come to an end.
 pub async fn run(bench: &mut Bench) -> Result<Report> {
     let count = bench.devices(1_000);
-    let small = bench.workload.small.clone();
-    let crews = bench.crews(count, |index| (small[index % small.len()].clone(), usize::MAX)).await?;
+    let workload = bench.workload.clone();
+    let crews = bench.crews(count, |index| (workload.small_case(index), usize::MAX)).await?;
     let site = bench.site()?;
-    let cursor = fill(bench, &site.start().await?, &crews).await?;
+    let cursor = fill(bench, &site, &crews).await?;
     // A fresh process: what filling the store needed is not there to be reused.
     let gateway = site.start().await?;
     warm_up(bench, &gateway).await?;
@@ -70,14 +69,98 @@ fn per_connection(before: Memory, after: Memory, count: usize) -> PerConnection 
 }
 
 /// Every case but its last change; returns the cursor of a device that has all of it.
-async fn fill(bench: &mut Bench, gateway: &Gateway, crews: &[Crew]) -> Result<Cursor> {
+async fn fill(bench: &mut Bench, site: &Site, crews: &[Crew]) -> Result<Cursor> {
+    let gateway = site.start().await?;
     let progress = bench.progress("filling the store", crews.len());
-    let cases = crews.iter().map(|crew| (crew.writer.clone(), Arc::new(without_last(&crew.log))));
-    let cases: Vec<_> = cases.collect();
+    let case = |crew: &Crew| (crew.writer.clone(), Arc::new(crew.log.without_last()));
+    let cases: Vec<_> = crews.iter().map(case).collect();
     populate_each(cases, gateway.quic, Cut::EachChange, &progress).await?;
     let unit = bench.unit();
-    let probe = Session::dial(&bench.fleet.device(&unit)?, gateway.quic, None).await?;
-    let cursor = Cursor { epoch: probe.welcome.epoch, position: probe.welcome.head };
-    probe.close();
+    let cursor = populate::cursor_at_head(&bench.fleet.device(&unit)?, gateway.quic).await?;
+    gateway.terminate().await?;
     Ok(cursor)
 }
+
+/// What the gateway needs once, whoever connects, is not counted for a connection.
+async fn warm_up(bench: &mut Bench, gateway: &Gateway) -> Result<()> {
+    let unit = bench.unit();
+    Session::dial(&bench.fleet.device(&unit)?, gateway.quic, None).await?.close();
+    Ok(())
+}
+
+async fn follow_all(crews: &[Crew], gateway: &Gateway, cursor: Cursor, progress: &ProgressBar) -> Result<Vec<Session>> {
+    let mut dialling = JoinSet::new();
+    let mut followers: Vec<Option<Session>> = crews.iter().map(|_| None).collect();
+    let mut rest = crews.iter().map(|crew| crew.reader.clone()).enumerate();
+    loop {
+        while dialling.len() < DIALS_AT_ONCE
+            && let Some((index, reader)) = rest.next()
+        {
+            let quic = gateway.quic;
+            dialling.spawn(async move { (index, Session::dial(&reader, quic, Some(cursor)).await) });
+        }
+        let Some(dialled) = dialling.join_next().await else { break };
+        let (index, session) = dialled.context("dialling panicked")?;
+        let session = session?;
+        ensure!(session.welcome.caught_up, "a device that has everything was not caught up");
+        followers[index] = Some(session);
+        progress.inc(1);
+    }
+    Ok(followers.into_iter().flatten().collect())
+}
+
+/// Some of the writers push the change they held back; returns how many followers got it.
+async fn check_following(crews: &[Crew], followers: &mut [Session], gateway: &Gateway) -> Result<usize> {
+    let step = crews.len().div_ceil(FOLLOWERS_TRIED);
+    let mut seen = 0;
+    for (crew, follower) in crews.iter().zip(followers).step_by(step) {
+        let mut writer = Session::dial(&crew.writer, gateway.quic, None).await?;
+        let last = crew.log.changes.last().context("a case has changes")?;
+        writer.sender.push(crew.log.document, std::slice::from_ref(last)).await?;
+        timeout(SEEN_WITHIN, await_change(follower, last)).await.context("an idle device did not get a change")??;
+        writer.close();
+        seen += 1;
+    }
+    Ok(seen)
+}
+
+async fn await_change(follower: &mut Session, expected: &[u8]) -> Result<()> {
+    loop {
+        let ServerMessage::Changes(frame) = follower.receiver.next().await? else {
+            bail!("an idle device got an answer to nothing");
+        };
+        for raw in frame.entries {
+            let changes = decode_entry(raw.entry)?.changes;
+            ensure!(changes == [expected], "an idle device got something else");
+            return Ok(());
+        }
+    }
+}
+
+/// The same number of connections to a server that does nothing.
+async fn bare_floor(bench: &Bench, crews: &[Crew]) -> Result<PerConnection> {
+    let program = std::env::current_exe().context("this program has no path")?;
+    let pki = bench.fleet.pki().root_path();
+    let pki = pki.parent().context("the PKI has a directory")?;
+    let dir = tempfile::tempdir()?;
+    let server = Gateway::spawn(Command::new(program).arg("bare-server").arg("--pki").arg(pki), dir.path()).await?;
+    let progress = bench.progress("connecting, bare", crews.len());
+    let mut connections = vec![connect_bare(&crews[0].writer, &server).await?];
+    let before = server.settled_memory().await?;
+    for crew in crews {
+        connections.push(connect_bare(&crew.reader, &server).await?);
+        progress.inc(1);
+    }
+    let after = server.settled_memory().await?;
+    connections.iter().for_each(session::close);
+    server.kill().await?;
+    Ok(per_connection(before, after, crews.len()))
+}
+
+async fn connect_bare(device: &Device, server: &Gateway) -> Result<Connection> {
+    Ok(device.endpoint.connect_with(device.config.clone(), server.quic, GATEWAY_NAME)?.await?)
+}
+
+const DIALS_AT_ONCE: usize = 16;
+const FOLLOWERS_TRIED: usize = 20;
+const SEEN_WITHIN: Duration = Duration::from_secs(10);

@@ -40,8 +40,8 @@ pub async fn one(bench: &mut Bench) -> Result<Report> {
 pub async fn many(bench: &mut Bench) -> Result<Report> {
     let (count, seconds) = (bench.devices(200), bench.seconds(30));
     let edits = usize::try_from(seconds)?;
-    let small = bench.workload.small.clone();
-    let crews = bench.crews(count, |index| (small[index % small.len()].clone(), edits + 1)).await?;
+    let workload = bench.workload.clone();
+    let crews = bench.crews(count, |index| (workload.small_case(index), edits + 1)).await?;
     let period = Duration::from_secs(1);
     let mut rng = bench.fleet.rng();
     let phases = (0..count).map(|_| period.mul_f64(rng.random())).collect();
@@ -88,12 +88,7 @@ async fn run(bench: &mut Bench, mut report: Report, crews: Vec<Crew>, pace: Pace
 }
 
 /// Every writer at its pace; the pairs come back connected, so that what is under way can still arrive.
-async fn edit_all(
-    pairs: Vec<Pair>,
-    pace: &Pace,
-    progress: &ProgressBar,
-    troubles: &Troubles,
-) -> Result<Vec<Pair>> {
+async fn edit_all(pairs: Vec<Pair>, pace: &Pace, progress: &ProgressBar, troubles: &Troubles) -> Result<Vec<Pair>> {
     let mut writers = JoinSet::new();
     let start = Instant::now();
     for (mut pair, phase) in pairs.into_iter().zip(pace.phases.iter().copied()) {

@@ -41,7 +41,8 @@ pub async fn run(bench: &mut Bench) -> Result<Report> {
     // The first writer that has nothing left ends the measurement: from there on the load is another one.
     let finished = wait_for_first(&mut pushing, &progress, seen).await?;
     let (elapsed, cpu_at_end, done) = (began.elapsed(), gateway.cpu_time()?, seen() - opened);
-    let mut report = Report::new(Scenario::M2.name(), format!("{writers} writers, {OUTSTANDING} edits outstanding each"));
+    let mut report =
+        Report::new(Scenario::M2.name(), format!("{writers} writers, {OUTSTANDING} edits outstanding each"));
     report.fsync(probe)?;
     let rest = join_all(pushing).await?;
     let mut missing = 0;
@@ -55,10 +56,18 @@ pub async fn run(bench: &mut Bench) -> Result<Report> {
     report.figures.rate_per_s = Some(rounded(rate));
     report.figures.gateway_cpu_s = Some(rounded(cpu));
     report.figures.gateway_cpu_s_per_10k = Some(rounded(per_10k));
-    let bar = Bar { target: "≥ 10000 /s, or ≤ 0.5 s CPU per 10,000".to_owned(), is_met: rate >= 1e4 || per_10k <= 0.5 };
-    report.row_with_bar("durable and seen", format!("{rate:.0} changes/s ({done} in {:.1} s)", elapsed.as_secs_f64()), bar);
+    let bar =
+        Bar { target: "≥ 10000 /s, or ≤ 0.5 s CPU per 10,000".to_owned(), is_met: rate >= 1e4 || per_10k <= 0.5 };
+    report.row_with_bar(
+        "durable and seen",
+        format!("{rate:.0} changes/s ({done} in {:.1} s)", elapsed.as_secs_f64()),
+        bar,
+    );
     report.row("gateway CPU", format!("{per_10k:.3} s per 10,000 changes ({cpu:.2} s)"));
-    report.row("… once snapshots are written", format!("{:.3} s per 10,000 changes", settled / total.max(1) as f64 * 1e4));
+    report.row(
+        "… once snapshots are written",
+        format!("{:.3} s per 10,000 changes", settled / total.max(1) as f64 * 1e4),
+    );
     report.more("gateway_cpu_s_per_10k_settled", settled / total.max(1) as f64 * 1e4);
     report.latencies("push → seen", &latencies, None);
     report.more("gateway_rss_kib", gateway.memory()?.rss_kib as f64);

@@ -1,0 +1,212 @@
+//! The client object.
+
+use std::{path::PathBuf, sync::Arc};
+
+use feldakte_client_sdk::{
+    Client, ClientOptions, Identity,
+    environment::Environment,
+    key::{DatabaseKey, KeyError, KeyProvider},
+    store::sqlcipher::SqlCipherStore,
+    view::{Event, Observer},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    error::{CallbackError, FfiError},
+    runtime::{in_runtime, on_runtime},
+    types::{CaseOverview, CaseSafety, ClientStatus, Edit, Happening, ParkedChange, WholeCase, case_id},
+};
+
+/// What a client is opened with.
+#[derive(Debug, Clone, uniffi::Record)]
+pub struct OpenOptions {
+    /// A directory of the app's own; the encrypted store lies in it.
+    pub directory: String,
+    /// The gateway as `host:port`.
+    pub gateway: String,
+    /// The name in the gateway's certificate.
+    pub server_name: String,
+    /// Roots of the gateway's certificate, PEM.
+    pub roots_pem: String,
+    /// This device's certificate chain, PEM.
+    pub certificate_pem: String,
+    /// This device's private key, PEM.
+    pub private_key_pem: String,
+}
+
+/// Gives the key of the local store, 32 bytes, from the platform's key store. Implemented by the app.
+#[uniffi::export(with_foreign)]
+pub trait KeySource: Send + Sync {
+    /// The key.
+    ///
+    /// # Errors
+    /// Any error when the key is not available, for instance because the device is locked.
+    fn database_key(&self) -> Result<Vec<u8>, CallbackError>;
+}
+
+/// Told what happens, from a thread of the SDK. Implemented by the app.
+#[uniffi::export(with_foreign)]
+pub trait Watcher: Send + Sync {
+    /// One event at a time; coalesced when the app is slow.
+    ///
+    /// # Errors
+    /// Errors are ignored: watching never disturbs saving.
+    fn on_event(&self, event: Happening) -> Result<(), CallbackError>;
+}
+
+/// A device's client. Opened once per process and directory.
+#[derive(uniffi::Object)]
+pub struct FeldakteClient {
+    client: Client,
+}
+
+#[uniffi::export]
+impl FeldakteClient {
+    /// Opens the local store, offline. `go_online` connects.
+    ///
+    /// # Errors
+    /// When key, identity or store cannot be used.
+    #[uniffi::constructor]
+    pub async fn open(options: OpenOptions, keys: Arc<dyn KeySource>) -> Result<Arc<Self>, FfiError> {
+        on_runtime(async move {
+            let OpenOptions { directory, gateway, server_name, roots_pem, certificate_pem, private_key_pem } = options;
+            let identity =
+                Identity::from_pem(roots_pem.as_bytes(), certificate_pem.as_bytes(), private_key_pem.as_bytes())?;
+            let environment = Environment::system();
+            let path = PathBuf::from(directory).join("feldakte.db");
+            let key = FixedKey(Zeroizing::new(keys.database_key().map_err(|_| FfiError::NoKey)?));
+            let store = SqlCipherStore::open(&path, &key, environment.store_id()).await?;
+            let options = ClientOptions { identity, gateway, server_name, store, environment };
+            Ok(Arc::new(Self { client: Client::open(options).await? }))
+        })
+        .await
+    }
+
+    /// A new case with its first edits, saved on the device when this returns. Gives its id.
+    ///
+    /// # Errors
+    /// When it could not be saved.
+    pub async fn create_case(&self, edits: Vec<Edit>) -> Result<String, FfiError> {
+        let client = self.client.clone();
+        let edits = edits.into_iter().map(Into::into).collect();
+        on_runtime(async move { Ok(client.create_case(edits).await?.to_string()) }).await
+    }
+
+    /// Edits a case. Saved on the device when this returns.
+    ///
+    /// # Errors
+    /// When it could not be saved or does not fit the case.
+    pub async fn edit(&self, case_id: String, edits: Vec<Edit>) -> Result<(), FfiError> {
+        let (client, id) = (self.client.clone(), self::case_id(&case_id)?);
+        let edits = edits.into_iter().map(Into::into).collect();
+        on_runtime(async move { Ok(client.edit(id, edits).await?) }).await
+    }
+
+    /// The case as it is on this device.
+    ///
+    /// # Errors
+    /// When the device holds no such case.
+    pub async fn read(&self, case_id: String) -> Result<WholeCase, FfiError> {
+        let (client, id) = (self.client.clone(), self::case_id(&case_id)?);
+        on_runtime(async move { Ok(client.read(id).await?.into()) }).await
+    }
+
+    /// All cases on this device, oldest first.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub async fn list(&self) -> Result<Vec<CaseOverview>, FfiError> {
+        let client = self.client.clone();
+        on_runtime(async move { Ok(client.list().await?.into_iter().map(Into::into).collect()) }).await
+    }
+
+    /// How safe a case is.
+    ///
+    /// # Errors
+    /// When the device holds no such case.
+    pub async fn safety(&self, case_id: String) -> Result<CaseSafety, FfiError> {
+        let (client, id) = (self.client.clone(), self::case_id(&case_id)?);
+        on_runtime(async move { Ok(client.case_sync(id).await?.into()) }).await
+    }
+
+    /// What the gateway refused of a case, oldest first.
+    ///
+    /// # Errors
+    /// When the device holds no such case.
+    pub async fn parked(&self, case_id: String) -> Result<Vec<ParkedChange>, FfiError> {
+        let (client, id) = (self.client.clone(), self::case_id(&case_id)?);
+        on_runtime(async move { Ok(client.parked(id).await?.into_iter().map(Into::into).collect()) }).await
+    }
+
+    /// The whole client in one look.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub async fn status(&self) -> Result<ClientStatus, FfiError> {
+        let client = self.client.clone();
+        on_runtime(async move { Ok(client.status().await?.into()) }).await
+    }
+
+    /// Calls the watcher on every change from here on.
+    ///
+    /// # Errors
+    /// Only after a defect of the SDK.
+    pub fn observe(&self, watcher: Arc<dyn Watcher>) -> Result<(), FfiError> {
+        in_runtime(|| self.client.observe(Arc::new(Watching(watcher))))
+    }
+
+    /// Connects, and stays connected as well as the network allows.
+    ///
+    /// # Errors
+    /// Only after a defect of the SDK.
+    pub fn go_online(&self) -> Result<(), FfiError> {
+        in_runtime(|| self.client.go_online())
+    }
+
+    /// Disconnects; edits are sent later.
+    ///
+    /// # Errors
+    /// Only after a defect of the SDK.
+    pub fn go_offline(&self) -> Result<(), FfiError> {
+        in_runtime(|| self.client.go_offline())
+    }
+
+    /// The operating system reports another network.
+    ///
+    /// # Errors
+    /// Only after a defect of the SDK.
+    pub fn network_changed(&self) -> Result<(), FfiError> {
+        in_runtime(|| self.client.network_changed())
+    }
+
+    /// Ends everything in order. (`close` would collide with Kotlin's `AutoCloseable`.)
+    ///
+    /// # Errors
+    /// Only after a defect of the SDK.
+    pub async fn shutdown(&self) -> Result<(), FfiError> {
+        let client = self.client.clone();
+        on_runtime(async move {
+            client.shutdown().await;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The key the app gave, for the moment of opening.
+struct FixedKey(Zeroizing<Vec<u8>>);
+
+impl KeyProvider for FixedKey {
+    fn database_key(&self) -> Result<DatabaseKey, KeyError> {
+        DatabaseKey::from_bytes(self.0.to_vec())
+    }
+}
+
+struct Watching(Arc<dyn Watcher>);
+
+impl Observer for Watching {
+    fn on_event(&self, event: Event) {
+        // An app whose watcher fails has been told; there is nobody else to tell.
+        let _ = self.0.on_event(event.into());
+    }
+}

@@ -1,0 +1,92 @@
+//! What an app can do about a failure; one variant each.
+
+use feldakte_client_sdk::{SdkError, store::LocalStoreError};
+
+/// An operation of the SDK failed. No variant carries case content.
+#[derive(Debug, thiserror::Error, uniffi::Error)]
+#[uniffi(flat_error)]
+pub enum FfiError {
+    /// The key does not open the local store: ask the user to unlock again.
+    #[error("the key does not open the local store")]
+    WrongKey,
+    /// The key source gave no key: ask again after the user has unlocked the device.
+    #[error("the key of the local store is not available")]
+    NoKey,
+    /// The local store was written by a newer app: update.
+    #[error("the local store was written by a newer app")]
+    NewerStore,
+    /// Another process has the local store open.
+    #[error("the local store is open in another process")]
+    StoreInUse,
+    /// No room: nothing was saved. Free space and save again.
+    #[error("the device's storage is full; nothing was saved")]
+    StorageFull,
+    /// The local store is damaged or fails.
+    #[error("the local store failed")]
+    Store,
+    /// The device holds no such case.
+    #[error("the device holds no such case")]
+    UnknownCase,
+    /// The device may no longer write this case.
+    #[error("access to this case has ended")]
+    AccessEnded,
+    /// The edit does not fit the case.
+    #[error("the edit does not fit the case: {0}")]
+    Edit(String),
+    /// An argument cannot be used.
+    #[error("an argument cannot be used: {0}")]
+    Argument(String),
+    /// Certificate, key or address cannot be used.
+    #[error("the device's identity cannot be used: {0}")]
+    Identity(String),
+    /// No network socket can be opened.
+    #[error("no network socket can be opened")]
+    Network,
+    /// The client has been shut down.
+    #[error("the client has been shut down")]
+    ShutDown,
+    /// A defect of the SDK; please report it.
+    #[error("internal error")]
+    Internal,
+}
+
+impl From<SdkError> for FfiError {
+    fn from(error: SdkError) -> Self {
+        match error {
+            SdkError::WrongKey => FfiError::WrongKey,
+            SdkError::NewerStore => FfiError::NewerStore,
+            SdkError::StoreInUse => FfiError::StoreInUse,
+            SdkError::StorageFull => FfiError::StorageFull,
+            SdkError::Store(_) => FfiError::Store,
+            SdkError::UnknownCase => FfiError::UnknownCase,
+            SdkError::AccessEnded => FfiError::AccessEnded,
+            SdkError::Edit(why) => FfiError::Edit(why.to_owned()),
+            SdkError::Identity(why) => FfiError::Identity(why),
+            SdkError::Network(_) => FfiError::Network,
+            SdkError::ShutDown => FfiError::ShutDown,
+        }
+    }
+}
+
+impl From<LocalStoreError> for FfiError {
+    fn from(error: LocalStoreError) -> Self {
+        SdkError::from(error).into()
+    }
+}
+
+/// What an app's own code may answer when the SDK calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, uniffi::Error)]
+pub enum CallbackError {
+    /// The key is not available until the user has unlocked the device.
+    #[error("the key store is locked")]
+    Locked,
+    /// Anything else, unexpected exceptions included.
+    #[error("the app's code failed")]
+    Failed,
+}
+
+impl From<uniffi::UnexpectedUniFFICallbackError> for CallbackError {
+    fn from(_: uniffi::UnexpectedUniFFICallbackError) -> Self {
+        CallbackError::Failed
+    }
+}

@@ -1,0 +1,83 @@
+//! The generated Python module against the real library: the shape of the SDK holds in another language.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, SystemTime},
+};
+
+use feldakte_certs::{authority::Authority, request::DeviceKey};
+use feldakte_core::{
+    access::{Principal, Role},
+    ids::DeviceId,
+};
+
+#[test]
+fn python_opens_edits_watches_and_closes() {
+    let Some(python) = python() else {
+        eprintln!("SKIPPED: python3 is not installed; the Python binding was not tested");
+        return;
+    };
+    let work = tempfile::tempdir().expect("a temporary directory");
+    let library = library();
+    generate(&library, work.path());
+    std::fs::copy(&library, work.path().join(library.file_name().expect("a file"))).expect("copied");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/smoke.py");
+    let output = Command::new(python)
+        .arg(script)
+        .arg(options(work.path()))
+        .env("PYTHONPATH", work.path())
+        .output()
+        .expect("python runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.contains("python smoke test passed"), "{out}\n{err}");
+}
+
+fn python() -> Option<&'static str> {
+    ["python3", "python"]
+        .into_iter()
+        .find(|name| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success()))
+}
+
+/// The cdylib that cargo built beside this test.
+fn library() -> PathBuf {
+    let exe = std::env::current_exe().expect("a path");
+    let deps = exe.parent().expect("target/…/deps");
+    let name = format!("{}feldakte_ffi{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let candidates = [deps.join(&name), deps.parent().expect("target/…").join(&name)];
+    candidates.into_iter().find(|path| path.exists()).expect("cargo builds the cdylib with the tests")
+}
+
+fn generate(library: &Path, out: &Path) {
+    let output = Command::new(env!("CARGO_BIN_EXE_uniffi-bindgen"))
+        .args(["generate", "--language", "python", "--no-format", "--out-dir"])
+        .arg(out)
+        .arg(library)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("the generator runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn options(work: &Path) -> String {
+    let now = SystemTime::now();
+    let day = Duration::from_secs(24 * 3600);
+    let authority = Authority::generate("smoke test", day, now).expect("an authority");
+    let key = DeviceKey::generate().expect("a key");
+    let principal = Principal {
+        tenant: "dortmund".parse().expect("a slug"),
+        unit: "rtw-1".parse().expect("a slug"),
+        device: "0192f1a0-0000-7000-8000-000000000001".parse::<DeviceId>().expect("a uuid"),
+        role: Role::AmbulanceCrew,
+    };
+    let issued = authority.sign_device(&key.csr_pem().expect("a request"), &principal, day / 2, now).expect("signed");
+    serde_json::json!({
+        "directory": work,
+        "gateway": "localhost:1",
+        "server_name": "localhost",
+        "roots_pem": authority.certificate_pem(),
+        "certificate_pem": issued.certificate_pem,
+        "private_key_pem": key.to_pem().as_str(),
+    })
+    .to_string()
+}

@@ -1,0 +1,294 @@
+//! The device's tables as plain maps: what every operation of `LocalStore` means, without a disk.
+//!
+//! The same rules as in `client-sdk/src/store/sqlcipher/`, written a second time; a property test compares the two.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use feldakte_client_sdk::store::{
+    Answer, DocumentState, LocalDocument, LocalState, OwnChange, Parked, Received, ReceivedEntry, ReceivedSnapshot,
+    Unsent,
+};
+use feldakte_core::{
+    ids::{ActorId, ChangeHash, Cursor, DocumentId, Epoch, Position},
+    log::Binding,
+};
+use feldakte_proto::Reason;
+
+/// Everything a device's store holds.
+#[derive(Debug, Clone)]
+pub(super) struct Tables {
+    store: Epoch,
+    cursor: Option<Cursor>,
+    documents: BTreeMap<DocumentId, Document>,
+    last_row: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Document {
+    generation: u32,
+    bootstrap_pending: bool,
+    revoked: bool,
+    snapshot: Option<Snapshot>,
+    /// Ascending rows are the order in which changes were stored.
+    changes: BTreeMap<u64, Change>,
+    rows: BTreeMap<ChangeHash, u64>,
+    bindings: BTreeMap<ActorId, Binding>,
+    quarantined: BTreeSet<ChangeHash>,
+}
+
+#[derive(Debug, Clone)]
+struct Snapshot {
+    covered: BTreeSet<ChangeHash>,
+    chunks: Bytes,
+}
+
+#[derive(Debug, Clone)]
+struct Change {
+    hash: ChangeHash,
+    bytes: Bytes,
+    intent: Bytes,
+    state: State,
+    covered: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Local,
+    Durable(Position),
+    Refused(Reason),
+    Received(Position),
+}
+
+impl State {
+    /// An own change that the gateway has not confirmed, or has refused.
+    fn is_unsettled(self) -> bool {
+        matches!(self, State::Local | State::Refused(_))
+    }
+}
+
+impl Tables {
+    pub(super) fn new(store: Epoch) -> Self {
+        Self { store, cursor: None, documents: BTreeMap::new(), last_row: 0 }
+    }
+
+    pub(super) fn state(&self) -> LocalState {
+        LocalState { store: self.store, cursor: self.cursor }
+    }
+
+    pub(super) fn documents(&self) -> Vec<DocumentState> {
+        self.documents.iter().map(|(id, document)| document.state(*id)).collect()
+    }
+
+    pub(super) fn document(&self, id: DocumentId) -> Option<DocumentState> {
+        self.documents.get(&id).map(|document| document.state(id))
+    }
+
+    pub(super) fn load(&self, id: DocumentId) -> Option<LocalDocument> {
+        let document = self.documents.get(&id)?;
+        let snapshot = document.snapshot.iter().map(|snapshot| snapshot.chunks.clone());
+        let shown = document.changes.values().filter(|change| document.is_shown(change));
+        let chunks = snapshot.chain(shown.map(|change| change.bytes.clone())).collect();
+        let bindings = document.bindings.values().cloned().collect();
+        Some(LocalDocument { state: document.state(id), chunks, bindings })
+    }
+
+    pub(super) fn parked(&self, id: DocumentId) -> Vec<Parked> {
+        let changes = self.documents.get(&id).into_iter().flat_map(|document| document.changes.values());
+        let to_parked = |change: &Change| match change.state {
+            State::Refused(reason) => Some(Parked { hash: change.hash, reason, intent: change.intent.clone() }),
+            _ => None,
+        };
+        changes.filter_map(to_parked).collect()
+    }
+
+    pub(super) fn unsent(&self, after: u64, limit_bytes: usize) -> Vec<Unsent> {
+        let mut all = Vec::new();
+        for (id, document) in &self.documents {
+            for (row, change) in document.changes.range(after.saturating_add(1)..) {
+                if change.state == State::Local {
+                    let Change { hash, bytes, .. } = change;
+                    all.push(Unsent { row: *row, document: *id, hash: *hash, bytes: bytes.clone() });
+                }
+            }
+        }
+        all.sort_by_key(|unsent| unsent.row);
+        let mut total = 0;
+        let fits = |(index, unsent): &(usize, &Unsent)| {
+            total += unsent.bytes.len();
+            *index == 0 || total <= limit_bytes
+        };
+        let count = all.iter().enumerate().take_while(fits).count();
+        all.truncate(count);
+        all
+    }
+
+    pub(super) fn save_edit(&mut self, id: DocumentId, changes: &[OwnChange]) {
+        let document = self.documents.entry(id).or_default();
+        for OwnChange { hash, bytes, intent } in changes {
+            match document.find(*hash) {
+                None => {
+                    let (bytes, intent, covered) = (bytes.clone(), intent.clone(), document.covers(*hash));
+                    let change = Change { hash: *hash, bytes, intent, state: State::Local, covered };
+                    document.insert(&mut self.last_row, change);
+                }
+                Some(known) => {
+                    if let State::Received(position) = known.state {
+                        known.state = State::Durable(position);
+                        known.intent = intent.clone();
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn save_received(&mut self, received: &Received) {
+        for entry in &received.entries {
+            self.save_entry(entry);
+        }
+        for id in &received.bootstrap {
+            let document = self.documents.entry(*id).or_default();
+            document.bootstrap_pending = true;
+            document.revoked = false;
+        }
+        self.cursor = received.cursor.or(self.cursor);
+    }
+
+    fn save_entry(&mut self, entry: &ReceivedEntry) {
+        let ReceivedEntry { position, document, revoked, bindings, quarantined, changes } = entry;
+        let brings_content = !(bindings.is_empty() && quarantined.is_empty() && changes.is_empty());
+        if !brings_content && !self.documents.contains_key(document) {
+            return;
+        }
+        let document = self.documents.entry(*document).or_default();
+        document.revoked |= revoked;
+        document.bind(bindings);
+        for quarantine in quarantined {
+            let is_new = document.quarantined.insert(quarantine.change);
+            document.bootstrap_pending |= is_new && document.covers(quarantine.change);
+        }
+        for (hash, bytes) in changes {
+            document.save_received(&mut self.last_row, *position, *hash, bytes);
+        }
+    }
+
+    pub(super) fn save_snapshot(&mut self, snapshot: &ReceivedSnapshot) {
+        let ReceivedSnapshot { document, position, chunks, covered, bindings, quarantined } = snapshot;
+        let document = self.documents.entry(*document).or_default();
+        document.bind(bindings);
+        document.quarantined.extend(quarantined.iter().map(|quarantine| quarantine.change));
+        for hash in covered {
+            if let Some(known) = document.find(*hash).filter(|known| known.state.is_unsettled()) {
+                known.state = State::Durable(*position);
+            }
+        }
+        document.replace_snapshot(chunks, covered.iter().copied().collect());
+        document.bootstrap_pending = false;
+    }
+
+    pub(super) fn save_answer(&mut self, answer: &Answer) {
+        self.cursor = answer.cursor.or(self.cursor);
+        let Some(document) = self.documents.get_mut(&answer.document) else { return };
+        for hash in &answer.durable {
+            if let Some(known) = document.find(*hash).filter(|known| known.state.is_unsettled()) {
+                known.state = State::Durable(answer.position);
+            }
+        }
+        let mut refused_any = false;
+        for (hash, reason) in &answer.refused {
+            let Some(known) = document.find(*hash).filter(|known| known.state == State::Local) else { continue };
+            known.state = State::Refused(*reason);
+            let covered = known.covered;
+            document.bootstrap_pending |= covered;
+            refused_any = true;
+        }
+        document.generation += u32::from(refused_any);
+    }
+
+    pub(super) fn begin_epoch(&mut self, cursor: Cursor, restored_to: Position) {
+        self.cursor = Some(cursor);
+        for change in self.documents.values_mut().flat_map(|document| document.changes.values_mut()) {
+            if matches!(change.state, State::Durable(position) if position > restored_to) {
+                change.state = State::Local;
+            }
+        }
+    }
+
+    pub(super) fn compact(&mut self, id: DocumentId, chunks: &[u8], covered: &[ChangeHash]) {
+        let Some(document) = self.documents.get_mut(&id) else { return };
+        let is_unsettled = |hash: &ChangeHash| {
+            let known = document.rows.get(hash).and_then(|row| document.changes.get(row));
+            known.is_some_and(|change| change.state.is_unsettled()) || document.quarantined.contains(hash)
+        };
+        if !covered.iter().any(is_unsettled) {
+            document.replace_snapshot(chunks, covered.iter().copied().collect());
+        }
+    }
+}
+
+impl Document {
+    fn state(&self, id: DocumentId) -> DocumentState {
+        let count = |wanted: fn(&State) -> bool| self.changes.values().filter(|c| wanted(&c.state)).count() as u64;
+        DocumentState {
+            document: id,
+            generation: self.generation,
+            bootstrap_pending: self.bootstrap_pending,
+            revoked: self.revoked,
+            local: count(|state| matches!(state, State::Local)),
+            durable: count(|state| matches!(state, State::Durable(_))),
+            refused: count(|state| matches!(state, State::Refused(_))),
+        }
+    }
+
+    fn is_shown(&self, change: &Change) -> bool {
+        let refused = matches!(change.state, State::Refused(_));
+        !(refused || change.covered || self.quarantined.contains(&change.hash))
+    }
+
+    fn find(&mut self, hash: ChangeHash) -> Option<&mut Change> {
+        let row = self.rows.get(&hash)?;
+        self.changes.get_mut(row)
+    }
+
+    fn covers(&self, hash: ChangeHash) -> bool {
+        self.snapshot.as_ref().is_some_and(|snapshot| snapshot.covered.contains(&hash))
+    }
+
+    fn insert(&mut self, last_row: &mut u64, change: Change) {
+        *last_row += 1;
+        self.rows.insert(change.hash, *last_row);
+        self.changes.insert(*last_row, change);
+    }
+
+    fn bind(&mut self, bindings: &[Binding]) {
+        self.bindings.extend(bindings.iter().map(|binding| (binding.actor, binding.clone())));
+    }
+
+    fn save_received(&mut self, last_row: &mut u64, position: Position, hash: ChangeHash, bytes: &Bytes) {
+        if let Some(known) = self.find(hash) {
+            if known.state.is_unsettled() {
+                known.state = State::Durable(position);
+            }
+        } else if !self.covers(hash) {
+            let (bytes, state) = (bytes.clone(), State::Received(position));
+            self.insert(last_row, Change { hash, bytes, intent: Bytes::new(), state, covered: false });
+        }
+    }
+
+    fn replace_snapshot(&mut self, chunks: &[u8], mut covered: BTreeSet<ChangeHash>) {
+        let mut all = chunks.to_vec();
+        if let Some(old) = self.snapshot.take() {
+            let is_kept = |hash: &ChangeHash| covered.contains(hash) || self.rows.contains_key(hash);
+            if old.covered.iter().any(|hash| !is_kept(hash) && !self.quarantined.contains(hash)) {
+                all = [&old.chunks, chunks].concat();
+                covered.extend(old.covered);
+            }
+        }
+        self.changes.retain(|_, change| {
+            change.covered = covered.contains(&change.hash);
+            !(change.covered && matches!(change.state, State::Received(_)))
+        });
+        self.rows.retain(|_, row| self.changes.contains_key(row));
+        self.snapshot = Some(Snapshot { covered, chunks: Bytes::from(all) });
+    }
+}

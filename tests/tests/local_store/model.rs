@@ -1,0 +1,211 @@
+//! The encrypted store and the simulated one behave alike over random operations; both keep it all when closed.
+//!
+//! `FELDAKTE_SEED=17 cargo test -p feldakte-tests --test local_store model` repeats one run.
+
+use std::{env, time::Duration};
+
+use bytes::Bytes;
+use feldakte_client_sdk::store::{Answer, LocalStore, LocalStoreError, OwnChange, Received, ReceivedSnapshot};
+use feldakte_core::{
+    access::Role,
+    ids::{ActorId, ChangeHash, Cursor, DeviceId, DocumentId, Epoch, Position},
+    log::{Binding, Quarantine, QuarantineReason},
+};
+use feldakte_proto::Reason;
+use feldakte_tests::{
+    local_store_conformance::{STORE, document, entry, hash, own, snapshot},
+    memory_local_store::{Durability, MemoryLocalStore},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use uuid::Uuid;
+
+const SEEDS: u64 = 40;
+const OPERATIONS: usize = 40;
+/// Few, so that operations meet each other.
+const DOCUMENTS: u128 = 3;
+const CHANGES: u32 = 12;
+
+#[derive(Debug)]
+enum Operation {
+    Edit(DocumentId, Vec<OwnChange>),
+    Receive(Received),
+    Snapshot(ReceivedSnapshot),
+    Answer(Answer),
+    Epoch(Cursor, Position),
+    Compact(DocumentId, Vec<u8>, Vec<ChangeHash>),
+}
+
+impl Operation {
+    async fn run(&self, store: &dyn LocalStore) -> Result<(), LocalStoreError> {
+        match self {
+            Operation::Edit(document, changes) => store.save_edit(*document, changes).await,
+            Operation::Receive(received) => store.save_received(received).await,
+            Operation::Snapshot(snapshot) => store.save_snapshot(snapshot).await,
+            Operation::Answer(answer) => store.save_answer(answer).await,
+            Operation::Epoch(cursor, restored_to) => store.begin_epoch(*cursor, *restored_to).await,
+            Operation::Compact(document, chunks, covered) => store.compact(*document, chunks, covered).await,
+        }
+    }
+}
+
+/// Draws operations; positions rise as in a log.
+struct Source {
+    rng: StdRng,
+    position: u64,
+}
+
+impl Source {
+    fn operation(&mut self) -> Operation {
+        self.position += 1;
+        match self.rng.random_range(0..100) {
+            0..30 => Operation::Edit(self.document(), self.numbers().into_iter().map(own).collect()),
+            30..55 => Operation::Receive(self.received()),
+            55..65 => Operation::Snapshot(self.snapshot()),
+            65..85 => Operation::Answer(self.answer()),
+            85..90 => Operation::Epoch(self.cursor(), Position(self.rng.random_range(0..=self.position))),
+            _ => {
+                let label = format!("compacted {}", self.position);
+                Operation::Compact(self.document(), label.into_bytes(), self.hashes())
+            }
+        }
+    }
+
+    fn received(&mut self) -> Received {
+        let mut received = Received::default();
+        for _ in 0..self.rng.random_range(0..3) {
+            self.position += 1;
+            let mut entry = entry(self.document(), self.position, &self.numbers());
+            entry.revoked = self.rng.random_bool(0.1);
+            entry.bindings = self.bindings();
+            entry.quarantined = self.quarantined();
+            if self.rng.random_bool(0.2) {
+                entry.changes.clear();
+            }
+            received.entries.push(entry);
+        }
+        if self.rng.random_bool(0.2) {
+            received.bootstrap.push(self.document());
+        }
+        received.cursor = self.rng.random_bool(0.7).then(|| self.cursor());
+        received
+    }
+
+    fn snapshot(&mut self) -> ReceivedSnapshot {
+        let (document, covered) = (self.document(), self.numbers());
+        let mut snapshot = snapshot(document, self.position, &covered);
+        snapshot.bindings = self.bindings();
+        snapshot.quarantined = self.quarantined();
+        snapshot
+    }
+
+    fn answer(&mut self) -> Answer {
+        let (document, position) = (self.document(), Position(self.position));
+        let reasons = [Reason::SequenceGap, Reason::NotPermitted];
+        let refused = match self.rng.random_bool(0.4) {
+            true => self.hashes().into_iter().map(|hash| (hash, *reasons.choose(&mut self.rng).unwrap())).collect(),
+            false => Vec::new(),
+        };
+        let durable = self.hashes();
+        let cursor = self.rng.random_bool(0.5).then(|| self.cursor());
+        Answer { document, durable, position, refused, cursor }
+    }
+
+    fn document(&mut self) -> DocumentId {
+        document(self.rng.random_range(0..DOCUMENTS))
+    }
+
+    fn numbers(&mut self) -> Vec<u32> {
+        (0..self.rng.random_range(0..5)).map(|_| self.rng.random_range(0..CHANGES)).collect()
+    }
+
+    fn hashes(&mut self) -> Vec<ChangeHash> {
+        self.numbers().into_iter().map(hash).collect()
+    }
+
+    fn cursor(&mut self) -> Cursor {
+        let epoch = Epoch(Uuid::from_u128(self.rng.random_range(1..3)));
+        Cursor { epoch, position: Position(self.position) }
+    }
+
+    fn bindings(&mut self) -> Vec<Binding> {
+        let unit = "rtw-1-83-1".parse().unwrap();
+        let (actor, device) = (self.rng.random_range(1..4), self.rng.random_range(1..4));
+        let (actor, device) = (ActorId([actor; 16]), DeviceId(Uuid::from_u128(device)));
+        let binding = Binding { actor, device, unit, role: *Role::ALL.choose(&mut self.rng).unwrap() };
+        if self.rng.random_bool(0.3) { vec![binding] } else { Vec::new() }
+    }
+
+    fn quarantined(&mut self) -> Vec<Quarantine> {
+        let change = hash(self.rng.random_range(0..CHANGES));
+        let quarantine = Quarantine { change, reason: QuarantineReason::Rejected };
+        if self.rng.random_bool(0.05) { vec![quarantine] } else { Vec::new() }
+    }
+}
+
+#[tokio::test]
+async fn both_stores_behave_alike() {
+    let seeds = match env::var("FELDAKTE_SEED") {
+        Ok(seed) => vec![seed.parse().expect("FELDAKTE_SEED is a number")],
+        Err(_) => (0..SEEDS).collect(),
+    };
+    for seed in seeds {
+        println!("FELDAKTE_SEED={seed} cargo test -p feldakte-tests --test local_store model");
+        run(seed).await;
+    }
+}
+
+async fn run(seed: u64) {
+    let directory = tempfile::tempdir().unwrap();
+    let sqlcipher = super::open(directory.path()).await.unwrap();
+    let memory = MemoryLocalStore::new(STORE, Duration::ZERO, Durability::SyncsFirst);
+    let mut source = Source { rng: StdRng::seed_from_u64(seed), position: 0 };
+    for step in 0..OPERATIONS {
+        let operation = source.operation();
+        println!("{step}: {operation:?}");
+        operation.run(&*sqlcipher).await.unwrap();
+        operation.run(&*memory).await.unwrap();
+        assert_same(&*sqlcipher, &*memory, &mut source.rng).await;
+    }
+    sqlcipher.close().await;
+    memory.close().await;
+    let (sqlcipher, memory) = (super::open(directory.path()).await.unwrap(), memory.reopen().unwrap());
+    assert_same(&*sqlcipher, &*memory, &mut source.rng).await;
+    sqlcipher.close().await;
+}
+
+/// Compares all that can be read.
+async fn assert_same(left: &dyn LocalStore, right: &dyn LocalStore, rng: &mut StdRng) {
+    assert_eq!(left.state().await.unwrap(), right.state().await.unwrap());
+    assert_eq!(left.documents().await.unwrap(), right.documents().await.unwrap());
+    for id in (0..DOCUMENTS).map(document) {
+        assert_eq!(left.load(id).await.unwrap(), right.load(id).await.unwrap());
+        assert_eq!(left.document(id).await.unwrap(), right.document(id).await.unwrap());
+        assert_eq!(left.parked(id).await.unwrap(), right.parked(id).await.unwrap());
+    }
+    for (after, limit) in [(0, usize::MAX), (rng.random_range(0..20), rng.random_range(0..60))] {
+        assert_eq!(left.unsent(after, limit).await.unwrap(), right.unsent(after, limit).await.unwrap());
+    }
+}
+
+/// The comparison above means something only if the operations meet each other.
+#[tokio::test]
+async fn random_operations_reach_every_state() {
+    let (mut durable, mut refused, mut pending, mut shown) = (0, 0, 0, Bytes::new());
+    for seed in 0..SEEDS {
+        let memory = MemoryLocalStore::new(STORE, Duration::ZERO, Durability::SyncsFirst);
+        let mut source = Source { rng: StdRng::seed_from_u64(seed), position: 0 };
+        for _ in 0..OPERATIONS {
+            source.operation().run(&*memory).await.unwrap();
+        }
+        for state in memory.documents().await.unwrap() {
+            durable += state.durable;
+            refused += state.refused;
+            pending += u64::from(state.bootstrap_pending);
+            let chunks = memory.load(state.document).await.unwrap().unwrap().chunks;
+            shown = [shown, chunks.concat().into()].concat().into();
+        }
+    }
+    assert!(durable > 50 && refused > 20 && pending > 5, "{durable} {refused} {pending}");
+    let shows = |text: &str| shown.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(shows("snapshot") && shows("compacted") && shows("change"));
+}

@@ -1,0 +1,188 @@
+//! Who has the files, or the logs, has neither content nor key.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::ErrorKind,
+    path::Path,
+    process::{Command, Output},
+};
+
+use bytes::Bytes;
+use feldakte_client_sdk::store::{LocalStore, LocalStoreError, OwnChange, ReceivedSnapshot, sqlcipher::SqlCipherStore};
+use feldakte_tests::local_store_conformance::{STORE, content, document, entry, hash, own, snapshot};
+use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+
+use super::{FixedKey, KEY, child, open, opening::raw};
+
+/// A text that occurs nowhere by accident.
+const CANARY: &str = "Kanarienvogel-Müller-4711";
+
+/// What must not be found in any file or log line, by name.
+fn secrets() -> Vec<(&'static str, Vec<u8>)> {
+    let hex = KEY.0.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    });
+    // As `{:?}` would print the bytes.
+    let listed = format!("{:?}", &KEY.0[..6]);
+    vec![
+        ("content", CANARY.into()),
+        ("raw key", KEY.0.to_vec()),
+        ("key in hex", hex.clone().into()),
+        ("key in capital hex", hex.to_uppercase().into()),
+        ("key as a list", listed.trim_matches(['[', ']']).into()),
+    ]
+}
+
+/// The names of the secrets that stand in `bytes`.
+fn found_in(bytes: &[u8]) -> Vec<&'static str> {
+    let holds = |secret: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);
+    secrets().into_iter().filter(|(_, secret)| holds(secret)).map(|(name, _)| name).collect()
+}
+
+/// Asserts that no file in the directory holds a secret, and gives the names of the files.
+fn assert_no_secret_in(directory: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for file in fs::read_dir(directory).unwrap() {
+        let file = file.unwrap();
+        let found = found_in(&fs::read(file.path()).unwrap());
+        assert_eq!(found, [""; 0], "in {:?}", file.file_name());
+        names.push(file.file_name().into_string().unwrap());
+    }
+    names.sort();
+    names
+}
+
+/// Canaries in every column that holds content, small and over many pages.
+async fn save_canaries(store: &SqlCipherStore) {
+    let small = OwnChange { bytes: CANARY.into(), intent: CANARY.into(), ..own(1) };
+    let large = OwnChange { bytes: CANARY.repeat(9_000).into(), intent: CANARY.repeat(500).into(), ..own(2) };
+    store.save_edit(document(1), &[small, large]).await.unwrap();
+    let mut theirs = entry(document(2), 1, &[3]);
+    theirs.changes[0].1 = Bytes::from(CANARY.repeat(200));
+    let entries = vec![theirs];
+    let received = feldakte_client_sdk::store::Received { entries, ..Default::default() };
+    store.save_received(&received).await.unwrap();
+    let chunks = Bytes::from(CANARY.repeat(9_000));
+    store.save_snapshot(&ReceivedSnapshot { chunks, ..snapshot(document(3), 2, &[4]) }).await.unwrap();
+    store.compact(document(2), CANARY.repeat(100).as_bytes(), &[hash(3)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_file_holds_content_or_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await.unwrap();
+    save_canaries(&store).await;
+    assert_eq!(assert_no_secret_in(directory.path()), ["case.db", "case.db-wal"]);
+    assert_eq!(store.load(document(1)).await.unwrap().unwrap().chunks[0], Bytes::from(CANARY));
+    assert_no_secret_in(directory.path());
+    store.close().await;
+    assert_eq!(assert_no_secret_in(directory.path()), ["case.db"]);
+    let header = fs::read(directory.path().join("case.db")).unwrap();
+    assert!(!header.starts_with(b"SQLite format 3"));
+}
+
+#[test]
+fn the_search_finds_what_is_there() {
+    for (name, secret) in secrets() {
+        assert_eq!(found_in(&[b"before ", secret.as_slice(), b" after"].concat()), [name]);
+    }
+}
+
+/// Runs a shell of the database; `None`, and a line that says so, when it is not installed.
+fn shell(program: &str, path: &Path, sql: &str) -> Option<Output> {
+    match Command::new(program).arg(path).arg(sql).output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            println!("skipped: `{program}` is not installed");
+            None
+        }
+        output => Some(output.unwrap()),
+    }
+}
+
+async fn closed_store_with_one_document(directory: &Path) {
+    let store = open(directory).await.unwrap();
+    store.save_edit(document(1), &[own(1)]).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn the_plain_sqlite_shell_cannot_read_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    closed_store_with_one_document(directory.path()).await;
+    let path = directory.path().join("case.db");
+    let Some(output) = shell("sqlite3", &path, "select count(*) from document") else { return };
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("file is not a database"), "{output:?}");
+}
+
+#[tokio::test]
+async fn the_sqlcipher_shell_reads_the_file_with_the_key() {
+    let directory = tempfile::tempdir().unwrap();
+    closed_store_with_one_document(directory.path()).await;
+    let path = directory.path().join("case.db");
+    let key: String = KEY.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let sql = format!("pragma key = \"x'{key}'\"; pragma cipher_integrity_check; select bytes from change;");
+    let Some(output) = shell("sqlcipher", &path, &sql) else { return };
+    let expected = String::from_utf8(content(1).to_vec()).unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&expected), "{output:?}");
+}
+
+/// The same with SQLCipher's own key pragma and integrity check, without an installed shell.
+#[tokio::test]
+async fn the_file_is_one_of_sqlcipher_4() {
+    let directory = tempfile::tempdir().unwrap();
+    closed_store_with_one_document(directory.path()).await;
+    let mut other = raw(&directory.path().join("case.db")).await;
+    let read: Vec<u8> = sqlx::query_scalar("select bytes from change").fetch_one(&mut other).await.unwrap();
+    assert_eq!(read, content(1));
+    let faults = sqlx::query("pragma cipher_integrity_check").fetch_all(&mut other).await.unwrap();
+    assert_eq!(faults.len(), 0);
+    let provider: String = sqlx::query_scalar("pragma cipher_provider").fetch_one(&mut other).await.unwrap();
+    assert_eq!(provider, "rustcrypto");
+    let hmac: String = sqlx::query_scalar("pragma cipher_hmac_algorithm").fetch_one(&mut other).await.unwrap();
+    assert_eq!(hmac, "HMAC_SHA512");
+    other.close().await.unwrap();
+}
+
+#[test]
+fn logs_hold_neither_content_nor_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let Output { status, stdout, stderr } =
+        child::command("secrecy::child_works_under_trace", directory.path()).output().unwrap();
+    let output = [stdout, stderr].concat();
+    let text = String::from_utf8_lossy(&output);
+    assert!(status.success(), "{text}");
+    assert!(text.contains("the driver is heard"), "the log of the driver is captured");
+    assert_eq!(found_in(&output), [""; 0]);
+}
+
+#[tokio::test]
+#[ignore = "runs as a child of logs_hold_neither_content_nor_key"]
+async fn child_works_under_trace() {
+    let Some(directory) = child::directory() else { return };
+    let everything = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(std::io::stderr);
+    everything.init();
+    let mut heard = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+    sqlx::query("select 'the driver is heard'").execute(&mut heard).await.unwrap();
+    heard.close().await.unwrap();
+
+    let store = open(&directory).await.unwrap();
+    save_canaries(&store).await;
+    store.load(document(1)).await.unwrap();
+    store.unsent(0, usize::MAX).await.unwrap();
+    assert!(matches!(open(&directory).await, Err(LocalStoreError::InUse)));
+    store.close().await;
+    let path = directory.join("case.db");
+    let wrong = FixedKey([9; 32]);
+    let Err(error) = SqlCipherStore::open(&path, &wrong, STORE).await else { panic!("opened with a wrong key") };
+    tracing::error!(?error, "as an app would log it");
+    let mut damaged = fs::read(&path).unwrap();
+    damaged[4096 * 2..].iter_mut().step_by(512).for_each(|byte| *byte ^= 1);
+    fs::write(&path, damaged).unwrap();
+    let store = open(&directory).await.unwrap();
+    let error = store.documents().await.err();
+    tracing::error!(?error, "as an app would log it");
+    store.close().await;
+}
