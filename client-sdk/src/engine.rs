@@ -4,7 +4,7 @@
 //! it is shown, and the cursor moves in the same transaction.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -64,6 +64,8 @@ pub(crate) struct Engine {
     epoch: Option<Epoch>,
     /// Documents asked for and not yet there; asked for again after a failure.
     fetching: Vec<DocumentId>,
+    /// Documents whose snapshots came damaged: left alone for a while, so that they hold up nothing else.
+    unfetchable: BTreeSet<DocumentId>,
     clock_offset_ms: Option<i64>,
 }
 
@@ -90,6 +92,7 @@ impl Engine {
             outbound: None,
             epoch: None,
             fetching: Vec::new(),
+            unfetchable: BTreeSet::new(),
             clock_offset_ms: None,
         })
     }
@@ -98,7 +101,8 @@ impl Engine {
         let mut retry = tokio::time::interval(RETRY_EVERY);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            // Commands first: a tablet that receives a flood still saves what its user types.
+            // Commands first: a tablet that receives a flood still saves what its user types. The link has every
+            // second turn: a tablet that is written to without a pause still hears what has become durable.
             let failed = tokio::select! {
                 biased;
                 command = commands.recv() => match command {
@@ -108,7 +112,7 @@ impl Engine {
                         let _ = reply.send(Ok(()));
                         return;
                     }
-                    Some(command) => self.handle_command(command).await,
+                    Some(command) => self.handle_both(command, &mut link).await,
                     None => return self.store.close().await,
                 },
                 Some(input) = link.recv() => self.handle_link(input).await,
@@ -119,6 +123,14 @@ impl Engine {
                 warn!(%error, "local store");
                 self.drop_session();
             }
+        }
+    }
+
+    async fn handle_both(&mut self, command: Command, link: &mut mpsc::Receiver<LinkInput>) -> Result<(), SdkError> {
+        self.handle_command(command).await?;
+        match link.try_recv() {
+            Ok(input) => self.handle_link(input).await,
+            Err(_) => Ok(()),
         }
     }
 
@@ -265,7 +277,7 @@ impl Engine {
             LinkInput::Up { welcome, outbound } => self.begin_session(welcome, outbound).await?,
             LinkInput::Message(message) => self.handle_message(message).await?,
             LinkInput::Snapshots(unbundled) => self.handle_snapshots(unbundled).await?,
-            LinkInput::FetchFailed => self.fetching.clear(),
+            LinkInput::FetchFailed => self.unfetchable.extend(self.fetching.drain(..)),
             LinkInput::Down(error) => {
                 self.drop_session();
                 let state = match &error {
@@ -285,6 +297,7 @@ impl Engine {
         self.epoch = None;
         self.control.caught_up.send_replace(false);
         self.fetching.clear();
+        self.unfetchable.clear();
         let cases = self.outbox.reset();
         cases.into_iter().for_each(|case| self.notifier.sync(case));
         self.count_unanswered();
@@ -300,6 +313,7 @@ impl Engine {
     /// Changes that waited for somebody else's are offered again; snapshots still missing are asked for again.
     async fn handle_retry(&mut self) -> Result<(), SdkError> {
         self.outbox.retry_waiting();
+        self.unfetchable.clear();
         self.pump().await
     }
 
@@ -309,7 +323,10 @@ impl Engine {
         self.outbox.pump(&self.store, &outbound, &self.notifier).await?;
         if self.fetching.is_empty() {
             let pending = self.store.documents().await?;
-            let pending = pending.iter().filter(|state| state.bootstrap_pending && !state.revoked);
+            let is_wanted = |state: &&DocumentState| {
+                state.bootstrap_pending && !state.revoked && !self.unfetchable.contains(&state.document)
+            };
+            let pending = pending.iter().filter(is_wanted);
             let wanted: Vec<DocumentId> = pending.map(|state| state.document).take(FETCH_AT_ONCE).collect();
             if !wanted.is_empty()
                 && outbound.try_send(ClientMessage::Fetch(Fetch { documents: wanted.clone() })).is_ok()
@@ -351,9 +368,10 @@ fn start_of(epoch: Epoch) -> Cursor {
     Cursor { epoch, position: Position::START }
 }
 
-/// Whether a refusal may vanish by itself: the change it stands on is still on another device.
-fn waits_for_others(reason: Reason) -> bool {
-    reason == Reason::UnknownDependency
+/// Whether a change was refused for the sake of another one: the change it stands on is not in the log. That may
+/// vanish by itself, unless the other one was refused for good.
+fn is_for_another(reason: Reason) -> bool {
+    matches!(reason, Reason::UnknownDependency | Reason::DependencyRefused)
 }
 
 /// Documents per fetch: one bundle or a few.

@@ -21,6 +21,13 @@ pub(crate) fn in_runtime<T>(work: impl FnOnce() -> T) -> Result<T, FfiError> {
 
 fn runtime() -> Result<&'static Runtime, FfiError> {
     static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
-    let build = || Builder::new_multi_thread().worker_threads(2).thread_name("feldakte").enable_all().build().ok();
+    let build = || {
+        // A panic's message may quote what it stumbled over; where it happened is enough to find it.
+        std::panic::set_hook(Box::new(|panic| match panic.location() {
+            Some(place) => eprintln!("feldakte: panic at {place}"),
+            None => eprintln!("feldakte: panic"),
+        }));
+        Builder::new_multi_thread().worker_threads(2).thread_name("feldakte").enable_all().build().ok()
+    };
     RUNTIME.get_or_init(build).as_ref().ok_or(FfiError::Internal)
 }

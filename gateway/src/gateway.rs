@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::{
+    census::Census,
     environment::Environment,
     hub::Hub,
     ledgers::{LedgerError, Ledgers},
@@ -155,6 +156,11 @@ impl Gateway {
     /// How many devices are connected.
     pub fn connections(&self) -> usize {
         self.shared.registry.len()
+    }
+
+    /// What the gateway holds in memory on behalf of its devices.
+    pub fn census(&self) -> Census {
+        Census::of(&self.shared)
     }
 
     /// Whether commits succeed at the moment.

@@ -14,7 +14,7 @@ use feldakte_core::{
 };
 
 use crate::{
-    mailbox::{Answer, LiveEntry, Mailbox},
+    mailbox::{Answer, LiveEntry, Mailbox, MailboxLoad},
     store::Reader,
 };
 
@@ -101,6 +101,16 @@ impl Hub {
             }
         }
         lagged
+    }
+
+    /// What waits in each mailbox, in no order.
+    pub fn loads(&self) -> Vec<MailboxLoad> {
+        let state = self.lock();
+        let registered = state.values().flat_map(|listeners| listeners.by_subject.values().flatten());
+        // A mailbox stands under each of its subjects.
+        let mailboxes: HashMap<*const Mailbox, &Arc<Mailbox>> =
+            registered.map(|mailbox| (Arc::as_ptr(mailbox), mailbox)).collect();
+        mailboxes.values().map(|mailbox| mailbox.load()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, Listeners>> {

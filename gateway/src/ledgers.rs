@@ -97,6 +97,11 @@ impl Ledgers {
         }
     }
 
+    /// Bytes of all ledgers in memory.
+    pub fn weight(&self) -> usize {
+        self.lock().values().map(|cell| cell.weight.load(Ordering::Relaxed)).sum()
+    }
+
     fn cell(&self, document: DocumentId) -> Arc<LedgerCell> {
         let new = || LedgerCell { ledger: OnceCell::new(), weight: AtomicUsize::new(0), used: AtomicU64::new(0) };
         self.lock().entry(document).or_insert_with(|| Arc::new(new())).clone()

@@ -71,6 +71,17 @@ pub struct Post {
     pub lagged: bool,
 }
 
+/// How much waits in a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MailboxLoad {
+    /// Live entries, at most [`limits::READER_OUTBOX`].
+    pub entries: usize,
+    /// Their bytes, at most [`limits::READER_OUTBOX_BYTES`].
+    pub entry_bytes: usize,
+    /// Answers, at most [`limits::PUSHES_IN_FLIGHT`].
+    pub answers: usize,
+}
+
 impl Mailbox {
     /// An empty mailbox.
     pub fn new(session: SessionId) -> Arc<Self> {
@@ -118,6 +129,13 @@ impl Mailbox {
             }
             filled.await;
         }
+    }
+
+    /// How much waits.
+    pub fn load(&self) -> MailboxLoad {
+        let state = self.lock();
+        let answers = state.queue.len() - state.entries;
+        MailboxLoad { entries: state.entries, entry_bytes: state.entry_bytes, answers }
     }
 
     /// Forgets that the session lagged, right before it reads the store again.

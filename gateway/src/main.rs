@@ -35,6 +35,8 @@ enum Command {
         #[arg(long, short, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Watch two tablets and a gateway keep a real mission in step, through a cut link and a kill -9.
+    Demo(commands::demo::Demo),
     /// Development certificates.
     #[command(subcommand)]
     Pki(commands::pki::Pki),
@@ -50,8 +52,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A panic's message may quote what it stumbled over; where it happened is enough to find it.
+    std::panic::set_hook(Box::new(|panic| match panic.location() {
+        Some(place) => eprintln!("feldakte: panic at {place}"),
+        None => eprintln!("feldakte: panic"),
+    }));
     let outcome = match Cli::parse().command {
         Command::Serve { config } => run_serve(config),
+        Command::Demo(demo) => on_runtime(demo.run()),
         Command::Pki(pki) => pki.run(),
         Command::Backup(backup) => on_runtime(backup.run()),
         Command::Restore(restore) => on_runtime(restore.run()),

@@ -119,7 +119,9 @@ async fn read_snapshot(shared: &Shared, document: DocumentId) -> Result<Snapshot
         let Entry { document: _, grants: _, revoked: _, bindings: new, quarantined: marks, changes } =
             decode_entry(stored.encoded)?;
         bindings.extend(new);
-        quarantined.extend(marks);
+        // A snapshot may know of a change before the log's mark does.
+        let new: Vec<_> = marks.into_iter().filter(|mark| !quarantined.contains(mark)).collect();
+        quarantined.extend(new);
         changes.iter().for_each(|change| all.extend_from_slice(change));
     }
     Ok(Snapshot { document, position, chunks: all.freeze(), bindings, quarantined })

@@ -17,6 +17,7 @@ use quinn::{
     Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicServerConfig},
 };
+use quinn_proto::HashedConnectionIdGenerator;
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
@@ -71,10 +72,13 @@ pub fn endpoint(listen: SocketAddr, config: ServerConfig, reset_secret: &[u8; 32
     Endpoint::new(endpoint_config(reset_secret), Some(config), socket, runtime)
 }
 
-/// Endpoint configuration with a reset key that survives restarts.
+/// Endpoint configuration with a reset key that survives restarts. So does the key of connection ids: packets whose
+/// id the endpoint does not recognise as its own are dropped without a reset.
 pub fn endpoint_config(reset_secret: &[u8; 32]) -> EndpointConfig {
-    let key = rustls_reset_key(reset_secret);
-    EndpointConfig::new(key)
+    let mut config = EndpointConfig::new(rustls_reset_key(reset_secret));
+    let ids_key = connection_ids_key(reset_secret);
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids_key)));
+    config
 }
 
 /// A secret that only this gateway can derive again: a hash over its private key.
@@ -83,6 +87,14 @@ pub fn reset_secret(key: &PrivateKeyDer<'_>) -> [u8; 32] {
     hash.update(b"feldakte stateless reset 1");
     hash.update(key.secret_der());
     hash.finalize().into()
+}
+
+fn connection_ids_key(reset_secret: &[u8; 32]) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(b"feldakte connection ids 1");
+    hash.update(reset_secret);
+    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 fn rustls_reset_key(secret: &[u8; 32]) -> Arc<dyn quinn::crypto::HmacKey> {
@@ -108,3 +120,65 @@ fn transport() -> TransportConfig {
 const RECEIVE_WINDOW: u32 = limits::FRAME_LEN_MAX as u32;
 /// Unacknowledged bytes per device.
 const SEND_WINDOW: u64 = 2 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use feldakte_certs::{authority::Authority, pem, request::DeviceKey};
+    use feldakte_core::{
+        access::{Principal, Role},
+        ids::DeviceId,
+    };
+    use quinn::{ConnectionError, crypto::rustls::QuicClientConfig};
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    const WITHIN: Duration = Duration::from_secs(5);
+
+    fn gateway(authority: &Authority) -> (ServerConfig, [u8; 32]) {
+        let issued = authority.issue_gateway(&["localhost".into()], DAY, SystemTime::now()).expect("issued");
+        let key = pem::private_key(issued.key_pem.as_bytes()).expect("a key");
+        let secret = reset_secret(&key);
+        let chain = vec![issued.certificate.der];
+        let credentials = Credentials { chain, key, device_roots: authority.roots() };
+        (server_config(credentials, DenyList::default()).expect("fits"), secret)
+    }
+
+    fn device(authority: &Authority) -> quinn::ClientConfig {
+        let key = DeviceKey::generate().expect("a key");
+        let principal = Principal {
+            tenant: "dortmund".parse().expect("a slug"),
+            unit: "rtw-1".parse().expect("a slug"),
+            device: DeviceId(uuid::Uuid::from_u128(1)),
+            role: Role::AmbulanceCrew,
+        };
+        let csr = key.csr_pem().expect("a request");
+        let issued = authority.sign_device(&csr, &principal, DAY, SystemTime::now()).expect("signed");
+        let tls = policy::client_config(authority.roots(), vec![issued.der], key.private_key()).expect("fits");
+        quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("has the suite")))
+    }
+
+    #[tokio::test]
+    async fn a_restarted_gateway_resets_the_connections_of_the_dead_one() {
+        let authority = Authority::generate("root", DAY, SystemTime::now()).expect("an authority");
+        let (config, secret) = gateway(&authority);
+        let first = endpoint(([127, 0, 0, 1], 0).into(), config.clone(), &secret).expect("a port");
+        let address = first.local_addr().expect("bound");
+        let client = Endpoint::client(([127, 0, 0, 1], 0).into()).expect("a port");
+        let connecting = client.connect_with(device(&authority), address, "localhost").expect("a valid name");
+        let accepting = async { first.accept().await.expect("open").await.expect("handshake") };
+        let (connection, accepted) = tokio::join!(connecting, accepting);
+        let connection = connection.expect("handshake");
+        // Dies without a farewell: another socket takes the port's place, nothing of the old one answers any more.
+        let nowhere = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+        first.rebind(nowhere).expect("rebinds");
+        let _second = endpoint(address, config, &secret).expect("the port is free");
+        let mut stream = connection.open_uni().await.expect("room for a stream");
+        stream.write_all(b"anybody there? This is long enough to be answered.").await.expect("queued");
+        let end = tokio::time::timeout(WITHIN, connection.closed()).await.expect("told at once, not by a time-out");
+        assert!(matches!(end, ConnectionError::Reset), "{end}");
+        drop(accepted);
+    }
+}

@@ -58,12 +58,17 @@ impl FrameReader {
 /// Sends one frame, header included.
 ///
 /// # Errors
-/// When the peer takes no byte for [`limits::WRITE_STALL_MAX`], or the stream fails.
+/// When the peer takes no byte for [`limits::WRITE_STALL_MAX`], or the stream fails. However slow a peer is, as long as
+/// it takes some it is served.
 pub async fn send_frame(stream: &mut SendStream, frame: Bytes) -> Result<(), SendFrameError> {
-    match tokio::time::timeout(limits::WRITE_STALL_MAX, stream.write_chunk(frame)).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(SendFrameError::Stalled),
+    let mut rest = [frame];
+    while !rest[0].is_empty() {
+        match tokio::time::timeout(limits::WRITE_STALL_MAX, stream.write_chunks(&mut rest)).await {
+            Ok(written) => written?,
+            Err(_) => return Err(SendFrameError::Stalled),
+        };
     }
+    Ok(())
 }
 
 /// A frame could not be sent.

@@ -1,3 +1,9 @@
+//! What proves Feldakte from outside: harness, simulation, load generator, conformance suites.
+
+pub mod harness;
 pub mod load;
 pub mod local_store_conformance;
 pub mod memory_local_store;
+pub mod memory_store;
+pub mod sim;
+pub mod store_conformance;

@@ -22,7 +22,7 @@ mod latency;
 pub mod options;
 mod pair;
 mod populate;
-mod process;
+pub(crate) mod process;
 mod replay;
 mod report;
 mod scenario;

@@ -10,9 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use feldakte_core::ids::{DocumentId, Epoch, Position, TenantId};
-use feldakte_gateway::store::{
-    Append, Changed, DocumentLog, Head, Reader, Store, StoreError, Stored, StoredSnapshot,
-};
+use feldakte_gateway::store::{Append, Changed, DocumentLog, Head, Reader, Store, StoreError, Stored, StoredSnapshot};
 use tokio::{sync::watch, time::Instant};
 
 mod image;
@@ -68,11 +66,7 @@ impl MemoryStore {
         Self::with(epoch, sync_delay, Honesty::BeforeSync)
     }
 
-    fn with(
-        epoch: Epoch,
-        sync_delay: impl Fn() -> Duration + Send + Sync + 'static,
-        honesty: Honesty,
-    ) -> Arc<Self> {
+    fn with(epoch: Epoch, sync_delay: impl Fn() -> Duration + Send + Sync + 'static, honesty: Honesty) -> Arc<Self> {
         let (turn, state) = (tokio::sync::Mutex::default(), Mutex::default());
         let crashes = watch::Sender::new(0);
         Arc::new(Self { epoch, sync_delay: Box::new(sync_delay), honesty, turn, crashes, state })
@@ -145,6 +139,9 @@ impl Store for MemoryStore {
     }
 
     async fn append(&self, entries: &[Append]) -> Result<Vec<Position>, StoreError> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
         let _turn = self.turn.lock().await;
         self.state().room()?;
         if self.honesty == Honesty::AfterSync {

@@ -6,7 +6,7 @@ use feldakte_core::{
     case,
     change::Change,
     crdt::Document,
-    ids::{CaseId, Cursor, DocumentId, Epoch, Position},
+    ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Position},
     log::Entry,
 };
 use feldakte_proto::{
@@ -15,7 +15,11 @@ use feldakte_proto::{
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::{Engine, outbox::Flight, start_of, waits_for_others};
+use super::{
+    Engine, is_for_another,
+    outbox::{Flight, Flying},
+    start_of,
+};
 use crate::{
     error::SdkError,
     store::{Answer, Received, ReceivedEntry, ReceivedSnapshot},
@@ -68,6 +72,9 @@ impl Engine {
                 self.drop_session();
                 return Ok(());
             };
+            if self.begins_without_content(&entry) && !self.holds(entry.document, &received).await? {
+                received.bootstrap.push(entry.document);
+            }
             received.entries.push(self.received_entry(position, entry));
         }
         self.store_received(received).await?;
@@ -99,6 +106,17 @@ impl Engine {
         Ok(())
     }
 
+    /// A grant to this device for what others have written before: the past has to be fetched.
+    fn begins_without_content(&self, entry: &Entry) -> bool {
+        entry.changes.is_empty() && entry.grants.iter().any(|grant| self.is_mine(&grant.subject))
+    }
+
+    /// Whether the device holds the document, and nothing in `before` has ended that.
+    async fn holds(&self, document: DocumentId, before: &Received) -> Result<bool, SdkError> {
+        let ended = before.entries.iter().any(|entry| entry.document == document && entry.revoked);
+        Ok(!ended && self.store.document(document).await?.is_some_and(|state| !state.revoked))
+    }
+
     fn received_entry(&self, position: Position, entry: Entry) -> ReceivedEntry {
         let Entry { document, grants, revoked, bindings, quarantined, changes } = entry;
         let ended = revoked.iter().any(|subject| self.is_mine(subject));
@@ -117,20 +135,33 @@ impl Engine {
 
     async fn handle_durable(&mut self, epoch: Epoch, durable: Durable) -> Result<(), SdkError> {
         let Durable { push, position, cursor, refused } = durable;
-        let Some(Flight { document, hashes, .. }) = self.outbox.land(push) else { return Ok(()) };
+        let Some(Flight { document, changes, .. }) = self.outbox.land(push) else { return Ok(()) };
         let mut answer = Answer {
             document,
-            durable: Vec::with_capacity(hashes.len()),
+            durable: Vec::with_capacity(changes.len()),
             position,
             refused: Vec::new(),
             cursor: self.cursor_at(epoch, cursor),
         };
-        for (index, hash) in hashes.into_iter().enumerate() {
-            match refused.iter().find(|refused| refused.index as usize == index) {
-                None => answer.durable.push(hash),
-                Some(refused) if waits_for_others(refused.reason) => self.outbox.wait([hash]),
-                Some(refused) => answer.refused.push((hash, refused.reason)),
+        // Refused for good; read only when a refusal may have been for the sake of another one.
+        let mut lost: Option<BTreeSet<ChangeHash>> = None;
+        for (index, Flying { hash, deps }) in changes.into_iter().enumerate() {
+            let Some(refused) = refused.iter().find(|refused| refused.index as usize == index) else {
+                answer.durable.push(hash);
+                continue;
+            };
+            if is_for_another(refused.reason) {
+                let lost = match &mut lost {
+                    Some(lost) => lost,
+                    none => none.insert(self.parked_hashes(document).await?),
+                };
+                let stands_on_lost = |dep| lost.contains(dep) || answer.refused.iter().any(|(hash, _)| hash == dep);
+                if !deps.iter().any(stands_on_lost) {
+                    self.outbox.wait(document, hash);
+                    continue;
+                }
             }
+            answer.refused.push((hash, refused.reason));
         }
         self.store.save_answer(&answer).await?;
         self.cursor = answer.cursor.or(self.cursor);
@@ -144,12 +175,18 @@ impl Engine {
         Ok(())
     }
 
+    async fn parked_hashes(&self, document: DocumentId) -> Result<BTreeSet<ChangeHash>, SdkError> {
+        Ok(self.store.parked(document).await?.into_iter().map(|parked| parked.hash).collect())
+    }
+
     pub(super) async fn handle_snapshots(&mut self, unbundled: Unbundled) -> Result<(), SdkError> {
         let Unbundled { snapshots, unavailable } = unbundled;
         for snapshot in snapshots {
             let document = snapshot.document;
             let Some(verified) = self.environment.compute(move || verify(snapshot)).await else {
-                warn!(%document, "a snapshot does not load; it is asked for again in the next session");
+                warn!(%document, "a snapshot does not load; it is asked for again later");
+                self.fetching.retain(|wanted| *wanted != document);
+                self.unfetchable.insert(document);
                 continue;
             };
             self.store.save_snapshot(&verified).await?;

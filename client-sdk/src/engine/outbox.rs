@@ -1,11 +1,13 @@
 //! Own changes on their way to the gateway: a window of pushes, oldest first.
 //!
 //! Nothing is taken out of the store before the gateway's answer; what is "in flight" is only remembered here and
-//! forgotten with the session.
+//! forgotten with the session. A change is named together with its document: all documents of a part begin with the
+//! same change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use feldakte_core::{
+    change::Change,
     ids::{CaseId, ChangeHash, DocumentId},
     limits,
 };
@@ -25,23 +27,31 @@ pub(super) struct Outbox {
     flying: BTreeMap<u64, Flight>,
     /// Rows up to here have been looked at in this session.
     seen: u64,
-    /// In flight, or waiting for another device's change.
-    held: BTreeSet<ChangeHash>,
-    waiting: BTreeSet<ChangeHash>,
+    /// In flight, or waiting for another change.
+    held: BTreeSet<(DocumentId, ChangeHash)>,
+    waiting: BTreeSet<(DocumentId, ChangeHash)>,
 }
 
 /// One push in flight.
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) document: DocumentId,
-    pub(super) hashes: Vec<ChangeHash>,
+    pub(super) changes: Vec<Flying>,
     bytes: usize,
+}
+
+/// One change in flight.
+#[derive(Debug)]
+pub(super) struct Flying {
+    pub(super) hash: ChangeHash,
+    /// What it stands on.
+    pub(super) deps: Vec<ChangeHash>,
 }
 
 impl Outbox {
     /// Changes of the document that are in flight.
     pub(super) fn in_flight(&self, document: DocumentId) -> u64 {
-        self.flying.values().filter(|flight| flight.document == document).map(|flight| flight.hashes.len() as u64).sum()
+        self.flying.values().filter(|flight| flight.document == document).map(|flight| flight.changes.len() as u64).sum()
     }
 
     /// Pushes without an answer.
@@ -59,18 +69,14 @@ impl Outbox {
     /// The gateway has answered.
     pub(super) fn land(&mut self, push: u64) -> Option<Flight> {
         let flight = self.flying.remove(&push)?;
-        for hash in &flight.hashes {
-            self.held.remove(hash);
-        }
+        self.release(&flight);
         Some(flight)
     }
 
-    /// These stand on changes the gateway does not have yet; [`Outbox::retry_waiting`] offers them again.
-    pub(super) fn wait(&mut self, hashes: impl IntoIterator<Item = ChangeHash>) {
-        for hash in hashes {
-            self.waiting.insert(hash);
-            self.held.insert(hash);
-        }
+    /// This one stands on a change the gateway does not have yet; [`Outbox::retry_waiting`] offers it again.
+    pub(super) fn wait(&mut self, document: DocumentId, hash: ChangeHash) {
+        self.waiting.insert((document, hash));
+        self.held.insert((document, hash));
     }
 
     /// Offers waiting changes again.
@@ -78,8 +84,8 @@ impl Outbox {
         if self.waiting.is_empty() {
             return;
         }
-        for hash in std::mem::take(&mut self.waiting) {
-            self.held.remove(&hash);
+        for change in std::mem::take(&mut self.waiting) {
+            self.held.remove(&change);
         }
         self.seen = 0;
     }
@@ -115,23 +121,32 @@ impl Outbox {
         self.flying.len() < PUSHES_MAX && bytes < WINDOW_BYTES
     }
 
-    /// Groups rows into pushes, one per run of the same document, and remembers them as in flight.
+    /// Groups rows into pushes, one per run of the same document, and remembers them as in flight. Rows for which the
+    /// window has no room are looked at again.
     fn pushes_of(&mut self, unsent: Vec<Unsent>) -> Vec<Push> {
         let mut pushes: Vec<Push> = Vec::new();
         for Unsent { row, document, hash, bytes } in unsent {
+            let fits = |push: &Push| push.document == document && push.changes.len() < limits::PUSH_CHANGES_MAX;
+            let is_new = !pushes.last().is_some_and(fits);
+            let is_held = self.held.contains(&(document, hash));
+            if is_new && !is_held && !self.has_room() {
+                break;
+            }
             self.seen = self.seen.max(row);
-            if !self.held.insert(hash) {
+            if is_held {
                 continue;
             }
-            let fits = |push: &Push| push.document == document && push.changes.len() < limits::PUSH_CHANGES_MAX;
-            if !pushes.last().is_some_and(fits) {
+            self.held.insert((document, hash));
+            if is_new {
                 let push = self.next_push + 1 + pushes.len() as u64;
                 pushes.push(Push { push, document, changes: Vec::new() });
             }
             let push = pushes.last_mut().expect("pushed above");
-            let flight = self.flying.entry(push.push).or_insert(Flight { document, hashes: Vec::new(), bytes: 0 });
-            flight.hashes.push(hash);
+            let flight = self.flying.entry(push.push).or_insert(Flight { document, changes: Vec::new(), bytes: 0 });
             flight.bytes += bytes.len();
+            // An own change parses; one that did not would be refused for that, whatever it stands on.
+            let deps = Change::parse(bytes.clone()).map(|change| change.deps).unwrap_or_default();
+            flight.changes.push(Flying { hash, deps });
             push.changes.push(bytes);
         }
         pushes
@@ -139,11 +154,15 @@ impl Outbox {
 
     fn forget_unhanded(&mut self) {
         for (_, flight) in self.flying.split_off(&(self.next_push + 1)) {
-            flight.hashes.iter().for_each(|hash| {
-                self.held.remove(hash);
-            });
+            self.release(&flight);
         }
         self.seen = 0;
+    }
+
+    fn release(&mut self, flight: &Flight) {
+        for change in &flight.changes {
+            self.held.remove(&(flight.document, change.hash));
+        }
     }
 }
 

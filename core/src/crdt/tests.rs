@@ -176,19 +176,26 @@ fn a_change_inside_an_object_that_is_not_there() {
     assert!(matches!(opened().apply([&attack]), Err(CrdtError::Panicked)));
 }
 
-/// It is applied without a word, and the snapshot of the document then loads no more: who saves must load again
-/// before anything is dropped.
+/// The library applies it without a word, and no snapshot of the document would load any more.
 #[test]
-fn a_snapshot_that_would_not_load_is_noticed() {
-    let attack = first()
-        .with_puts("x", 1)
-        .with_column(craft::EXPAND, craft::unsigned(1))
-        .chunk();
-    let mut document = opened();
-    document
-        .apply([&attack])
-        .expect("the library takes what it would not write itself");
-    assert!(Document::load(&document.save(Packing::Deflated), READER).is_err());
+fn a_change_that_the_library_would_write_otherwise_is_refused() {
+    let with_needless_column = first().with_puts("x", 1).with_column(craft::EXPAND, craft::unsigned(1));
+    let with_actor_not_used = Draft {
+        others: vec![case::GENESIS_ACTOR.0.to_vec()],
+        ..first()
+    }
+    .with_puts("x", 1);
+    for attack in [with_needless_column.chunk(), with_actor_not_used.chunk()] {
+        assert!(Change::parse(attack.clone()).is_ok(), "admission cannot know how it would be written");
+        // Builds with debug assertions panic inside the library instead.
+        let refused = |result: Result<(), CrdtError>| {
+            assert!(matches!(result, Err(CrdtError::Unfaithful | CrdtError::Panicked)), "{result:?}");
+        };
+        refused(opened().apply([&attack]));
+        refused(Document::load(&[genesis().bytes, attack.clone()].concat(), READER).map(drop));
+        let snapshot = opened().save(Packing::Plain);
+        refused(Document::load(&[&snapshot, attack.as_ref()].concat(), READER).map(drop));
+    }
 }
 
 fn nested(maps: u64) -> Document {

@@ -52,7 +52,9 @@ pub fn project(base: Base, entries: &[Entry]) -> Option<Projection> {
     let Base { chunks, mut bindings, mut quarantined } = base;
     for entry in entries {
         bindings.extend(entry.bindings.iter().cloned());
-        quarantined.extend(entry.quarantined.iter().cloned());
+        // The mark of what an earlier projection left out follows in the log.
+        let new: Vec<_> = entry.quarantined.iter().filter(|mark| !quarantined.contains(mark)).cloned().collect();
+        quarantined.extend(new);
     }
     let skip: HashSet<ChangeHash> = quarantined.iter().map(|mark| mark.change).collect();
     let changes: Vec<Change> = entries

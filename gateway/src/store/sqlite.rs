@@ -34,7 +34,7 @@ pub use error::DatabaseError;
 
 use self::{
     batch::Batch,
-    checkpoint::{Checkpointer, Meter, Mode},
+    checkpoint::{Checkpointer, Meter},
     connect::Purpose,
     read::Range,
     snapshot::SnapshotRow,
@@ -129,15 +129,6 @@ impl SqliteStore {
         let range = Range::new(number, after, up_to);
         (!range.is_empty()).then_some((number, range))
     }
-
-    async fn finish(&self, writer: Writer) -> Result<(), StoreError> {
-        writer.close().await?;
-        // The last connection: opens the log again with nobody beside it, and leaves one file.
-        let mut connection = connect::connect(&self.path, Purpose::Checkpoint).await?;
-        checkpoint::checkpoint(&mut connection, Mode::Truncate).await?;
-        sqlx::Connection::close(connection).await?;
-        Ok(())
-    }
 }
 
 #[async_trait]
@@ -218,7 +209,9 @@ impl Store for SqliteStore {
     async fn put_snapshot(&self, document: DocumentId, snapshot: &StoredSnapshot) -> Result<(), StoreError> {
         let row = SnapshotRow::new(document, snapshot);
         let len = row.chunks.len() + row.actors.len();
-        open_writer(&mut self.writer.lock().await)?.put_snapshot(document, row).await?;
+        let writer = Arc::clone(&self.writer);
+        let write = async move { open_writer(&mut writer.lock().await)?.put_snapshot(document, row).await };
+        to_the_end(write).await?;
         self.meter.add(len as u64);
         Ok(())
     }
@@ -230,7 +223,8 @@ impl Store for SqliteStore {
     /// The append before this call shows that commits succeed; without one since the last probe, one small commit is
     /// made, with its one fsync.
     async fn probe(&self) -> Result<(), StoreError> {
-        open_writer(&mut self.writer.lock().await)?.probe().await
+        let writer = Arc::clone(&self.writer);
+        to_the_end(async move { open_writer(&mut writer.lock().await)?.probe().await }).await
     }
 
     async fn close(&self) {
@@ -246,7 +240,7 @@ impl Store for SqliteStore {
             return;
         };
         self.readers.close().await;
-        if let Err(error) = self.finish(writer).await {
+        if let Err(error) = writer.close().await {
             // Nothing is lost: the next start reads the write-ahead log.
             tracing::warn!(%error, "the last checkpoint failed");
         }
@@ -257,6 +251,11 @@ impl Drop for SqliteStore {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Goes on with a write when its caller goes away: a commit whose outcome nobody looks at would hide a failing disk.
+async fn to_the_end(write: impl Future<Output = Result<(), StoreError>> + Send + 'static) -> Result<(), StoreError> {
+    tokio::spawn(write).await.unwrap_or_else(|error| Err(StoreError::Failed(error.into())))
 }
 
 fn open_writer<'g>(guard: &'g mut MutexGuard<'_, Option<Writer>>) -> Result<&'g mut Writer, StoreError> {

@@ -15,11 +15,7 @@ pub fn run(data: &[u8]) {
         return;
     };
     let (frames, end) = read_frames(stream.chunks(usize::from(*fragment_len) + 1));
-    assert_eq!(
-        read_frames([stream]),
-        (frames.clone(), end),
-        "fragmentation changed what was read"
-    );
+    assert_eq!(read_frames([stream]), (frames.clone(), end), "fragmentation changed what was read");
     frames.into_iter().for_each(decode_as_everything);
     decode_as_everything(Bytes::copy_from_slice(stream));
 }
@@ -67,9 +63,7 @@ fn check_bundle(bytes: Bytes) {
     };
     let mut bundler = Bundler::default();
     let mut frames: Vec<Bytes> = snapshots.iter().filter_map(|snapshot| bundler.push(snapshot)).collect();
-    unavailable
-        .iter()
-        .for_each(|document| bundler.push_unavailable(*document));
+    unavailable.iter().for_each(|document| bundler.push_unavailable(*document));
     frames.extend(bundler.finish());
     let mut again = Unbundled::default();
     for frame in frames {

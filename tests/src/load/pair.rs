@@ -25,6 +25,8 @@ pub struct Pair {
     /// How far the case is.
     pub track: Arc<Track>,
     sender: Sender,
+    /// Held: a stream that is dropped says goodbye.
+    _reader: Sender,
     connections: [Connection; 2],
     _tasks: JoinSet<()>,
 }
@@ -49,7 +51,7 @@ impl Pair {
         tasks.spawn(noting(troubles.clone(), watch(track.clone(), reader.receiver)));
         tasks.spawn(noting(troubles, confirm(track.clone(), writer.receiver)));
         let connections = [writer.connection, reader.connection];
-        let mut pair = Pair { track, sender: writer.sender, connections, _tasks: tasks };
+        let mut pair = Pair { track, sender: writer.sender, _reader: reader.sender, connections, _tasks: tasks };
         pair.send(OPENING).await?;
         timeout(OPEN_WITHIN, pair.track.seen_all(OPENING)).await.context("the case did not reach its reader")?;
         pair.track.measure_into(latencies);

@@ -1,14 +1,15 @@
 //! Turns scripts into change bytes before a clock is started: the timed part only sends and compares.
 
 use std::{
+    collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use feldakte_core::{
     case,
@@ -16,6 +17,7 @@ use feldakte_core::{
     ids::{ActorId, ChangeHash, DocumentId},
 };
 use indicatif::ProgressBar;
+use sha2::{Digest, Sha256};
 
 use crate::load::workload::Script;
 
@@ -63,6 +65,21 @@ impl CaseLog {
         Ok(log)
     }
 
+    /// The same case as document `document` under another actor: the bytes it would have been written with.
+    ///
+    /// # Errors
+    /// When a change is not as [`CaseLog::write`] makes it.
+    fn rewritten(&self, from: ActorId, document: DocumentId, to: ActorId) -> Result<Self> {
+        let mut log = Self { document, changes: vec![self.changes[0].clone()], hashes: vec![self.hashes[0]] };
+        for (bytes, dep) in self.changes[1..].iter().zip(&self.hashes) {
+            let new_dep = *log.hashes.last().expect("there is always a genesis");
+            let (bytes, hash) = rewrite(bytes, (from, to), (*dep, new_dep))?;
+            log.changes.push(bytes);
+            log.hashes.push(hash);
+        }
+        Ok(log)
+    }
+
     /// The same case before its last change.
     pub fn without_last(&self) -> CaseLog {
         let len = self.len().saturating_sub(1);
@@ -81,20 +98,59 @@ impl CaseLog {
     }
 }
 
-/// Writes all cases, on two threads; the order of `specs` is kept.
+/// Puts a change under another actor and after another change; checksum and hash follow.
+fn rewrite(
+    bytes: &[u8],
+    (from, to): (ActorId, ActorId),
+    (dep, new_dep): (ChangeHash, ChangeHash),
+) -> Result<(Bytes, ChangeHash)> {
+    let len_bytes = bytes.iter().skip(LENGTH_AT).take_while(|byte| **byte >= 0x80).count() + 1;
+    let deps = LENGTH_AT + len_bytes;
+    let (dep_at, actor_at) = (deps + 1, deps + 1 + HASH_LEN + 1);
+    let expected = [&[1][..], &dep.0, &[16], &from.0].concat();
+    let found = bytes.get(deps..deps + expected.len()).context("a change is too short")?;
+    ensure!(found == expected, "a change does not name the one before it and its writer");
+    let mut new = bytes.to_vec();
+    new[dep_at..dep_at + HASH_LEN].copy_from_slice(&new_dep.0);
+    new[actor_at..actor_at + to.0.len()].copy_from_slice(&to.0);
+    let hash: [u8; HASH_LEN] = Sha256::digest(&new[HASHED_FROM..]).into();
+    new[CHECKSUM_AT..HASHED_FROM].copy_from_slice(&hash[..4]);
+    Ok((new.into(), ChangeHash(hash)))
+}
+
+/// Writes all cases; the order of `specs` is kept. What several devices write alike is written once, on one of two
+/// threads, and then put under each one's actor.
 ///
 /// # Errors
 /// When a script does not fit.
 pub fn write_all(specs: &[CaseSpec], progress: &ProgressBar) -> Result<Vec<Arc<CaseLog>>> {
+    let mut originals: HashMap<(*const Script, usize), usize> = HashMap::new();
+    let mut firsts: Vec<&CaseSpec> = Vec::new();
+    for spec in specs {
+        originals.entry((Arc::as_ptr(&spec.script), spec.steps)).or_insert_with(|| {
+            firsts.push(spec);
+            firsts.len() - 1
+        });
+    }
+    let written = write_each(&firsts, progress)?;
+    let log_of = |spec: &CaseSpec| {
+        let original = originals[&(Arc::as_ptr(&spec.script), spec.steps)];
+        progress.inc(1);
+        written[original].rewritten(firsts[original].actor, spec.document, spec.actor).map(Arc::new)
+    };
+    specs.iter().map(log_of).collect()
+}
+
+fn write_each(specs: &[&CaseSpec], progress: &ProgressBar) -> Result<Vec<CaseLog>> {
     let next = AtomicUsize::new(0);
-    let logs = Mutex::new(vec![None; specs.len()]);
+    let logs: Vec<OnceLock<CaseLog>> = specs.iter().map(|_| OnceLock::new()).collect();
     let write = || -> Result<()> {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(spec) = specs.get(index) else { return Ok(()) };
             let log = CaseLog::write(spec).with_context(|| format!("case {index} cannot be written"))?;
-            logs.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(Arc::new(log));
-            progress.inc(1);
+            logs[index].set(log).expect("every index is given out once");
+            progress.tick();
         }
     };
     thread::scope(|scope| {
@@ -102,9 +158,14 @@ pub fn write_all(specs: &[CaseSpec], progress: &ProgressBar) -> Result<Vec<Arc<C
         let mut results = workers.into_iter().map(|worker| worker.join().expect("generation does not panic"));
         results.try_for_each(|result| result)
     })?;
-    let logs = logs.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(logs.into_iter().map(|log| log.expect("every index was written")).collect())
+    Ok(logs.into_iter().map(|log| log.into_inner().expect("every index was written")).collect())
 }
+
+// A change chunk: magic, checksum, type, length, then dependencies and actor.
+const CHECKSUM_AT: usize = 4;
+const HASHED_FROM: usize = 8;
+const LENGTH_AT: usize = 9;
+const HASH_LEN: usize = 32;
 
 const THREADS: usize = 2;
 /// 2026-01-01: cases need some time in them, and the same seed has to give the same bytes.
@@ -138,14 +199,30 @@ mod tests {
     }
 
     #[test]
-    fn the_same_cases_give_the_same_bytes_in_the_order_asked_for() {
-        let specs: Vec<CaseSpec> = (1..20).map(|case| spec(case, 3)).collect();
+    fn cases_written_together_have_the_bytes_they_would_have_alone() {
+        let shared = script();
+        let with = |case| CaseSpec { script: shared.clone(), ..spec(case, 1 + case as usize % 4) };
+        let specs: Vec<CaseSpec> = (1..20).map(with).collect();
         let logs = write_all(&specs, &ProgressBar::hidden()).unwrap();
-        let again = write_all(&specs, &ProgressBar::hidden()).unwrap();
-        for ((log, other), spec) in logs.iter().zip(&again).zip(&specs) {
-            assert_eq!((log.document, log.len()), (spec.document, 4));
-            assert_eq!(log.changes, other.changes);
+        for (log, spec) in logs.iter().zip(&specs) {
+            let alone = CaseLog::write(spec).unwrap();
+            assert_eq!((log.document, log.len()), (spec.document, 1 + spec.steps));
+            assert_eq!((&log.changes, &log.hashes), (&alone.changes, &alone.hashes));
         }
+    }
+
+    #[test]
+    fn long_changes_are_rewritten_too() {
+        let long = "x".repeat(20_000);
+        let script = format!(
+            "{{\"changes\":1}}\n{{\"c\":0,\"t\":0,\"ops\":[{{\"o\":\"mkmap\",\"k\":\"a\"}},\
+             {{\"o\":\"put\",\"k\":\"a\",\"f\":\"b\",\"v\":\"{long}\"}}]}}"
+        );
+        let script = Arc::new(Script::parse(script.as_bytes()).unwrap());
+        let specs = [1, 2].map(|case| CaseSpec { script: script.clone(), ..spec(case, 1) });
+        let logs = write_all(&specs, &ProgressBar::hidden()).unwrap();
+        assert_eq!(logs[1].changes, CaseLog::write(&specs[1]).unwrap().changes);
+        assert!(logs[1].changes[1].len() > 20_000);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use feldakte_proto::Durable;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{sync::Notify, time::timeout_at};
 
 use crate::load::{latency::Latencies, replay::CaseLog};
 
@@ -146,16 +146,22 @@ impl Track {
         }
     }
 
-    /// Waits until the reader has all that was sent, but not for ever; returns how many changes it lacks.
-    pub async fn settle(&self) -> u64 {
-        let sent = self.sent();
-        let _ = timeout(SETTLE_WITHIN, self.seen_all(sent)).await;
-        sent.saturating_sub(self.seen()) as u64
-    }
-
     fn now_ns(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
+}
+
+/// Waits until all readers have what was sent, but not for ever; returns how many changes they lack.
+pub async fn settle_all(tracks: &[Arc<Track>]) -> u64 {
+    let end = Instant::now() + SETTLE_WITHIN;
+    let mut missing = 0;
+    for track in tracks {
+        let sent = track.sent();
+        // At the end of the wait the rest is only looked at.
+        let _ = timeout_at(end.into(), track.seen_all(sent)).await;
+        missing += sent.saturating_sub(track.seen()) as u64;
+    }
+    missing
 }
 
 /// A change that is not there after this long is lost.

@@ -16,6 +16,8 @@ use feldakte_core::crdt::{Container, CrdtError, Edits, Value};
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
+mod vary;
+
 /// All scripts.
 #[derive(Debug)]
 pub struct Workload {
@@ -33,7 +35,7 @@ pub struct Script {
 }
 
 /// One change: everything a person did between two saves.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Step {
     c: usize,
     /// Milliseconds since the case began.
@@ -47,7 +49,7 @@ struct Header {
 }
 
 /// One operation on a root container `k`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "o", rename_all = "lowercase")]
 enum Op {
     MkMap { k: String },
@@ -97,6 +99,11 @@ impl Workload {
         Ok(Self { small, large })
     }
 
+    /// Small cases of which no two are alike; see [`vary`].
+    pub fn varied_case(&self, index: usize, seed: u64) -> Arc<Script> {
+        Arc::new(vary::vary(&self.small_case(index), &self.small, seed ^ index as u64))
+    }
+
     /// The small scripts in turn, for any number of cases.
     pub fn small_case(&self, index: usize) -> Arc<Script> {
         self.small[index % self.small.len()].clone()
@@ -115,7 +122,7 @@ impl Script {
         Self::parse(BufReader::new(content)).with_context(|| format!("cannot use {}", path.display()))
     }
 
-    fn parse(content: impl BufRead) -> Result<Self> {
+    pub(super) fn parse(content: impl BufRead) -> Result<Self> {
         let mut lines = content.lines();
         let Some(header) = lines.next() else { bail!("the file is empty") };
         let Header { changes } = serde_json::from_str(&header?).context("the first line is not a header")?;

@@ -56,6 +56,11 @@ impl GrantHistory {
         spans
     }
 
+    /// Whether exactly these grants and revocations stand at `position`.
+    pub fn has(&self, position: Position, grants: &[Grant], revoked: &[Subject]) -> bool {
+        self.0.iter().any(|(moment, g, r)| moment.position == position && g == grants && r == revoked)
+    }
+
     /// Whether the holder of `subjects` has a grant at the log's end.
     pub fn holds(&self, subjects: &[Subject]) -> bool {
         self.spans(subjects).last().is_some_and(|span| span.to.is_none())

@@ -41,7 +41,7 @@ pub struct Tablet {
     pub clock_skew_ms: i64,
 }
 
-/// Something that happens to the world. Tablets are numbered as in [`Plan::tablets`].
+/// Something that happens to the world. A machine that has ended is started again after a while. Tablets are numbered as in [`Plan::tablets`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The path between a tablet and the gateway breaks.
@@ -58,12 +58,8 @@ pub enum Event {
     LoseCommitOutcome,
     /// The gateway is asked to end.
     DrainGateway,
-    /// The gateway is started, unless it runs.
-    StartGateway,
     /// Power cut at a tablet.
     CrashTablet(usize),
-    /// The tablet is started, unless it runs.
-    StartTablet(usize),
     /// The app wants no connection.
     GoOffline(usize),
     /// The app wants a connection.
@@ -172,11 +168,11 @@ impl Plan {
         let (begins, ends) = match rng.random_range(0..100) {
             0..14 => (Event::Cut(tablet, way), Some(Event::Mend(tablet))),
             14..20 => (Event::Weather(storm), Some(Event::Weather(self.weather))),
-            20..26 => (Event::CrashGateway, Some(Event::StartGateway)),
-            26..32 => (Event::CrashGatewayInCommit, Some(Event::StartGateway)),
-            32..35 => (Event::LoseCommitOutcome, Some(Event::StartGateway)),
-            35..38 => (Event::DrainGateway, Some(Event::StartGateway)),
-            38..50 => (Event::CrashTablet(tablet), Some(Event::StartTablet(tablet))),
+            20..26 => (Event::CrashGateway, None),
+            26..32 => (Event::CrashGatewayInCommit, None),
+            32..35 => (Event::LoseCommitOutcome, None),
+            35..38 => (Event::DrainGateway, None),
+            38..50 => (Event::CrashTablet(tablet), None),
             50..58 => (Event::GoOffline(tablet), Some(Event::GoOnline(tablet))),
             58..60 => (Event::ChangeNetwork(tablet), None),
             60..64 => (Event::GatewayDisk(Room::Full), Some(Event::GatewayDisk(Room::Free))),

@@ -29,7 +29,10 @@ async fn saved(directory: &Path) -> Vec<OwnChange> {
     let store = open(directory).await.unwrap();
     let unsent = store.unsent(0, usize::MAX).await.unwrap();
     store.close().await;
-    unsent.into_iter().map(|unsent| OwnChange { hash: unsent.hash, bytes: unsent.bytes, intent: Bytes::new() }).collect()
+    unsent
+        .into_iter()
+        .map(|unsent| OwnChange { hash: unsent.hash, bytes: unsent.bytes, intent: Bytes::new() })
+        .collect()
 }
 
 #[tokio::test]

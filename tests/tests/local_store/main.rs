@@ -1,5 +1,6 @@
 //! The device's store: both implementations against one list of behaviours, against each other, and the encrypted
 //! one against curious readers, crashes and full disks.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{path::Path, sync::Arc, time::Duration};
 

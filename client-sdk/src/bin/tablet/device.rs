@@ -66,7 +66,8 @@ impl Device {
                 dir = dir.display()
             )
         })?;
-        let config: Config = serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
+        let config: Config =
+            serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
         anyhow::ensure!(config.format == FORMAT, "{} was written by another version of tablet", path.display());
         Ok(Self { dir: dir.to_owned(), config })
     }

@@ -125,12 +125,13 @@ fn report(options: &Options, device: &Device, principal: &Principal, signed: boo
             "gateway": device.config.gateway, "ready": signed, "csr": device.csr(),
         }))?);
     }
-    let mut text = format!(
-        "tablet   {dir} ({})\ndevice   {id}\nunit     {unit} of {tenant}, {role}\n",
-        device.config.label
-    );
+    let mut text =
+        format!("tablet   {dir} ({})\ndevice   {id}\nunit     {unit} of {tenant}, {role}\n", device.config.label);
     text += &match signed {
-        true => format!("gateway  {}\nready    try `tablet --data {dir} new --keyword Brustschmerz`\n", device.config.gateway),
+        true => format!(
+            "gateway  {}\nready    try `tablet --data {dir} new --keyword Brustschmerz`\n",
+            device.config.gateway
+        ),
         false => format!(
             "\nIt needs a certificate. Where the PKI is, run\n  \
              feldakte pki sign --csr {csr} --out {certificate}.signed \\\n    \

@@ -106,8 +106,10 @@ pub(super) async fn load(
 ) -> Result<Option<LocalDocument>, LocalStoreError> {
     let Some(state) = one(connection, document).await? else { return Ok(None) };
     let Some(row) = row_of(connection, document).await? else { return Ok(None) };
-    let snapshot: Option<Vec<u8>> =
-        sqlx::query_scalar("select chunks from snapshot where document = ?").bind(row).fetch_optional(&mut *connection).await?;
+    let snapshot: Option<Vec<u8>> = sqlx::query_scalar("select chunks from snapshot where document = ?")
+        .bind(row)
+        .fetch_optional(&mut *connection)
+        .await?;
     let changes: Vec<Vec<u8>> = sqlx::query_scalar(
         "select bytes from change
          where document = ?1 and covered = 0 and state <> 3

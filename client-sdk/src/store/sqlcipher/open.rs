@@ -61,6 +61,9 @@ async fn unlock(connection: &mut SqliteConnection, key: &dyn KeyProvider) -> Res
         let mut handle = connection.lock_handle().await?;
         provider::set_key(&mut handle, &key).map_err(|error| LocalStoreError::Failed(Box::new(error)))?;
     }
+    // `cipher_memory_security` stays off: SQLCipher wipes and masks its keys anyway, and wiping every page SQLite
+    // frees would guard content that the app holds in the clear right beside it.
+    //
     // The file format stays that of SQLCipher 4 whatever a later SQLCipher prefers.
     sqlx::query("pragma cipher_compatibility = 4").execute(&mut *connection).await?;
     sqlx::query("pragma locking_mode = exclusive").execute(&mut *connection).await?;

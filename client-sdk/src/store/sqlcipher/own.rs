@@ -73,8 +73,11 @@ pub(super) async fn unsent(
     }
 }
 
+/// Row, document, hash, bytes.
+type UnsentRow = (u64, Vec<u8>, Vec<u8>, Vec<u8>);
+
 async fn unsent_page(connection: &mut SqliteConnection, after: u64) -> Result<Vec<Unsent>, LocalStoreError> {
-    let rows: Vec<(u64, Vec<u8>, Vec<u8>, Vec<u8>)> = sqlx::query_as(
+    let rows: Vec<UnsentRow> = sqlx::query_as(
         "select change.row, document.id, hash, bytes from change join document on document.row = change.document
          where state = 1 and change.row > ? order by change.row limit ?",
     )
@@ -82,7 +85,7 @@ async fn unsent_page(connection: &mut SqliteConnection, after: u64) -> Result<Ve
     .bind(PAGE)
     .fetch_all(connection)
     .await?;
-    let to_unsent = |(row, id, hash, bytes): (u64, Vec<u8>, Vec<u8>, Vec<u8>)| {
+    let to_unsent = |(row, id, hash, bytes): UnsentRow| {
         let document = DocumentId::from_slice(&id).map_err(|_| LocalStoreError::Damaged("a document id"))?;
         Ok(Unsent { row, document, hash: hash_of(&hash)?, bytes: Bytes::from(bytes) })
     };

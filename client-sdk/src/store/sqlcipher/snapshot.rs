@@ -120,11 +120,10 @@ async fn current(
     connection: &mut SqliteConnection,
     document: i64,
 ) -> Result<Option<(BTreeSet<ChangeHash>, Vec<u8>)>, LocalStoreError> {
-    let found: Option<(Vec<u8>, Vec<u8>)> =
-        sqlx::query_as("select covered, chunks from snapshot where document = ?")
-            .bind(document)
-            .fetch_optional(connection)
-            .await?;
+    let found: Option<(Vec<u8>, Vec<u8>)> = sqlx::query_as("select covered, chunks from snapshot where document = ?")
+        .bind(document)
+        .fetch_optional(connection)
+        .await?;
     let Some((covered, chunks)) = found else { return Ok(None) };
     let covered: Result<_, _> = covered.chunks(32).map(hash_of).collect();
     Ok(Some((covered?, chunks)))

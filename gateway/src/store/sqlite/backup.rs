@@ -19,7 +19,7 @@ use crate::store::StoreError;
 /// [`DatabaseError::TargetExists`], or what SQLite says.
 pub(super) async fn backup(source: &Path, target: &Path) -> Result<(), StoreError> {
     refuse_existing(target)?;
-    let mut connection = connect::connect(source, Purpose::Read).await?;
+    let mut connection = connect::connect(source, Purpose::Copy).await?;
     schema::check_version(&mut connection).await?;
     let partial = sibling(target, ".partial");
     remove(&partial)?;
@@ -41,12 +41,20 @@ pub(super) async fn restore(backup: &Path, target: &Path, epoch: Epoch) -> Resul
     for suffix in ["", "-wal", "-shm"] {
         remove(&sibling(&partial, suffix))?;
     }
-    tokio::fs::copy(backup, &partial).await?;
-    let mut connection = connect::connect(&partial, Purpose::Log).await?;
-    let renewed = renew(&mut connection, epoch).await;
-    connection.close().await?;
+    let renewed = renew_copy(backup, &partial, epoch).await;
+    if renewed.is_err() {
+        remove(&partial)?;
+    }
     renewed?;
     publish(&partial, target)
+}
+
+async fn renew_copy(backup: &Path, copy: &Path, epoch: Epoch) -> Result<(), StoreError> {
+    tokio::fs::copy(backup, copy).await?;
+    let mut connection = connect::connect(copy, Purpose::Log).await?;
+    let renewed = renew(&mut connection, epoch).await;
+    connection.close().await?;
+    renewed
 }
 
 async fn renew(connection: &mut SqliteConnection, epoch: Epoch) -> Result<(), StoreError> {

@@ -23,6 +23,8 @@ pub(super) enum Purpose {
     Checkpoint,
     /// Reads.
     Read,
+    /// Copies a database whole. Writes nothing to it, but is not `query_only`: that would forbid the copy too.
+    Copy,
 }
 
 impl Purpose {
@@ -47,6 +49,7 @@ impl Purpose {
                 ("foreign_keys", "0"),
             ],
             Purpose::Checkpoint => &[("journal_mode", "wal"), ("synchronous", "2"), ("wal_autocheckpoint", "0")],
+            Purpose::Copy => &[("synchronous", "2"), ("temp_store", "2")],
             Purpose::Read => &[("query_only", "1"), ("temp_store", "2"), ("cache_size", "-8192")],
         }
     }
@@ -77,7 +80,7 @@ fn options(path: &Path, purpose: Purpose) -> SqliteConnectOptions {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(purpose == Purpose::Log)
-        .read_only(purpose == Purpose::Read)
+        .read_only(matches!(purpose, Purpose::Read | Purpose::Copy))
         .busy_timeout(BUSY_TIMEOUT)
         .row_buffer_size(ROW_BUFFER)
         .thread_name(move |id| format!("sqlite-{purpose:?}-{id}"))
@@ -140,13 +143,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_pooled_reader_is_open_and_cannot_write() {
+    async fn no_pooled_reader_can_write() {
         let (mut log, directory) = log_and_directory().await;
         sqlx::query("create table t (x)").execute(&mut log).await.expect("a table");
         let pool = readers(&directory.path().join("a.db")).await.expect("readers");
         let mut connections = Vec::new();
         for _ in 0..READERS {
-            let mut connection = pool.try_acquire().expect("all readers are open from the start");
+            let mut connection = pool.acquire().await.expect("a reader");
             assert_eq!(pragma(&mut connection, "query_only").await.expect("a pragma"), "1");
             let insert = sqlx::query("insert into t values (1)").execute(&mut *connection).await;
             assert!(insert.is_err());

@@ -142,7 +142,7 @@ pub(super) async fn may_read(
 /// The document's snapshot.
 pub(super) async fn snapshot(pool: &SqlitePool, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError> {
     let sql = "select position, digest, actors, chunks from snapshot where document = ?";
-    let row: Option<(i64, Vec<u8>, Vec<u8>, Vec<u8>)> =
+    let row: Option<SnapshotColumns> =
         sqlx::query_as(sql).bind(document.to_bytes().to_vec()).fetch_optional(pool).await?;
     let row = row.map(|(position, digest, actors, chunks)| SnapshotRow { position, digest, actors, chunks });
     row.map(|row| row.verify(document)).transpose()
@@ -155,6 +155,9 @@ pub(super) async fn unprojected(pool: &SqlitePool, limit: usize) -> Result<Vec<D
     let ids: Vec<Vec<u8>> = sqlx::query_scalar(sql).bind(limit).fetch_all(pool).await?;
     ids.iter().map(|id| document_id(id)).collect()
 }
+
+/// position, digest, actors, chunks.
+type SnapshotColumns = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// id, len, digest, payload.
 type EntryRow = (i64, i64, Vec<u8>, Vec<u8>);

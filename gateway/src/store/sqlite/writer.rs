@@ -5,13 +5,14 @@ use std::sync::LazyLock;
 use feldakte_core::ids::DocumentId;
 use sha2::{Digest, Sha256};
 use sqlx::{
-    Arguments, AssertSqlSafe, SqliteConnection,
+    Arguments, AssertSqlSafe, Connection, SqliteConnection,
     error::BoxDynError,
     sqlite::{SqliteArguments, SqliteQueryResult},
 };
 
 use super::{
     batch::{AuthorityChange, AuthorityRow, Batch, DocumentRow, EntryRow},
+    checkpoint::{self, Mode},
     error::{Cause, DatabaseError},
     key,
     snapshot::SnapshotRow,
@@ -24,8 +25,6 @@ pub(super) struct Writer {
     log: SqliteConnection,
     /// Commits without fsync, so that a snapshot never delays an append by one.
     derived: SqliteConnection,
-    /// Whether `derived` may have a transaction open: its caller can go away in the middle.
-    deriving: bool,
     state: State,
 }
 
@@ -41,7 +40,7 @@ enum State {
 
 impl Writer {
     pub fn new(log: SqliteConnection, derived: SqliteConnection) -> Self {
-        Self { log, derived, deriving: false, state: State::Ready { proven: false } }
+        Self { log, derived, state: State::Ready { proven: false } }
     }
 
     /// Writes the batch in one commit.
@@ -49,7 +48,7 @@ impl Writer {
     /// # Errors
     /// [`StoreError::Unknown`] now and for every later write when it is not known what the disk has kept.
     pub async fn append(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
-        self.check().await?;
+        self.check()?;
         self.state = State::Appending;
         let outcome = match write_batch(&mut self.log, batch).await {
             Ok(()) => sqlx::query("commit").execute(&mut self.log).await.map(drop).map_err(Failure::Commit),
@@ -69,24 +68,20 @@ impl Writer {
 
     /// Replaces a snapshot unless a newer one is there. It may be lost in a power cut and is then made again.
     pub async fn put_snapshot(&mut self, document: DocumentId, row: SnapshotRow) -> Result<(), StoreError> {
-        self.check().await?;
-        self.deriving = true;
-        let written = write_snapshot(&mut self.derived, document, row).await;
-        match &written {
-            Ok(()) => self.deriving = false,
-            Err(failure) if failure.leaves_disk_in_doubt() => self.interrupt(),
-            Err(_) => self.end_derived().await?,
+        self.check()?;
+        let Err(failure) = write_snapshot(&mut self.derived, document, row).await else { return Ok(()) };
+        if failure.leaves_disk_in_doubt() || roll_back(&mut self.derived).await.is_err() {
+            self.interrupt();
         }
-        written.map_err(StoreError::from)
+        Err(failure.into())
     }
 
     /// Whether commits succeed: the last append has shown it, or one small commit of the log shows it.
     pub async fn probe(&mut self) -> Result<(), StoreError> {
-        self.check().await?;
+        self.check()?;
         if std::mem::replace(&mut self.state, State::Ready { proven: false }) == (State::Ready { proven: true }) {
             return Ok(());
         }
-        // Without an explicit transaction there is nothing to leave open when the caller goes away.
         let sql = "insert or replace into meta (key, value) values ('probe', randomblob(8))";
         let committed = sqlx::query(sql).execute(&mut self.log).await;
         if matches!(&committed, Err(error) if Cause::of(error) == Cause::Disk) {
@@ -109,29 +104,25 @@ impl Writer {
         Ok(())
     }
 
-    /// Lets go of both connections.
-    pub async fn close(self) -> Result<(), sqlx::Error> {
-        use sqlx::Connection;
+    /// Copies the write-ahead log into the database and lets go of both connections.
+    pub async fn close(mut self) -> Result<(), sqlx::Error> {
         self.derived.close().await?;
-        self.log.close().await
+        let copied = match self.state {
+            State::Ready { .. } => checkpoint::checkpoint(&mut self.log, Mode::Truncate).await.map(drop),
+            // What the disk has kept is for the next start to find out.
+            State::Appending | State::Interrupted => Ok(()),
+        };
+        self.log.close().await?;
+        copied
     }
 
-    async fn check(&mut self) -> Result<(), StoreError> {
+    fn check(&mut self) -> Result<(), StoreError> {
         if self.state == State::Appending {
             self.state = State::Interrupted;
         }
         if self.state == State::Interrupted {
             return Err(DatabaseError::Interrupted.into());
         }
-        if self.deriving {
-            self.end_derived().await?;
-        }
-        Ok(())
-    }
-
-    async fn end_derived(&mut self) -> Result<(), StoreError> {
-        roll_back(&mut self.derived).await?;
-        self.deriving = false;
         Ok(())
     }
 }

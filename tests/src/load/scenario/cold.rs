@@ -1,4 +1,7 @@
 //! M4: an empty device fetches everything from a gateway that has just started.
+//!
+//! The workload's eight small cases repeat, and repetition compresses: what a device gets whose cases all differ is
+//! measured beside it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,9 +41,20 @@ pub async fn run(bench: &mut Bench) -> Result<Report> {
         "small cases",
         format!("{:.3} s, {} documents of {} bytes", fetched.elapsed.as_secs_f64(), cases, fetched.content),
     );
-    let bar = Bar { target: "≤ 2.4 MB and ≤ 0.5 s CPU".to_owned(), is_met };
+    let bar = Bar { target: BAR.to_owned(), is_met };
     report.row_with_bar("on the wire and CPU", format!("{:.3} MB, {cpu:.2} s", total as f64 / 1e6), bar);
     report.row("… CPU since its start", format!("{:.2} s", fetched.cpu_since_start.as_secs_f64()));
+    let (workload, seed) = (bench.workload.clone(), bench.options.seed);
+    let varied = fetch(bench, cases, |index| workload.varied_case(index, seed)).await?;
+    let varied_total = varied.traffic.bytes_in + varied.traffic.bytes_out;
+    let (seconds, varied_cpu) = (varied.elapsed.as_secs_f64(), varied.cpu.as_secs_f64());
+    let value = format!("{:.3} MB, {varied_cpu:.2} s CPU, {seconds:.3} s", varied_total as f64 / 1e6);
+    let is_met = varied_total <= BYTES_MAX && varied_cpu <= CPU_MAX_S;
+    report.row_with_bar("… no two cases alike", value, Bar { target: BAR.to_owned(), is_met });
+    report.more("varied_seconds", seconds);
+    report.more("varied_bytes_in", varied.traffic.bytes_in as f64);
+    report.more("varied_bytes_out", varied.traffic.bytes_out as f64);
+    report.more("varied_gateway_cpu_s", varied_cpu);
     let script = bench.workload.large.clone();
     let large = fetch(bench, 1, |_| script.clone()).await?;
     let large_kb = (large.traffic.bytes_in + large.traffic.bytes_out) as f64 / 1e3;
@@ -52,7 +66,7 @@ pub async fn run(bench: &mut Bench) -> Result<Report> {
     report.more("large_bytes_in", large.traffic.bytes_in as f64);
     report.more("large_bytes_out", large.traffic.bytes_out as f64);
     report.more("large_gateway_cpu_s", large.cpu.as_secs_f64());
-    report.lost(fetched.missing + large.missing);
+    report.lost(fetched.missing + varied.missing + large.missing);
     Ok(report)
 }
 
@@ -101,5 +115,6 @@ fn missing(holdings: &Holdings, logs: &[Arc<CaseLog>]) -> Result<u64> {
     logs.iter().try_fold(0, |missing, log| Ok(missing + holdings.missing(log)? as u64))
 }
 
+const BAR: &str = "≤ 2.4 MB and ≤ 0.5 s CPU";
 const BYTES_MAX: u64 = 2_400_000;
 const CPU_MAX_S: f64 = 0.5;

@@ -89,10 +89,11 @@ async fn edit_until_killed(gateway: &Gateway, crew: &Crew) -> Result<Arc<Track>>
     let confirming = tokio::spawn(pair::confirm(track.clone(), writer.receiver));
     let pushing = tokio::spawn(push_until_cut(track.clone(), writer.sender));
     let killed = timeout(ROUND_WITHIN, watch_and_kill(&track, reader.receiver, gateway.pid())).await;
-    // Both end with the connection, which nobody answers any more.
+    // Nobody answers any more.
+    pushing.abort();
     writer.connection.close(0u32.into(), b"");
     reader.connection.close(0u32.into(), b"");
-    let _ = (confirming.await, pushing.await);
+    let _ = (pushing.await, confirming.await);
     killed.context("the reader did not see enough in time")??;
     Ok(track)
 }

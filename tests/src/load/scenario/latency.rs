@@ -17,7 +17,7 @@ use crate::load::{
     options::Scenario,
     pair::{self, OPENING, Pair},
     report::{Bar, Report, Troubles, rounded},
-    track::Track,
+    track::{self, Track},
 };
 
 /// One case: a device edits ten times a second, another watches.
@@ -66,10 +66,7 @@ async fn run(bench: &mut Bench, mut report: Report, crews: Vec<Crew>, pace: Pace
     let probe = FsyncProbe::start(site.dir())?;
     let (began, cpu) = (Instant::now(), gateway.cpu_time()?);
     let finished = edit_all(pairs, &pace, &progress, &troubles).await?;
-    let mut missing = 0;
-    for track in &tracks {
-        missing += track.settle().await;
-    }
+    let missing = track::settle_all(&tracks).await;
     let elapsed = began.elapsed();
     let cpu = gateway.cpu_time()?.saturating_sub(cpu);
     let seen: usize = tracks.iter().map(|track| track.seen() - OPENING).sum();

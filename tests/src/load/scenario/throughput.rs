@@ -16,7 +16,7 @@ use crate::load::{
     options::Scenario,
     pair::{self, Pair},
     report::{Bar, Report, Troubles, rounded},
-    track::Track,
+    track::{self, Track},
 };
 
 /// Writers with one case each and a bounded number of edits outstanding until the reader has them.
@@ -45,10 +45,7 @@ pub async fn run(bench: &mut Bench) -> Result<Report> {
         Report::new(Scenario::M2.name(), format!("{writers} writers, {OUTSTANDING} edits outstanding each"));
     report.fsync(probe)?;
     let rest = join_all(pushing).await?;
-    let mut missing = 0;
-    for track in &tracks {
-        missing += track.settle().await;
-    }
+    let missing = track::settle_all(&tracks).await;
     let total = seen() - opened;
     let settled = gateway.settled_cpu_time().await?.saturating_sub(cpu).as_secs_f64();
     let cpu = cpu_at_end.saturating_sub(cpu).as_secs_f64();
@@ -116,5 +113,5 @@ async fn join_all(mut pushing: JoinSet<Pair>) -> Result<Vec<Pair>> {
 /// Edits a writer may have outstanding until the reader has them.
 const OUTSTANDING: usize = 16;
 /// Changes a second for which cases are written beforehand.
-const RATE_PREPARED: usize = 24_000;
+const RATE_PREPARED: usize = 31_000;
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);

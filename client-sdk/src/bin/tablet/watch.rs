@@ -1,0 +1,170 @@
+//! `tablet watch`: prints what changes, as it happens.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use feldakte_client_sdk::{
+    SdkError,
+    view::{CaseId, CaseView, DeviceId, Event, LinkState, Observer, Value},
+};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::{Options, commands, device::Opened, json, output, text};
+
+/// What has happened since somebody looked; bounded by the number of cases.
+#[derive(Default)]
+pub struct News {
+    items: Mutex<Items>,
+    wake: Notify,
+}
+
+/// News, coalesced.
+#[derive(Default)]
+pub struct Items {
+    /// The link's newest state.
+    pub link: Option<LinkState>,
+    /// Cases with new content.
+    pub changed: BTreeSet<CaseId>,
+    /// Cases that are more or less safe than before.
+    pub sync: BTreeSet<CaseId>,
+}
+
+impl News {
+    /// Waits until there are some.
+    pub async fn wait(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Takes what there is.
+    pub fn take(&self) -> Items {
+        std::mem::take(&mut *self.items.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Observer for News {
+    fn on_event(&self, event: Event) {
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Link(state) => items.link = Some(state),
+            Event::CaseChanged(case) => items.changed.extend([case]),
+            Event::SyncChanged(case) => items.sync.extend([case]),
+        }
+        self.wake.notify_one();
+    }
+}
+
+/// What `watch` remembers of each case, to print what is new.
+#[derive(Default)]
+struct Seen {
+    cases: BTreeMap<CaseId, BTreeMap<String, String>>,
+}
+
+/// Runs until Ctrl-C.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let tablet = commands::open(options).await?;
+    let news = Arc::new(News::default());
+    tablet.client.observe(news.clone());
+    let mut seen = Seen::default();
+    for summary in tablet.client.list().await? {
+        seen.remember(&tablet.client.read(summary.case).await?, tablet.principal.device);
+    }
+    if !options.json {
+        let link = tablet.client.status().await?.link;
+        output::print(&format!("watching; link {} (Ctrl-C ends)", json::link(link)))?;
+    }
+    loop {
+        tokio::select! {
+            interrupt = tokio::signal::ctrl_c() => {
+                interrupt?;
+                break;
+            }
+            () = news.wait() => report(options, &tablet, &mut seen, news.take()).await?,
+        }
+    }
+    tablet.client.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn report(options: &Options, tablet: &Opened, seen: &mut Seen, items: Items) -> anyhow::Result<()> {
+    let Items { link, changed, sync } = items;
+    if let Some(link) = link {
+        match options.json {
+            true => output::print(&json!({"link": json::link(link)}).to_string())?,
+            false => output::print(&format!("link {}", json::link(link)))?,
+        }
+    }
+    for case in changed {
+        let view = match tablet.client.read(case).await {
+            Err(SdkError::UnknownCase) => continue,
+            view => view?,
+        };
+        for (place, content) in seen.remember(&view, tablet.principal.device) {
+            match options.json {
+                true => {
+                    output::print(&json!({"case": case.to_string(), "place": place, "content": content}).to_string())?
+                }
+                false => output::print(&format!("{case}  {place}: {content}"))?,
+            }
+        }
+    }
+    for case in sync {
+        let sync = match tablet.client.case_sync(case).await {
+            Err(SdkError::UnknownCase) => continue,
+            sync => sync?,
+        };
+        match options.json {
+            true => output::print(&json!({"case": case.to_string(), "sync": json::sync(&sync)}).to_string())?,
+            false => output::print(&format!("{case}  {}", text::safety(&sync)))?,
+        }
+    }
+    Ok(())
+}
+
+impl Seen {
+    /// Remembers the case; gives what is new or different.
+    fn remember(&mut self, view: &CaseView, me: DeviceId) -> Vec<(String, String)> {
+        let now = flatten(view, me);
+        let before = self.cases.entry(view.case).or_default();
+        let new: Vec<_> =
+            now.iter().filter(|(place, content)| before.get(*place) != Some(content)).map(owned).collect();
+        *before = now;
+        new
+    }
+}
+
+fn owned((place, content): (&String, &String)) -> (String, String) {
+    (place.clone(), content.clone())
+}
+
+/// One line per fact, entry and narrative.
+fn flatten(view: &CaseView, me: DeviceId) -> BTreeMap<String, String> {
+    let mut lines = BTreeMap::new();
+    for document in &view.documents {
+        let part = document.part.name();
+        for fact in &document.facts {
+            let held = |held: &feldakte_client_sdk::view::Held| {
+                format!("{} ({})", text::value(&held.value), text::who(view, me, held.actor))
+            };
+            let values: Vec<String> = fact.values.iter().map(held).collect();
+            let mark = if values.len() > 1 { "CONFLICT " } else { "" };
+            lines.insert(format!("{part}.{}", output::plain(&fact.name)), format!("{mark}{}", values.join(" | ")));
+        }
+        for (index, item) in document.entries.iter().enumerate() {
+            let shown = item.fields.iter().filter(|(name, _)| name != "clock_offset_ms");
+            let field = |(name, value): &(String, Value)| format!("{}={}", output::plain(name), text::value(value));
+            let fields: Vec<String> = shown.map(field).collect();
+            let who = text::who(view, me, item.actor);
+            lines.insert(format!("{part} entry {}", index + 1), format!("{} ({who})", fields.join(" ")));
+        }
+        if !document.narrative.is_empty() {
+            let last = document.narrative.trim_end().lines().last().map(output::plain).unwrap_or_default();
+            let length = document.narrative.chars().count();
+            lines.insert(format!("{part} narrative"), format!("… {last} ({length} characters)"));
+        }
+    }
+    lines
+}

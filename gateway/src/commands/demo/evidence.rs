@@ -1,0 +1,196 @@
+//! What the tablets were told, recorded as they were told it. The store is held against it at the end.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::Context;
+use feldakte_core::ids::{CaseId, ChangeHash};
+use hdrhistogram::Histogram;
+use serde_json::Value;
+
+/// A change of a case. Genesis changes have the same hash in every case.
+pub type Told = (CaseId, ChangeHash);
+
+/// The record, shared by both tablets' readers.
+pub struct Evidence {
+    record: Mutex<Record>,
+}
+
+struct Record {
+    /// Edits that were told saved.
+    edits: u64,
+    /// Changes told saved, with the disturbance that was current.
+    saved: BTreeMap<Told, u64>,
+    durable: BTreeSet<Told>,
+    /// Counts cuts and kills and their ends; odd while one lasts.
+    disturbance: u64,
+    saving_us: Histogram<u64>,
+    durable_us: Histogram<u64>,
+}
+
+/// Percentiles in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latency {
+    /// How many were measured.
+    pub count: u64,
+    /// The median.
+    pub p50_us: u64,
+    /// One in a hundred took longer.
+    pub p99_us: u64,
+}
+
+/// What can be said at the end.
+#[derive(Debug)]
+pub struct Summary {
+    /// Edits that were told saved.
+    pub edits: u64,
+    /// Changes that were told saved.
+    pub saved: BTreeSet<Told>,
+    /// Changes that were told durable.
+    pub durable: BTreeSet<Told>,
+    /// From the command to "saved on device".
+    pub saving: Latency,
+    /// From "saved on device" to "durable", for changes that saw neither cut nor kill.
+    pub durable_after: Latency,
+}
+
+impl Evidence {
+    /// An empty record.
+    pub fn new() -> anyhow::Result<Evidence> {
+        let histogram = || Histogram::new_with_bounds(1, HOUR_US, 3).context("fixed bounds");
+        let (saving_us, durable_us) = (histogram()?, histogram()?);
+        let (saved, durable) = (BTreeMap::new(), BTreeSet::new());
+        let record = Record { edits: 0, saved, durable, disturbance: 0, saving_us, durable_us };
+        Ok(Evidence { record: Mutex::new(record) })
+    }
+
+    /// A cut or kill begins or ends.
+    pub fn disturb(&self) {
+        self.record().disturbance += 1;
+    }
+
+    /// `{"case", "changes": [HASH], "micros"}`
+    pub fn saved(&self, told: &Value) -> anyhow::Result<()> {
+        let case: CaseId = text(&told["case"])?.parse()?;
+        let changes = told["changes"].as_array().context("`changes` is not a list")?;
+        let mut record = self.record();
+        let disturbance = record.disturbance;
+        for change in changes {
+            record.saved.insert((case, hash(change)?), disturbance);
+        }
+        record.edits += 1;
+        record.saving_us.saturating_record(told["micros"].as_u64().context("`micros` is not a number")?);
+        Ok(())
+    }
+
+    /// `[{"case", "change", "latency_us"}]`
+    pub fn durable(&self, told: &Value) -> anyhow::Result<()> {
+        let mut record = self.record();
+        for line in told.as_array().context("`durable` is not a list")? {
+            let change = (text(&line["case"])?.parse()?, hash(&line["change"])?);
+            record.durable.insert(change);
+            let undisturbed = record.saved.get(&change) == Some(&record.disturbance);
+            if let Some(latency_us) = line["latency_us"].as_u64().filter(|_| undisturbed && record.is_calm()) {
+                record.durable_us.saturating_record(latency_us);
+            }
+        }
+        Ok(())
+    }
+
+    /// Edits told saved so far.
+    pub fn edits(&self) -> u64 {
+        self.record().edits
+    }
+
+    /// What can be said now.
+    pub fn summary(&self) -> Summary {
+        let record = self.record();
+        Summary {
+            edits: record.edits,
+            saved: record.saved.keys().copied().collect(),
+            durable: record.durable.clone(),
+            saving: latency(&record.saving_us),
+            durable_after: latency(&record.durable_us),
+        }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Record {
+    fn is_calm(&self) -> bool {
+        self.disturbance % 2 == 0
+    }
+}
+
+fn latency(histogram: &Histogram<u64>) -> Latency {
+    Latency {
+        count: histogram.len(),
+        p50_us: histogram.value_at_quantile(0.5),
+        p99_us: histogram.value_at_quantile(0.99),
+    }
+}
+
+fn text(value: &Value) -> anyhow::Result<&str> {
+    value.as_str().context("a text was expected")
+}
+
+fn hash(value: &Value) -> anyhow::Result<ChangeHash> {
+    let hex = text(value)?;
+    let mut bytes = [0; 32];
+    anyhow::ensure!(hex.len() == 64 && hex.is_ascii(), "a change is named by 64 hexadecimal digits");
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).context("a change's name is hexadecimal")?;
+    }
+    Ok(ChangeHash(bytes))
+}
+
+const HOUR_US: u64 = 3_600_000_000;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const CASE: &str = "0192f000-0000-7000-8000-000000000001";
+
+    fn save(evidence: &Evidence, change: u8) {
+        let told = json!({"case": CASE, "changes": [format!("{change:02x}").repeat(32)], "micros": 900});
+        evidence.saved(&told).expect("well-formed");
+    }
+
+    fn confirm(evidence: &Evidence, change: u8) {
+        let change = format!("{change:02x}").repeat(32);
+        evidence.durable(&json!([{"case": CASE, "change": change, "latency_us": 2000}])).expect("well-formed");
+    }
+
+    #[test]
+    fn only_changes_without_a_cut_or_kill_count_for_latency() {
+        let evidence = Evidence::new().expect("empty");
+        save(&evidence, 1);
+        confirm(&evidence, 1);
+        save(&evidence, 2);
+        evidence.disturb();
+        save(&evidence, 3);
+        confirm(&evidence, 2);
+        confirm(&evidence, 3);
+        evidence.disturb();
+        save(&evidence, 4);
+        let summary = evidence.summary();
+        assert_eq!((summary.edits, summary.saved.len(), summary.durable.len()), (4, 4, 3));
+        assert_eq!((summary.saving.count, summary.durable_after.count), (4, 1));
+    }
+
+    #[test]
+    fn a_report_that_is_not_understood_is_an_error() {
+        let evidence = Evidence::new().expect("empty");
+        assert!(evidence.saved(&json!({"case": CASE, "changes": ["xy"], "micros": 1})).is_err());
+        assert!(evidence.durable(&json!([{"case": CASE, "change": "ä".repeat(32)}])).is_err());
+        assert!(evidence.durable(&json!({})).is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! What end-to-end tests stand on: a PKI, gateways (in this process and as processes of their own), tablets with the
+//! real SDK, and raw clients that may send anything.
+//!
+//! Everything runs on 127.0.0.1 in fresh directories. Nothing waits for a span of time: it waits for an event, at most
+//! [`PATIENCE`]. What fails here panics and says what was being waited for.
+
+use std::time::Duration;
+
+use feldakte_core::{
+    access::{Principal, Role},
+    ids::{CaseId, DeviceId, DocumentId, Epoch, Part},
+};
+use uuid::Uuid;
+
+pub mod again;
+pub mod author;
+pub mod http;
+pub mod local;
+pub mod pki;
+pub mod process;
+pub mod raw;
+pub mod tablet;
+
+/// How long an event may take on a machine that is busy with other tests.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for `event`.
+///
+/// # Panics
+/// When it takes longer than [`PATIENCE`].
+pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, event).await {
+        Ok(result) => result,
+        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
+    }
+}
+
+/// A new ambulance crew's tablet in tenant `dortmund`.
+pub fn crew(unit: &str) -> Principal {
+    device("dortmund", unit, Role::AmbulanceCrew)
+}
+
+/// A new device.
+pub fn device(tenant: &str, unit: &str, role: Role) -> Principal {
+    Principal {
+        tenant: tenant.parse().expect("a slug"),
+        unit: unit.parse().expect("a slug"),
+        device: DeviceId(random_uuid()),
+        role,
+    }
+}
+
+/// The clinical document of a new case.
+pub fn new_document() -> DocumentId {
+    DocumentId { case: CaseId(random_uuid()), part: Part::Clinical }
+}
+
+/// A random epoch or store id.
+pub fn new_epoch() -> Epoch {
+    Epoch(random_uuid())
+}
+
+fn random_uuid() -> Uuid {
+    uuid::Builder::from_random_bytes(rand::random()).into_uuid()
+}

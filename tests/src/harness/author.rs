@@ -1,0 +1,66 @@
+//! An honest writer of one document without a store: makes changes as the SDK would, byte for byte.
+
+use bytes::Bytes;
+use feldakte_core::{
+    access::Principal,
+    case::{self, Edit},
+    change::Change,
+    crdt::{Document, NewChange, Value},
+    ids::{ActorId, ChangeHash, DocumentId, Epoch},
+};
+
+/// A device's replica of one document.
+#[derive(Debug)]
+pub struct Author {
+    /// Which document.
+    pub document: DocumentId,
+    /// Under which actor it writes.
+    pub actor: ActorId,
+    /// How many changes it has made.
+    pub made: usize,
+    replica: Document,
+}
+
+impl Author {
+    /// Begins the document, or goes on with what somebody else began.
+    pub fn new(principal: &Principal, document: DocumentId) -> Self {
+        let actor = case::actor(principal.device, document, Epoch(uuid::Uuid::nil()), 0);
+        let replica = Document::load(&Self::genesis(document), actor).expect("the genesis loads");
+        Self { document, actor, made: 0, replica }
+    }
+
+    /// The first change of every such document.
+    pub fn genesis(document: DocumentId) -> Bytes {
+        case::genesis(document.part).bytes.clone()
+    }
+
+    /// Sets a fact: one change.
+    pub fn set(&mut self, name: &str, value: &str) -> NewChange {
+        self.made += 1;
+        let part = self.document.part;
+        let edit = Edit::SetFact { part, name: name.to_owned(), value: Value::Text(value.to_owned()) };
+        let change = self.replica.edit(1_700_000_000, |edits| edit.apply(edits)).expect("an edit of its own document");
+        change.expect("a value that was not there before")
+    }
+
+    /// The genesis and `count` changes after it.
+    pub fn begin(&mut self, count: usize) -> Vec<Bytes> {
+        let genesis = Self::genesis(self.document);
+        std::iter::once(genesis).chain((0..count).map(|n| self.set("gcs", &n.to_string()).bytes)).collect()
+    }
+
+    /// Takes in changes of others.
+    pub fn apply(&mut self, changes: &[Bytes]) {
+        self.replica.apply(changes).expect("honest changes apply");
+    }
+
+    /// The present heads.
+    pub fn heads(&mut self) -> Vec<ChangeHash> {
+        self.replica.heads()
+    }
+}
+
+/// The name of a change.
+pub fn name_of(bytes: &Bytes) -> ChangeHash {
+    Change::parse(bytes.clone()).expect("an honest change").hash
+}

@@ -1,0 +1,161 @@
+//! A gateway in this process, over real UDP, on a SQLite file: everything but the command line.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use feldakte_certs::deny::DenyList;
+use feldakte_gateway::{
+    environment::Environment,
+    gateway::{Gateway, Parts},
+    metrics::Metrics,
+    store::sqlite::SqliteStore,
+    tls::{self, Credentials},
+};
+use quinn::Endpoint;
+use tempfile::TempDir;
+
+use super::{pki::Pki, process, within};
+
+/// A directory with a PKI and a gateway's store, and the port its gateways listen on.
+pub struct Site {
+    /// Certificates.
+    pub pki: Pki,
+    dir: TempDir,
+    port: Mutex<u16>,
+}
+
+/// A running gateway.
+pub struct LocalGateway {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The gateway itself.
+    pub gateway: Gateway,
+    /// Its store.
+    pub store: Arc<SqliteStore>,
+    /// Whom it denies.
+    pub deny: DenyList,
+}
+
+/// A clock that a test moves forward.
+#[derive(Debug, Clone, Default)]
+pub struct Clock(Arc<AtomicU64>);
+
+impl Site {
+    /// A fresh one.
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let pki = Pki::create(&dir.path().join("pki"));
+        Self { pki, dir, port: Mutex::new(0) }
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Where the gateway's store is.
+    pub fn store_path(&self) -> PathBuf {
+        self.dir.path().join("gateway.sqlite")
+    }
+
+    /// Starts a gateway in this process on what is there, where the last one listened.
+    pub async fn start(&self) -> LocalGateway {
+        self.start_in(Environment::system()).await
+    }
+
+    /// The same with a clock of the test's.
+    pub async fn start_at(&self, clock: &Clock) -> LocalGateway {
+        let clock = clock.clone();
+        self.start_in(Environment::simulated(Arc::new(move || clock.now()), rand::random())).await
+    }
+
+    async fn start_in(&self, environment: Environment) -> LocalGateway {
+        let deny = DenyList::default();
+        let (chain, key) = self.pki.gateway();
+        let reset_secret = tls::reset_secret(&key);
+        let credentials = Credentials { chain, key, device_roots: self.pki.roots() };
+        let server = tls::server_config(credentials, deny.clone()).expect("a server configuration");
+        let store = SqliteStore::open(&self.store_path(), environment.epoch()).await.expect("the store opens");
+        let endpoint = self.bind(&server, &reset_secret).await;
+        let address = endpoint.local_addr().expect("a bound endpoint has an address");
+        self.remember(address);
+        let parts = Parts { endpoint, store: store.clone(), deny: deny.clone(), environment };
+        let gateway = Gateway::start(parts).await.expect("the store can be read");
+        LocalGateway { address, gateway, store, deny }
+    }
+
+    /// Starts a gateway as a process of its own, where the last one listened.
+    pub async fn spawn(&self) -> process::ChildGateway {
+        self.spawn_with("").await
+    }
+
+    /// The same with lines added to its configuration.
+    pub async fn spawn_with(&self, settings: &str) -> process::ChildGateway {
+        let command = process::Serve { site: self, settings }.command().await;
+        let gateway = process::ChildGateway::start(command).await;
+        self.remember(gateway.quic);
+        gateway
+    }
+
+    /// Where the next gateway listens; port 0 before the first.
+    pub fn listen(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, *self.port.lock().expect("nothing panics while it is held")).into()
+    }
+
+    /// What listens here from now on.
+    pub fn remember(&self, address: SocketAddr) {
+        *self.port.lock().expect("nothing panics while it is held") = address.port();
+    }
+
+    /// The gateway before may take a moment to let go of its socket.
+    async fn bind(&self, server: &quinn::ServerConfig, reset_secret: &[u8; 32]) -> Endpoint {
+        within("the gateway's port is free", async {
+            loop {
+                match tls::endpoint(self.listen(), server.clone(), reset_secret) {
+                    Ok(endpoint) => return endpoint,
+                    Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LocalGateway {
+    /// What an operator can watch.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.gateway.metrics()
+    }
+
+    /// Ends it in order.
+    pub async fn stop(self) {
+        within("the gateway drains", self.gateway.drain()).await;
+    }
+}
+
+impl Clock {
+    /// The system's time, moved.
+    pub fn now(&self) -> SystemTime {
+        SystemTime::now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+
+    /// Moves it forward.
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
+    }
+}
+
+const LOOK_AGAIN: Duration = Duration::from_millis(10);

@@ -1,0 +1,214 @@
+//! A tablet: the real SDK on a store, with a witness of everything it is told about its changes.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use feldakte_client_sdk::{
+    Client, ClientOptions, Identity,
+    environment::Environment,
+    store::SharedLocalStore,
+    view::{CaseSync, CaseView, DocumentView, Event, LinkState, Observer, SyncState},
+    witness::{ChangeEvent, ChangeFact, Witness},
+};
+use feldakte_core::{
+    case::Edit,
+    crdt::Value,
+    ids::{CaseId, ChangeHash, Part},
+};
+use tokio::sync::watch;
+
+use super::{new_epoch, pki::Enrolled, pki::GATEWAY_NAME, within};
+use crate::memory_local_store::{Durability, MemoryLocalStore};
+
+/// A tablet.
+pub struct Tablet {
+    /// The SDK.
+    pub client: Client,
+    told: Arc<Told>,
+}
+
+/// What the tablet's app was told.
+#[derive(Default)]
+struct Told {
+    version: watch::Sender<u64>,
+    changes: Mutex<Vec<ChangeEvent>>,
+    links: Mutex<Vec<LinkState>>,
+}
+
+impl Tablet {
+    /// Opens a tablet on a store, offline.
+    pub async fn open(identity: Identity, gateway: SocketAddr, store: SharedLocalStore) -> Self {
+        let options = ClientOptions {
+            identity,
+            gateway: gateway.to_string(),
+            server_name: GATEWAY_NAME.to_owned(),
+            store,
+            environment: Environment::system(),
+        };
+        let client = Client::open(options).await.expect("the client opens");
+        let told = Arc::<Told>::default();
+        client.witness(told.clone());
+        client.observe(told.clone());
+        Self { client, told }
+    }
+
+    /// A new tablet in memory, online and caught up.
+    pub async fn online(enrolled: &Enrolled, gateway: SocketAddr) -> Self {
+        let tablet = Self::open(enrolled.identity(), gateway, memory_store()).await;
+        tablet.go_online().await;
+        tablet
+    }
+
+    /// Connects and reads the log to its end.
+    pub async fn go_online(&self) {
+        self.client.go_online();
+        within("the tablet catches up", self.client.caught_up()).await;
+    }
+
+    /// Disconnects, and waits until it has.
+    pub async fn go_offline(&self) {
+        self.client.go_offline();
+        self.wait_link(LinkState::Offline).await;
+    }
+
+    /// Waits until the link is in that state.
+    pub async fn wait_link(&self, wanted: LinkState) {
+        let what = format!("the link is {wanted:?}");
+        self.until(&what, async |client| client.status().await.is_ok_and(|status| status.link == wanted)).await;
+    }
+
+    /// Asks again whenever something has changed, until the answer is yes.
+    pub async fn until(&self, what: &str, question: impl AsyncFn(&Client) -> bool) {
+        let mut version = self.told.version.subscribe();
+        within(what, async {
+            loop {
+                version.mark_unchanged();
+                if question(&self.client).await {
+                    return;
+                }
+                // Not every state has an event of its own; an event wakes at once, the rest is looked at again.
+                let _ = tokio::time::timeout(LOOK_AGAIN, version.changed()).await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until everything this tablet has written in the case is durable, and nothing is missing of it.
+    pub async fn wait_durable(&self, case: CaseId) {
+        let is_durable = async |client: &Client| {
+            client.case_sync(case).await.is_ok_and(|sync| sync.state() == SyncState::Durable && !sync.incomplete)
+        };
+        self.until("the case is durable", is_durable).await;
+    }
+
+    /// Waits until everything ever written on this tablet is durable.
+    pub async fn wait_all_safe(&self) {
+        let is_safe = async |client: &Client| client.status().await.is_ok_and(|status| status.all_safe);
+        self.until("the tablet is all safe", is_safe).await;
+    }
+
+    /// Waits until the case shows that.
+    pub async fn wait_case(&self, case: CaseId, what: &str, is_it: impl Fn(&CaseView) -> bool) -> CaseView {
+        let shows = async |client: &Client| client.read(case).await.is_ok_and(|view| is_it(&view));
+        self.until(what, shows).await;
+        self.client.read(case).await.expect("it was read a moment ago")
+    }
+
+    /// Waits until this tablet shows the case as the other does.
+    pub async fn wait_equal(&self, other: &Tablet, case: CaseId) {
+        let same = async |client: &Client| match (client.read(case).await, other.client.read(case).await) {
+            (Ok(mine), Ok(theirs)) => mine.documents == theirs.documents && !mine.sync.incomplete,
+            _ => false,
+        };
+        self.until("both tablets show the same", same).await;
+    }
+
+    /// How safe the case is.
+    pub async fn sync(&self, case: CaseId) -> CaseSync {
+        self.client.case_sync(case).await.expect("a case of this tablet")
+    }
+
+    /// A new case with that keyword.
+    pub async fn create(&self, keyword: &str) -> CaseId {
+        self.client.create_case(vec![fact(Part::Clinical, "keyword", keyword)]).await.expect("a case is saved")
+    }
+
+    /// Sets a fact of the clinical document.
+    pub async fn set(&self, case: CaseId, name: &str, value: &str) {
+        self.client.edit(case, vec![fact(Part::Clinical, name, value)]).await.expect("an edit is saved");
+    }
+
+    /// Changes of which this tablet was told that they are saved.
+    pub fn told_saved(&self) -> BTreeSet<ChangeHash> {
+        self.told(|fact| fact == ChangeFact::Saved)
+    }
+
+    /// Own changes of which this tablet was told that they are durable.
+    pub fn told_durable(&self) -> BTreeSet<ChangeHash> {
+        self.told(|fact| matches!(fact, ChangeFact::Durable(_)))
+    }
+
+    /// States the link has been in, coalesced as observers see them.
+    pub fn links(&self) -> Vec<LinkState> {
+        self.told.links().clone()
+    }
+
+    /// Ends the tablet.
+    pub async fn shutdown(self) {
+        within("the tablet shuts down", self.client.shutdown()).await;
+    }
+
+    fn told(&self, is_wanted: impl Fn(ChangeFact) -> bool) -> BTreeSet<ChangeHash> {
+        let changes = self.told.changes.lock().expect("nothing panics while it is held");
+        changes.iter().filter(|event| is_wanted(event.fact)).map(|event| event.change).collect()
+    }
+}
+
+impl Told {
+    fn links(&self) -> MutexGuard<'_, Vec<LinkState>> {
+        self.links.lock().expect("nothing panics while it is held")
+    }
+}
+
+impl Observer for Told {
+    fn on_event(&self, event: Event) {
+        if let Event::Link(state) = event {
+            self.links().push(state);
+        }
+        self.version.send_modify(|version| *version += 1);
+    }
+}
+
+impl Witness for Told {
+    fn on_change(&self, event: ChangeEvent) {
+        self.changes.lock().expect("nothing panics while it is held").push(event);
+    }
+}
+
+/// A new store in memory.
+pub fn memory_store() -> Arc<MemoryLocalStore> {
+    MemoryLocalStore::new(new_epoch(), Duration::ZERO, Durability::SyncsFirst)
+}
+
+/// An edit that sets a fact.
+pub fn fact(part: Part, name: &str, value: &str) -> Edit {
+    Edit::SetFact { part, name: name.to_owned(), value: Value::Text(value.to_owned()) }
+}
+
+/// The texts that stand in a fact of the case; several when replicas disagree.
+pub fn texts(view: &CaseView, name: &str) -> BTreeSet<String> {
+    let facts = view.documents.iter().flat_map(|document: &DocumentView| &document.facts);
+    let values = facts.filter(|fact| fact.name == name).flat_map(|fact| &fact.values);
+    values
+        .filter_map(|held| match &held.value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+const LOOK_AGAIN: Duration = Duration::from_millis(250);

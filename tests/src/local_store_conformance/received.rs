@@ -1,0 +1,86 @@
+//! What the log brings: changes, bindings, revocations, quarantine.
+
+use anyhow::Result;
+use bytes::Bytes;
+use feldakte_client_sdk::store::{Received, ReceivedEntry, ReceivedSnapshot, SharedLocalStore};
+
+use super::{
+    binding, chunks, contents, counts, cursor, document, entry, hash, load, own, quarantine, receive, snapshot, state,
+    unsent,
+};
+
+/// Content and cursor move together; a frame without a cursor leaves it.
+pub async fn received_changes_load_and_move_the_cursor(store: SharedLocalStore) -> Result<()> {
+    let entries = vec![entry(document(1), 4, &[1, 2]), entry(document(2), 5, &[3])];
+    store.save_received(&Received { cursor: Some(cursor(5)), entries, bootstrap: Vec::new() }).await?;
+    assert_eq!(store.state().await?.cursor, Some(cursor(5)));
+    assert_eq!(chunks(&store, document(1)).await?, contents(&[1, 2]));
+    assert_eq!(chunks(&store, document(2)).await?, contents(&[3]));
+    assert_eq!(counts(&store, document(1)).await?, (0, 0, 0), "somebody else's changes are not counted");
+    receive(&store, vec![entry(document(1), 6, &[4])]).await?;
+    assert_eq!(store.state().await?.cursor, Some(cursor(5)));
+    Ok(())
+}
+
+/// A resumed session may send again what is there.
+pub async fn known_received_changes_are_skipped(store: SharedLocalStore) -> Result<()> {
+    receive(&store, vec![entry(document(1), 4, &[1, 2])]).await?;
+    receive(&store, vec![entry(document(1), 4, &[1, 2]), entry(document(1), 5, &[2, 3, 3])]).await?;
+    assert_eq!(chunks(&store, document(1)).await?, contents(&[1, 2, 3]));
+    Ok(())
+}
+
+/// Unsent work is uploaded before anything is shredded.
+pub async fn revoked_documents_keep_their_content(store: SharedLocalStore) -> Result<()> {
+    store.save_edit(document(1), &[own(1)]).await?;
+    receive(&store, vec![ReceivedEntry { revoked: true, ..entry(document(1), 4, &[]) }]).await?;
+    assert!(state(&store, document(1)).await?.revoked);
+    receive(&store, vec![entry(document(1), 5, &[])]).await?;
+    assert!(state(&store, document(1)).await?.revoked);
+    assert_eq!(chunks(&store, document(1)).await?, contents(&[1]));
+    assert_eq!(unsent(&store).await?, [hash(1)]);
+    Ok(())
+}
+
+/// Nothing is held, nothing is to be taken away.
+pub async fn a_revocation_of_an_unknown_document_leaves_no_trace(store: SharedLocalStore) -> Result<()> {
+    receive(&store, vec![ReceivedEntry { revoked: true, ..entry(document(1), 4, &[]) }]).await?;
+    assert_eq!(store.documents().await?, []);
+    Ok(())
+}
+
+/// Bootstrap after the end of a grant means that there is a grant again.
+pub async fn a_new_grant_ends_the_revocation(store: SharedLocalStore) -> Result<()> {
+    receive(&store, vec![entry(document(1), 3, &[1])]).await?;
+    let entries = vec![ReceivedEntry { revoked: true, ..entry(document(1), 4, &[]) }];
+    store.save_received(&Received { cursor: None, entries, bootstrap: vec![document(1)] }).await?;
+    let state = state(&store, document(1)).await?;
+    assert_eq!((state.revoked, state.bootstrap_pending), (false, true));
+    Ok(())
+}
+
+/// Before or after the change itself.
+pub async fn quarantined_changes_are_not_loaded(store: SharedLocalStore) -> Result<()> {
+    receive(&store, vec![entry(document(1), 3, &[1, 2])]).await?;
+    let marked = ReceivedEntry { quarantined: vec![quarantine(1), quarantine(3)], ..entry(document(1), 4, &[4]) };
+    receive(&store, vec![marked.clone(), marked]).await?;
+    receive(&store, vec![entry(document(1), 5, &[3]), entry(document(2), 6, &[1])]).await?;
+    assert_eq!(chunks(&store, document(1)).await?, contents(&[2, 4]));
+    assert_eq!(chunks(&store, document(2)).await?, contents(&[1]), "a mark belongs to one document");
+    assert!(!state(&store, document(1)).await?.bootstrap_pending);
+    let with_mark = ReceivedSnapshot { quarantined: vec![quarantine(4)], ..snapshot(document(1), 7, &[2]) };
+    store.save_snapshot(&with_mark).await?;
+    assert_eq!(chunks(&store, document(1)).await?, [Bytes::from("snapshot 7")]);
+    Ok(())
+}
+
+/// Ascending by actor, from entries and snapshots.
+pub async fn the_latest_binding_counts(store: SharedLocalStore) -> Result<()> {
+    let bindings = vec![binding(2, 20), binding(1, 10)];
+    receive(&store, vec![ReceivedEntry { bindings, ..entry(document(1), 3, &[]) }]).await?;
+    let bindings = vec![binding(3, 30), binding(1, 11)];
+    store.save_snapshot(&ReceivedSnapshot { bindings, ..snapshot(document(1), 4, &[]) }).await?;
+    let expected = [binding(1, 11), binding(2, 20), binding(3, 30)];
+    assert_eq!(load(&store, document(1)).await?.bindings, expected);
+    Ok(())
+}

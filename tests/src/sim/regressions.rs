@@ -1,0 +1,13 @@
+//! Seeds that once broke an invariant, and what was wrong. Every test run plays them again.
+
+/// A seed and what it found.
+#[derive(Debug, Clone, Copy)]
+pub struct Regression {
+    /// The seed.
+    pub seed: u64,
+    /// What was wrong.
+    pub found: &'static str,
+}
+
+/// All of them. A seed's meaning changes with the plan that is drawn from it: the entry then tells what to look for.
+pub const ALL: &[Regression] = &[];

@@ -1,0 +1,81 @@
+//! Compares what the tablets show at the end with a document built from the gateway's log.
+
+use std::collections::BTreeMap;
+
+use feldakte_core::{
+    case::{DocumentView, GENESIS_ACTOR},
+    crdt::Document,
+    ids::DocumentId,
+};
+
+use super::{edits, tablet::Report, witness::Witness};
+
+/// The documents as the log has them. Built once per state of the log.
+#[derive(Default)]
+pub struct Verdict {
+    built: BTreeMap<DocumentId, (usize, DocumentView)>,
+}
+
+impl Verdict {
+    /// What still differs between what a tablet shows and the log; `None` when nothing does.
+    pub fn difference(&mut self, witness: &Witness, tablet: usize, report: &Report) -> Option<String> {
+        let Report { status, cases, parked: _ } = report;
+        if status.sync.local + status.sync.sent > 0 {
+            return Some(format!("tablet {tablet} has changes that are not durable: {:?}", status.sync));
+        }
+        if status.all_safe != (status.sync.refused == 0) {
+            return Some(format!("tablet {tablet} says all_safe = {} with {:?}", status.all_safe, status.sync));
+        }
+        for document in witness.documents() {
+            let holds = witness.holds(tablet, document);
+            let shown = cases.get(&document.case);
+            let state = shown.map(|case| case.sync);
+            let view = shown.and_then(|case| case.documents.iter().find(|view| view.part == document.part));
+            match (holds, view) {
+                (true, None) => return Some(format!("tablet {tablet} lacks {document}")),
+                (true, Some(_)) if state.is_some_and(|state| state.incomplete) => {
+                    return Some(format!("tablet {tablet} still fetches {}", document.case));
+                }
+                (true, Some(view)) if *view != *self.build(witness, document) => {
+                    return Some(format!("tablet {tablet} shows {document} other than the log: {}", {
+                        describe(view, self.build(witness, document))
+                    }));
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// What the tablets' users were told and does not hold at the end; `None` when all of it does.
+    pub fn broken_word(&mut self, witness: &Witness, tablet: usize, report: &Report) -> Option<String> {
+        let documents = witness.documents();
+        let entries = documents.iter().flat_map(|document| self.build(witness, *document).entries.clone());
+        let logged: std::collections::BTreeSet<String> =
+            entries.filter_map(|item| edits::token_of(&item.fields).map(str::to_owned)).collect();
+        let lost = witness.saved_tokens(tablet);
+        let lost = lost.iter().find(|token| !logged.contains(*token) && !report.parked.contains(*token));
+        if let Some(token) = lost {
+            return Some(format!("entry {token} of tablet {tablet} was saved on the device and is nowhere"));
+        }
+        let denied = witness.denied_tokens(tablet);
+        let half = denied.iter().find(|token| logged.contains(*token) || report.parked.contains(*token));
+        half.map(|token| format!("entry {token} of tablet {tablet} belongs to a save that failed, and is there"))
+    }
+
+    fn build(&mut self, witness: &Witness, id: DocumentId) -> &DocumentView {
+        let changes = witness.with_document(id, |truth| truth.changes.clone()).unwrap_or_default();
+        let is_built = self.built.get(&id).is_some_and(|(count, _)| *count == changes.len());
+        if !is_built {
+            let document = Document::load(&changes.concat(), GENESIS_ACTOR).expect("the log of an honest world loads");
+            self.built.insert(id, (changes.len(), DocumentView::of(id.part, &document)));
+        }
+        &self.built[&id].1
+    }
+}
+
+fn describe(shown: &DocumentView, logged: &DocumentView) -> String {
+    let count = |view: &DocumentView| (view.facts.len(), view.entries.len(), view.narrative.len());
+    let facts = shown.facts.iter().zip(&logged.facts).find(|(a, b)| a != b);
+    format!("{:?} facts, entries, narrative against {:?}; first fact {facts:?}", count(shown), count(logged))
+}

@@ -1,0 +1,142 @@
+//! A tablet's store under observation: whatever reaches the tablet passes here on its way to the disk.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use feldakte_client_sdk::store::{
+    Answer, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange, Parked, Received,
+    ReceivedSnapshot, Unsent,
+};
+use feldakte_core::{
+    case::GENESIS_ACTOR,
+    change::Change,
+    crdt::Document,
+    ids::{ChangeHash, Cursor, DocumentId, Position},
+};
+
+use super::witness::Witness;
+
+/// The store as the client sees it.
+pub struct WatchedLocalStore {
+    /// What keeps the data.
+    pub inner: Arc<dyn LocalStore>,
+    /// Who is told.
+    pub witness: Arc<Witness>,
+    /// Whose store this is.
+    pub tablet: usize,
+    /// Whether the tablet's disk takes no writes.
+    pub is_full: Arc<AtomicBool>,
+}
+
+impl WatchedLocalStore {
+    fn room(&self) -> Result<(), LocalStoreError> {
+        match self.is_full.load(Ordering::Relaxed) {
+            true => Err(LocalStoreError::Full),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Every change the store holds, in whatever state.
+///
+/// # Errors
+/// When the store fails.
+pub async fn contents(store: &dyn LocalStore) -> Result<BTreeSet<(DocumentId, ChangeHash)>, LocalStoreError> {
+    let mut held = BTreeSet::new();
+    for state in store.documents().await? {
+        let id = state.document;
+        for chunk in store.load(id).await?.map(|stored| stored.chunks).unwrap_or_default() {
+            match Change::parse(chunk.clone()) {
+                Ok(change) => {
+                    held.insert((id, change.hash));
+                }
+                Err(_) => {
+                    let loaded = Document::load(&chunk, GENESIS_ACTOR);
+                    let mut loaded = loaded.map_err(|_| LocalStoreError::Damaged("a snapshot"))?;
+                    held.extend(loaded.change_hashes().into_iter().map(|hash| (id, hash)));
+                }
+            }
+        }
+        held.extend(store.parked(id).await?.into_iter().map(|parked| (id, parked.hash)));
+    }
+    let unsent = store.unsent(0, usize::MAX).await?;
+    held.extend(unsent.into_iter().map(|unsent| (unsent.document, unsent.hash)));
+    Ok(held)
+}
+
+#[async_trait]
+impl LocalStore for WatchedLocalStore {
+    async fn state(&self) -> Result<LocalState, LocalStoreError> {
+        self.inner.state().await
+    }
+
+    async fn documents(&self) -> Result<Vec<DocumentState>, LocalStoreError> {
+        self.inner.documents().await
+    }
+
+    async fn document(&self, document: DocumentId) -> Result<Option<DocumentState>, LocalStoreError> {
+        self.inner.document(document).await
+    }
+
+    async fn load(&self, document: DocumentId) -> Result<Option<LocalDocument>, LocalStoreError> {
+        self.inner.load(document).await
+    }
+
+    async fn save_edit(&self, document: DocumentId, changes: &[OwnChange]) -> Result<(), LocalStoreError> {
+        self.room()?;
+        self.inner.save_edit(document, changes).await?;
+        self.witness.saved(self.tablet, document, changes.iter().map(|change| change.hash));
+        Ok(())
+    }
+
+    async fn save_received(&self, received: &Received) -> Result<(), LocalStoreError> {
+        self.witness.received(self.tablet, received);
+        self.room()?;
+        self.inner.save_received(received).await
+    }
+
+    async fn save_snapshot(&self, snapshot: &ReceivedSnapshot) -> Result<(), LocalStoreError> {
+        self.witness.received_snapshot(self.tablet, snapshot);
+        self.room()?;
+        self.inner.save_snapshot(snapshot).await
+    }
+
+    async fn unsent(&self, after: u64, limit_bytes: usize) -> Result<Vec<Unsent>, LocalStoreError> {
+        self.inner.unsent(after, limit_bytes).await
+    }
+
+    async fn save_answer(&self, answer: &Answer) -> Result<(), LocalStoreError> {
+        self.witness.answered(self.tablet, answer);
+        self.room()?;
+        self.inner.save_answer(answer).await
+    }
+
+    async fn parked(&self, document: DocumentId) -> Result<Vec<Parked>, LocalStoreError> {
+        self.inner.parked(document).await
+    }
+
+    async fn begin_epoch(&self, cursor: Cursor, restored_to: Position) -> Result<(), LocalStoreError> {
+        self.room()?;
+        self.inner.begin_epoch(cursor, restored_to).await
+    }
+
+    async fn compact(
+        &self,
+        document: DocumentId,
+        chunks: &[u8],
+        covered: &[ChangeHash],
+    ) -> Result<(), LocalStoreError> {
+        self.room()?;
+        self.inner.compact(document, chunks, covered).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}

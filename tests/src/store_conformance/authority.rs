@@ -1,0 +1,71 @@
+//! Who may read.
+
+use anyhow::Result;
+use feldakte_gateway::store::Reader;
+
+use super::{Fixture, about, append, device, document, reader, tenant, unit};
+
+/// A grant is for a unit or for one device, and for nobody else.
+pub async fn grants_reach_units_and_devices(fixture: &mut impl Fixture) -> Result<()> {
+    let store = fixture.store();
+    let (crew, tablet) = (unit("rtw-1"), device(7));
+    append(&*store, [about(document(1)).grant(&crew), about(document(2)).grant(&tablet)]).await?;
+    let cases = [
+        (vec![crew.clone()], [true, false]),
+        (vec![tablet.clone()], [false, true]),
+        (vec![crew, tablet], [true, true]),
+        (vec![unit("rtw-2"), device(8)], [false, false]),
+        (vec![], [false, false]),
+    ];
+    for (subjects, expected) in cases {
+        let reader = reader(&subjects);
+        let found = [store.may_read(&reader, document(1)).await?, store.may_read(&reader, document(2)).await?];
+        assert_eq!(found, expected, "{subjects:?}");
+    }
+    assert!(!store.may_read(&reader(&[unit("rtw-1")]), document(9)).await?);
+    Ok(())
+}
+
+/// Ended means ended, for that subject on that document; a new grant begins.
+pub async fn grants_end_and_begin_again(fixture: &mut impl Fixture) -> Result<()> {
+    let store = fixture.store();
+    let (crew, desk) = (unit("rtw-1"), unit("desk"));
+    let may_read = async |number: u128, subject| store.may_read(&reader(&[subject]), document(number)).await;
+    append(&*store, [about(document(1)).grant(&crew).grant(&desk), about(document(2)).grant(&crew)]).await?;
+    append(&*store, [about(document(1)).revoke(&crew)]).await?;
+    assert!(!may_read(1, crew.clone()).await?);
+    assert!(may_read(1, desk.clone()).await?);
+    assert!(may_read(2, crew.clone()).await?);
+    // Ending what is not there changes nothing.
+    append(&*store, [about(document(1)).revoke(&crew).revoke(&device(1))]).await?;
+    append(&*store, [about(document(1)).grant(&crew)]).await?;
+    assert!(may_read(1, crew).await?);
+    assert!(!may_read(1, device(1)).await?);
+    Ok(())
+}
+
+/// Ends apply before beginnings, as in the ledger of admission.
+pub async fn an_entry_that_ends_and_begins_a_grant_leaves_it_valid(fixture: &mut impl Fixture) -> Result<()> {
+    let store = fixture.store();
+    let crew = unit("rtw-1");
+    append(&*store, [about(document(1)).grant(&crew)]).await?;
+    append(&*store, [about(document(1)).grant(&crew).revoke(&crew)]).await?;
+    assert!(store.may_read(&reader(&[crew]), document(1)).await?);
+    Ok(())
+}
+
+/// Names of units mean nothing across tenants.
+pub async fn the_same_unit_in_another_tenant_reads_nothing(fixture: &mut impl Fixture) -> Result<()> {
+    let store = fixture.store();
+    let crew = unit("rtw-1");
+    append(&*store, [about(document(1)).grant(&crew).changes(1)]).await?;
+    append(&*store, [about(document(11)).of(tenant("hagen")).grant(&unit("other"))]).await?;
+    for name in ["hagen", "unna"] {
+        let stranger = Reader { tenant: tenant(name), subjects: vec![crew.clone()] };
+        assert!(!store.may_read(&stranger, document(1)).await?);
+        let (start, end) = (Default::default(), feldakte_core::ids::Position(u64::MAX));
+        assert_eq!(store.changed(&stranger, start, end).await?, []);
+        assert_eq!(store.positions(&tenant(name), &[document(1)], start, end).await?, []);
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! Who may not connect gets no byte of application data, however the handshake is tried.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::SystemTime,
+};
+
+use feldakte_certs::{
+    identity::{Fingerprint, serial_of},
+    policy,
+};
+use feldakte_client_sdk::view::LinkState;
+use feldakte_tests::harness::{
+    crew,
+    local::Site,
+    pki::{DAY, Enrolled, GATEWAY_NAME, Pki, quic, transport},
+    raw::{self, RawClient, hello},
+    tablet::{Tablet, memory_store},
+    within,
+};
+use quinn::{ConnectionError, crypto::rustls::QuicClientConfig};
+use rustls::{
+    ClientConfig, NamedGroup,
+    client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue},
+    crypto::{CryptoProvider, aws_lc_rs::cipher_suite},
+    version::TLS13,
+};
+use rustls_pki_types::ServerName;
+
+use super::bystander::Bystander;
+
+/// Tries to have a session and records what comes back.
+async fn assert_refused(who: &str, config: quinn::ClientConfig, gateway: SocketAddr) {
+    let endpoint = raw::endpoint();
+    let connecting = endpoint.connect_with(config, gateway, GATEWAY_NAME).expect("a valid configuration");
+    let error = match within("the handshake ends", connecting).await {
+        Err(error) => error,
+        // A client of TLS 1.3 believes that it is connected before its certificate has been judged.
+        Ok(connection) => {
+            let heard = async {
+                let (mut out, mut input) = connection.open_bi().await.ok()?;
+                out.write_all(&hello(None).encode()).await.ok()?;
+                input.read_chunk(usize::MAX, true).await.ok().flatten()
+            };
+            assert!(within("an end", heard).await.is_none(), "{who}: application data");
+            let error = within("an end", connection.closed()).await;
+            let received = connection.stats().frame_rx;
+            assert_eq!((received.stream, received.datagram), (0, 0), "{who}: application data");
+            error
+        }
+    };
+    // Refused by TLS itself, with an alert: before any code of the session has run.
+    match &error {
+        ConnectionError::ConnectionClosed(close) => {
+            assert!((0x100..0x200).contains(&u64::from(close.error_code)), "{who}: {error:?}")
+        }
+        ConnectionError::TransportError(error) => {
+            assert!((0x100..0x200).contains(&u64::from(error.code)), "{who}: {error:?}");
+        }
+        other => panic!("{who}: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_valid_certificate_gets_no_byte_of_application_data() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let bystander = Bystander::start(&site, gateway.address).await;
+    let now = SystemTime::now();
+    let principal = crew("rtw-1");
+
+    let expired = site.pki.enrol_from(&principal, now - 3 * DAY, DAY);
+    assert_refused("expired", expired.quic(), gateway.address).await;
+    let not_yet = site.pki.enrol_from(&principal, now + DAY, DAY);
+    assert_refused("not yet valid", not_yet.quic(), gateway.address).await;
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = Pki::create(&elsewhere.path().join("pki")).enrol(&principal);
+    let with_our_roots =
+        policy::client_config(site.pki.roots(), vec![other.certificate.clone()], other.private_key()).unwrap();
+    assert_refused("another authority", quic(with_our_roots), gateway.address).await;
+    let (chain, key) = site.pki.gateway();
+    let as_gateway = policy::client_config(site.pki.roots(), chain, key).unwrap();
+    assert_refused("the gateway's own certificate", quic(as_gateway), gateway.address).await;
+
+    let builder = || ClientConfig::builder_with_provider(policy::provider()).with_protocol_versions(&[&TLS13]).unwrap();
+    let mut nobody = builder().with_root_certificates(site.pki.roots()).with_no_client_auth();
+    nobody.alpn_protocols = vec![policy::ALPN.to_vec()];
+    assert_refused("no certificate", quic(nobody), gateway.address).await;
+    bystander.unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_certificate_is_refused_by_device_fingerprint_and_serial() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let bystander = Bystander::start(&site, gateway.address).await;
+    let denied = site.pki.enrol(&crew("rtw-1"));
+    let entries = [
+        format!("device {}", denied.principal.device),
+        format!("sha256 {}", Fingerprint::of(&denied.certificate)),
+        format!("serial {}", serial_of(&denied.certificate).unwrap()),
+    ];
+    for entry in entries {
+        gateway.deny.replace(entry.parse().unwrap());
+        assert_refused(&entry, denied.quic(), gateway.address).await;
+        // The same device is welcome again as soon as it is no longer denied.
+        gateway.deny.replace("".parse().unwrap());
+        RawClient::session(&denied, gateway.address, None).await;
+    }
+    gateway.deny.replace(format!("device {}", denied.principal.device).parse().unwrap());
+    let tablet = Tablet::open(denied.identity(), gateway.address, memory_store()).await;
+    tablet.client.go_online();
+    tablet.wait_link(LinkState::Refused).await;
+    assert!(!tablet.links().contains(&LinkState::Connected), "never shown as connected: {:?}", tablet.links());
+    bystander.unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_ciphers_and_protocols_than_the_policy_allows_are_refused() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let device = site.pki.enrol(&crew("rtw-1"));
+    let chacha = CryptoProvider {
+        cipher_suites: vec![cipher_suite::TLS13_CHACHA20_POLY1305_SHA256],
+        ..CryptoProvider::clone(&policy::provider())
+    };
+    let mut only_chacha = ClientConfig::builder_with_provider(Arc::new(chacha))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_root_certificates(site.pki.roots())
+        .with_client_auth_cert(vec![device.certificate.clone()], device.private_key())
+        .unwrap();
+    only_chacha.alpn_protocols = vec![policy::ALPN.to_vec()];
+    // QUIC protects its first packets with AES-128, whatever the handshake agrees on.
+    let first = cipher_suite::TLS13_AES_128_GCM_SHA256.tls13().unwrap().quic_suite().unwrap();
+    let crypto = QuicClientConfig::with_initial(Arc::new(only_chacha), first).unwrap();
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport()));
+    assert_refused("ChaCha20 only", config, gateway.address).await;
+
+    for alpn in [vec![b"h3".to_vec()], Vec::new()] {
+        let mut tls = device.tls();
+        tls.alpn_protocols = alpn;
+        assert_refused("another protocol", quic(tls), gateway.address).await;
+    }
+    // And it is the policy that refuses them, not the certificate.
+    RawClient::session(&device, gateway.address, None).await;
+}
+
+/// Keeps nothing and counts what it is offered.
+#[derive(Debug, Default)]
+struct Tickets(AtomicUsize);
+
+impl ClientSessionStore for Tickets {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, _: Tls13ClientSessionValue) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        None
+    }
+}
+
+fn greedy(device: &Enrolled, resumption: Resumption) -> quinn::ClientConfig {
+    let mut tls = device.tls();
+    tls.resumption = resumption;
+    tls.enable_early_data = true;
+    quic(tls)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_given_a_ticket_and_nothing_can_be_sent_early() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let device = site.pki.enrol(&crew("rtw-1"));
+    let tickets = Arc::<Tickets>::default();
+    let config = greedy(&device, Resumption::store(tickets.clone()));
+    for _ in 0..3 {
+        // Welcomed, so whatever the gateway sends after a handshake has been sent.
+        let (client, _) = RawClient::session_with(config.clone(), gateway.address, None).await;
+        client.connection.close(0_u32.into(), b"");
+        within("the goodbye is sent", client.connection.closed()).await;
+    }
+    assert_eq!(tickets.0.load(Ordering::SeqCst), 0, "a resumed session would ask nobody about its certificate");
+
+    // A client that keeps all it is given has nothing to begin early with, and is judged again each time.
+    let config = greedy(&device, Resumption::in_memory_sessions(16));
+    RawClient::session_with(config.clone(), gateway.address, None).await;
+    let endpoint = raw::endpoint();
+    let connecting = endpoint.connect_with(config.clone(), gateway.address, GATEWAY_NAME).unwrap();
+    assert!(connecting.into_0rtt().is_err(), "0-RTT data could be sent");
+    gateway.deny.replace(format!("device {}", device.principal.device).parse().unwrap());
+    assert_refused("denied after a session", config, gateway.address).await;
+}

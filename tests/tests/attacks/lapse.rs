@@ -1,0 +1,125 @@
+//! Authority that ends while a session is open ends the session, within a second, and nothing follows.
+
+use std::{
+    fs,
+    time::{Duration, Instant, SystemTime},
+};
+
+use feldakte_certs::identity::{Fingerprint, serial_of};
+use feldakte_client_sdk::view::LinkState;
+use feldakte_proto::{CloseCode, ServerMessage};
+use feldakte_tests::harness::{
+    author::Author,
+    crew,
+    local::{Clock, Site},
+    new_document,
+    pki::{DAY, Enrolled},
+    process,
+    raw::RawClient,
+    tablet::Tablet,
+};
+
+use super::bystander::Bystander;
+
+const LAPSED_WITHIN: Duration = Duration::from_secs(1);
+
+fn entries(device: &Enrolled) -> [String; 3] {
+    [
+        format!("device {}", device.principal.device),
+        format!("sha256 {}", Fingerprint::of(&device.certificate)),
+        format!("serial {}", serial_of(&device.certificate).unwrap()),
+    ]
+}
+
+/// Reads to the end of the session; fails when anything but the end comes.
+async fn assert_ends_at_once(mut client: RawClient, since: Instant) {
+    match client.next().await {
+        Err(code) => assert_eq!(code, Some(CloseCode::NotPermitted)),
+        Ok(message) => panic!("after the end of its authority: {message:?}"),
+    }
+    assert!(since.elapsed() <= LAPSED_WITHIN, "{:?}", since.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_session_ends_when_its_certificate_is_denied() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let bystander = Bystander::start(&site, gateway.address).await;
+    let crew_device = site.pki.enrol(&crew("rtw-1"));
+    let (mut writer, _) = RawClient::session(&crew_device, gateway.address, None).await;
+    for which in 0..3 {
+        let lost = site.pki.enrol(&crew("rtw-1"));
+        let (mut client, welcome) = RawClient::session(&lost, gateway.address, None).await;
+        // Everything up to now is read, so that whatever comes next came after the denial.
+        if !welcome.caught_up {
+            let mut seen = Default::default();
+            client.read_until(&mut seen, |seen: &feldakte_tests::harness::raw::Seen| seen.caught_up).await;
+        }
+        let since = Instant::now();
+        gateway.deny.replace(entries(&lost)[which].parse().unwrap());
+        assert_eq!(gateway.gateway.close_lapsed(), 1);
+        let mut author = Author::new(&crew_device.principal, new_document());
+        writer.push_and_wait(author.document, author.begin(1)).await;
+        assert_ends_at_once(client, since).await;
+    }
+    bystander.unharmed().await;
+}
+
+/// The same by the file that an operator edits.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deny_list_file_takes_effect_within_a_second() {
+    let site = Site::new();
+    let gateway = site.spawn().await;
+    let bystander = Bystander::start(&site, gateway.quic).await;
+    let [lost, kept] = [(); 2].map(|()| site.pki.enrol(&crew("rtw-1")));
+    let tablet = Tablet::online(&kept, gateway.quic).await;
+    for entry in entries(&lost) {
+        fs::write(process::deny_list(&site), "").unwrap();
+        // Taken up when the device is welcome again.
+        let (client, _) = loop {
+            if let Some(session) = RawClient::try_session(lost.quic(), gateway.quic, None).await {
+                break session;
+            }
+        };
+        let since = Instant::now();
+        fs::write(process::deny_list(&site), format!("# lost on the way\n{entry}\n")).unwrap();
+        assert_ends_at_once(client, since).await;
+    }
+    // A list that cannot be read keeps the last one in force.
+    fs::write(process::deny_list(&site), "device nonsense\n").unwrap();
+    let case = tablet.create("Sturz").await;
+    tablet.wait_durable(case).await;
+    assert!(RawClient::try_session(lost.quic(), gateway.quic, None).await.is_none());
+    bystander.unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_session_ends_when_its_certificate_expires() {
+    let site = Site::new();
+    let clock = Clock::default();
+    let gateway = site.start_at(&clock).await;
+    let bystander = Bystander::start(&site, gateway.address).await;
+    let hour = Duration::from_secs(3_600);
+    let short = site.pki.enrol_from(&crew("rtw-1"), SystemTime::now(), hour);
+    let tablet_device = site.pki.enrol_from(&crew("rtw-2"), SystemTime::now(), hour);
+    let long = site.pki.enrol_from(&crew("rtw-1"), SystemTime::now(), DAY);
+    let (client, _) = RawClient::session(&short, gateway.address, None).await;
+    let (mut other, _) = RawClient::session(&long, gateway.address, None).await;
+    let tablet = Tablet::online(&tablet_device, gateway.address).await;
+
+    let since = Instant::now();
+    clock.advance(2 * hour);
+    assert_ends_at_once(client, since).await;
+    tablet.wait_link(LinkState::Refused).await;
+    // TLS itself still finds the certificate valid, since its clock has not moved: the session judges for itself.
+    let mut again =
+        RawClient::connect(&feldakte_tests::harness::raw::endpoint(), short.quic(), gateway.address).await.unwrap();
+    again.send(&feldakte_tests::harness::raw::hello(None)).await;
+    assert_eq!(again.next().await, Err(Some(CloseCode::NotPermitted)));
+    assert_eq!((again.received, again.connection.stats().frame_rx.stream), (0, 0));
+
+    let mut author = Author::new(&long.principal, new_document());
+    let push = other.push(author.document, author.begin(1)).await;
+    assert!(matches!(other.next().await, Ok(ServerMessage::Durable(durable)) if durable.push == push));
+    bystander.unharmed().await;
+}

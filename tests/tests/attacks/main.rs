@@ -1,0 +1,10 @@
+//! What a hostile device or network may try. Each gets its typed refusal or close code, and nobody else notices.
+
+mod admission;
+mod bystander;
+mod certificates;
+mod flood;
+mod frames;
+mod lapse;
+mod malicious_gateway;
+mod slow;

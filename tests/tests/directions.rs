@@ -1,0 +1,77 @@
+//! The directions of the layout hold: who may depend on whom, and one crypto provider in the whole tree.
+
+use std::{collections::BTreeMap, process::Command};
+
+/// Direct, normal dependencies of every workspace member.
+fn dependencies() -> BTreeMap<String, Vec<String>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--no-deps", "--all-features", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    packages
+        .iter()
+        .map(|package| {
+            let normal = |dependency: &&serde_json::Value| dependency["kind"].is_null();
+            let dependencies = package["dependencies"].as_array().expect("dependencies").iter().filter(normal);
+            let names = dependencies.map(|dependency| dependency["name"].as_str().expect("a name").to_owned());
+            (package["name"].as_str().expect("a name").to_owned(), names.collect())
+        })
+        .collect()
+}
+
+/// Members that name `dependency` in their manifest.
+fn users_of(dependency: &str) -> Vec<String> {
+    let all = dependencies();
+    assert!(all.len() >= 7, "the workspace was not read: {:?}", all.keys());
+    all.into_iter().filter(|(_, names)| names.iter().any(|name| name == dependency)).map(|(user, _)| user).collect()
+}
+
+#[test]
+fn gateway_and_sdk_meet_only_in_the_tests() {
+    assert_eq!(users_of("feldakte-gateway"), ["feldakte-tests"]);
+    assert_eq!(users_of("feldakte-client-sdk"), ["feldakte-ffi", "feldakte-tests"]);
+}
+
+#[test]
+fn protobuf_ends_at_proto_and_automerge_at_core() {
+    assert_eq!(users_of("prost"), ["feldakte-proto"]);
+    assert_eq!(users_of("automerge"), ["feldakte-core"]);
+}
+
+#[test]
+fn ffi_names_no_wire_type() {
+    let ffi = &dependencies()["feldakte-ffi"];
+    assert!(!ffi.iter().any(|name| name == "feldakte-proto"), "{ffi:?}");
+}
+
+#[test]
+fn sql_stands_in_the_two_stores() {
+    assert_eq!(users_of("sqlx"), ["feldakte-client-sdk", "feldakte-gateway"]);
+}
+
+#[test]
+fn core_depends_on_no_other_member() {
+    let core = &dependencies()["feldakte-core"];
+    assert!(!core.iter().any(|name| name.starts_with("feldakte-")), "{core:?}");
+}
+
+#[test]
+fn aws_lc_rs_is_the_only_crypto_provider() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--workspace", "--all-features", "-e", "normal,build", "--prefix", "none", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    let tree = String::from_utf8_lossy(&output.stdout).into_owned();
+    let has = |name: &str| tree.lines().any(|line| line.split(' ').next() == Some(name));
+    assert!(output.status.success() && has("aws-lc-rs"), "{}", String::from_utf8_lossy(&output.stderr));
+    for other in ["ring", "openssl", "openssl-sys", "native-tls"] {
+        assert!(!has(other), "{other} is in the tree");
+    }
+}

@@ -1,0 +1,11 @@
+//! The whole path as its users see it: tablets with the real SDK and raw readers against real gateways, over UDP.
+
+mod authority;
+mod kills;
+mod logs;
+mod operation;
+mod quarantine;
+mod readers;
+mod reconnect;
+mod restart;
+mod sharing;

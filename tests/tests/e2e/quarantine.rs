@@ -1,0 +1,64 @@
+//! A change that admission lets in and that no reader could bear: marked, left out, and in nobody's way.
+
+use feldakte_core::{
+    case,
+    change::{Change, craft::Draft},
+    log::QuarantineReason,
+};
+use feldakte_tests::harness::{
+    author::{Author, name_of},
+    crew,
+    local::Site,
+    new_document,
+    raw::{RawClient, Seen},
+    tablet::{Tablet, texts},
+};
+
+const TOO_DEEP: u64 = 40;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_nests_too_deep_is_marked_and_everything_else_goes_on() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let [attacker, crew_device, reader_device, late] = [(); 4].map(|()| site.pki.enrol(&crew("rtw-1")));
+    let live = Tablet::online(&crew_device, gateway.address).await;
+    let (mut reader, _) = RawClient::session(&reader_device, gateway.address, None).await;
+    let (mut client, _) = RawClient::session(&attacker, gateway.address, None).await;
+
+    // An honest beginning, then the attack, then something honest beside it and something on top of it.
+    let document = new_document();
+    let mut author = Author::new(&attacker.principal, document);
+    let honest = author.begin(1);
+    let last = Change::parse(honest[1].clone()).unwrap();
+    let attack = Draft::new(author.actor).at([last.hash], 2, last.max_op() + 1).with_nested_maps("tief", TOO_DEEP);
+    let attack = attack.chunk();
+    let attack_name = name_of(&attack);
+    let durable = client.push_and_wait(document, [honest.clone(), vec![attack]].concat()).await;
+    assert_eq!(durable.refused, [], "admission reads no values");
+
+    let mut seen = Seen::default();
+    let is_marked = |seen: &Seen| seen.entries.iter().any(|(_, entry)| !entry.quarantined.is_empty());
+    reader.read_until(&mut seen, is_marked).await;
+    let marks: Vec<_> = seen.entries.iter().flat_map(|(_, entry)| &entry.quarantined).collect();
+    assert_eq!(marks.len(), 1);
+    assert_eq!((marks[0].change, marks[0].reason), (attack_name, QuarantineReason::TooDeep));
+    assert_eq!(gateway.metrics().changes_quarantined.get(), 1);
+
+    // Tablets that were there and tablets that come later show what is honest, and go on writing.
+    let late = Tablet::online(&late, gateway.address).await;
+    for (tablet, name) in [(&live, "live"), (&late, "late")] {
+        let view = tablet.wait_case(document.case, "the honest part", |view| !view.sync.incomplete).await;
+        assert_eq!(texts(&view, "gcs"), ["0".to_owned()].into());
+        tablet.set(document.case, name, "weiter").await;
+        tablet.wait_durable(document.case).await;
+        let other = tablet.create("ein anderer Fall").await;
+        tablet.wait_durable(other).await;
+    }
+    live.wait_equal(&late, document.case).await;
+    let view = live.wait_case(document.case, "both went on", |view| !texts(view, "late").is_empty()).await;
+    assert_eq!(texts(&view, "live"), ["weiter".to_owned()].into());
+    let snapshot = reader.fetch(&[document]).await.snapshots.remove(0);
+    assert_eq!(snapshot.quarantined.len(), 1);
+    assert_eq!(case::genesis(document.part).hash, name_of(&honest[0]));
+    assert!(gateway.gateway.is_ready().await);
+}
