@@ -24,7 +24,7 @@ use crate::{
     intent,
     link::{LinkControl, LinkInput},
     notify::Notifier,
-    store::{DocumentState, SharedLocalStore},
+    store::{DocumentEdit, DocumentState, SharedLocalStore},
     view::{Author, CaseSummary, CaseSync, CaseView, LinkState, ParkedEdit, Status},
     wire::LinkError,
     witness::ChangeFact,
@@ -101,8 +101,8 @@ impl Engine {
         let mut retry = tokio::time::interval(RETRY_EVERY);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            // Commands first: a tablet that receives a flood still saves what its user types. The link has every
-            // second turn: a tablet that is written to without a pause still hears what has become durable.
+            // Commands first: a tablet that receives a flood still saves what its user types. The link has its
+            // turn after each: a tablet that is written to without a pause still hears what has become durable.
             let failed = tokio::select! {
                 biased;
                 command = commands.recv() => match command {
@@ -128,10 +128,11 @@ impl Engine {
 
     async fn handle_both(&mut self, command: Command, link: &mut mpsc::Receiver<LinkInput>) -> Result<(), SdkError> {
         self.handle_command(command).await?;
-        match link.try_recv() {
-            Ok(input) => self.handle_link(input).await,
-            Err(_) => Ok(()),
+        for _ in 0..LINK_INPUTS_PER_COMMAND {
+            let Ok(input) = link.try_recv() else { return Ok(()) };
+            self.handle_link(input).await?;
         }
+        Ok(())
     }
 
     async fn handle_command(&mut self, command: Command) -> Result<(), SdkError> {
@@ -162,7 +163,7 @@ impl Engine {
         self.write(case, edits).await
     }
 
-    /// Makes one change per document and stores it; "saved" is what the return means.
+    /// Makes one change per document and stores them together; "saved" is what the return means.
     async fn write(&mut self, case: CaseId, edits: Vec<Edit>) -> Result<(), SdkError> {
         if edits.is_empty() {
             return Err(SdkError::Edit("nothing to save"));
@@ -173,10 +174,8 @@ impl Engine {
             let edit = stamp(edit, now_ms, self.clock_offset_ms);
             by_part.entry(edit.part()).or_default().push(edit);
         }
-        for (part, edits) in by_part {
-            let document = DocumentId { case, part };
-            let saved = self.documents.edit(document, &edits, now_ms).await?;
-            self.notifier.testify(document, &saved, ChangeFact::Saved);
+        for DocumentEdit { document, changes } in self.documents.edit(case, &by_part, now_ms).await? {
+            self.notifier.testify(document, changes.iter().map(|change| &change.hash), ChangeFact::Saved);
         }
         self.notifier.content(case);
         self.notifier.sync(case);
@@ -374,6 +373,8 @@ fn is_for_another(reason: Reason) -> bool {
     matches!(reason, Reason::UnknownDependency | Reason::DependencyRefused)
 }
 
+/// What the link may bring between two commands: an answer and what a few other writers did meanwhile.
+const LINK_INPUTS_PER_COMMAND: usize = 4;
 /// Documents per fetch: one bundle or a few.
 const FETCH_AT_ONCE: usize = 128;
 /// How often waiting changes are offered again.

@@ -38,9 +38,14 @@ pub trait LocalStore: Send + Sync + 'static {
     /// quarantined ones. `None` when the device does not hold it.
     async fn load(&self, document: DocumentId) -> Result<Option<LocalDocument>, LocalStoreError>;
 
-    /// Stores own changes, unsent (state local), in the order given, in one transaction; opens the document when
-    /// it is new.
-    async fn save_edit(&self, document: DocumentId, changes: &[OwnChange]) -> Result<(), LocalStoreError>;
+    /// Stores own changes, unsent (state local), in the order given, all of them in one transaction; opens documents
+    /// that are new.
+    async fn save_edits(&self, edits: &[DocumentEdit]) -> Result<(), LocalStoreError>;
+
+    /// [`LocalStore::save_edits`] for a single document.
+    async fn save_edit(&self, document: DocumentId, changes: &[OwnChange]) -> Result<(), LocalStoreError> {
+        self.save_edits(&[DocumentEdit { document, changes: changes.to_vec() }]).await
+    }
 
     /// Stores what the gateway sent, and moves the cursor, in one transaction. Known hashes are no-ops; an own
     /// change that comes back becomes durable.
@@ -116,6 +121,15 @@ pub struct LocalDocument {
     pub chunks: Vec<Bytes>,
     /// Who the actors really are.
     pub bindings: Vec<Binding>,
+}
+
+/// What one save of the user changes in one document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentEdit {
+    /// Which.
+    pub document: DocumentId,
+    /// Its new changes, in the order in which they were made.
+    pub changes: Vec<OwnChange>,
 }
 
 /// A change made on this device.

@@ -1,6 +1,6 @@
 //! The command line of the gateway.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -11,10 +11,6 @@ use feldakte_gateway::{
 use tokio_util::sync::CancellationToken;
 
 mod commands;
-
-// Idle connections cost less than with the system's allocator; the figure is in tests/README.md.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Feldakte: keeps case documents in step between field tablets and the city's back office.
 #[derive(Parser)]
@@ -34,6 +30,9 @@ enum Command {
         /// Configuration file (TOML).
         #[arg(long, short, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Also stop when standard input ends: a harness that dies leaves no gateway behind.
+        #[arg(long)]
+        while_stdin: bool,
     },
     /// Watch two tablets and a gateway keep a real mission in step, through a cut link and a kill -9.
     Demo(commands::demo::Demo),
@@ -53,12 +52,13 @@ enum Command {
 
 fn main() -> ExitCode {
     // A panic's message may quote what it stumbled over; where it happened is enough to find it.
-    std::panic::set_hook(Box::new(|panic| match panic.location() {
-        Some(place) => eprintln!("feldakte: panic at {place}"),
-        None => eprintln!("feldakte: panic"),
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();
+        // A panic in here would abort, and what is cleaned up on the way out would stay behind.
+        let _ = writeln!(std::io::stderr(), "feldakte: panic{place}");
     }));
     let outcome = match Cli::parse().command {
-        Command::Serve { config } => run_serve(config),
+        Command::Serve { config, while_stdin } => run_serve(config, while_stdin),
         Command::Demo(demo) => on_runtime(demo.run()),
         Command::Pki(pki) => pki.run(),
         Command::Backup(backup) => on_runtime(backup.run()),
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_serve(config: Option<PathBuf>) -> anyhow::Result<()> {
+fn run_serve(config: Option<PathBuf>, while_stdin: bool) -> anyhow::Result<()> {
     let config = Config::load(config.as_deref(), std::env::vars())?;
     start_logging(&config);
     on_runtime(async move {
@@ -89,6 +89,9 @@ fn run_serve(config: Option<PathBuf>) -> anyhow::Result<()> {
             }
             signal.cancel();
         });
+        if while_stdin {
+            cancel_at_end_of_stdin(shutdown.clone());
+        }
         let ready = |listening: serve::Listening| println!("ready quic={} ops={}", listening.quic, listening.ops);
         Ok(serve::run(&config, shutdown, ready).await?)
     })
@@ -100,6 +103,15 @@ fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
         .build()
         .context("the async runtime cannot start")?
         .block_on(work)
+}
+
+/// A thread of its own, because reading standard input cannot be cancelled.
+fn cancel_at_end_of_stdin(shutdown: CancellationToken) {
+    std::thread::spawn(move || {
+        // Whatever comes in means nothing; an error is an end as well.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        shutdown.cancel();
+    });
 }
 
 async fn terminated() -> std::io::Result<()> {

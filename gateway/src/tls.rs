@@ -160,25 +160,46 @@ mod tests {
         quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("has the suite")))
     }
 
+    /// Accepts one connection and dies without a farewell when it is told to: its runtime vanishes under it.
+    fn short_lived(config: ServerConfig, secret: [u8; 32]) -> (SocketAddr, impl FnOnce()) {
+        let (bound, address) = std::sync::mpsc::channel();
+        let (kill, killed) = tokio::sync::oneshot::channel::<()>();
+        let life = async move {
+            let endpoint = endpoint(([127, 0, 0, 1], 0).into(), config, &secret).expect("a port");
+            bound.send(endpoint.local_addr().expect("bound")).expect("the test waits");
+            let connection = endpoint.accept().await.expect("open").await.expect("handshake");
+            killed.await.expect("the test kills");
+            drop(connection);
+        };
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let thread = std::thread::spawn(move || runtime().block_on(life));
+        let die = move || {
+            kill.send(()).expect("still alive");
+            thread.join().expect("no panic");
+        };
+        (address.recv().expect("it starts"), die)
+    }
+
     #[tokio::test]
     async fn a_restarted_gateway_resets_the_connections_of_the_dead_one() {
-        let authority = Authority::generate("root", DAY, SystemTime::now()).expect("an authority");
+        let authority = Authority::generate("root", 2 * DAY, SystemTime::now()).expect("an authority");
         let (config, secret) = gateway(&authority);
-        let first = endpoint(([127, 0, 0, 1], 0).into(), config.clone(), &secret).expect("a port");
-        let address = first.local_addr().expect("bound");
+        let (address, die) = short_lived(config.clone(), secret);
         let client = Endpoint::client(([127, 0, 0, 1], 0).into()).expect("a port");
         let connecting = client.connect_with(device(&authority), address, "localhost").expect("a valid name");
-        let accepting = async { first.accept().await.expect("open").await.expect("handshake") };
-        let (connection, accepted) = tokio::join!(connecting, accepting);
-        let connection = connection.expect("handshake");
-        // Dies without a farewell: another socket takes the port's place, nothing of the old one answers any more.
-        let nowhere = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
-        first.rebind(nowhere).expect("rebinds");
+        let connection = connecting.await.expect("handshake");
+        die();
         let _second = endpoint(address, config, &secret).expect("the port is free");
-        let mut stream = connection.open_uni().await.expect("room for a stream");
-        stream.write_all(b"anybody there? This is long enough to be answered.").await.expect("queued");
-        let end = tokio::time::timeout(WITHIN, connection.closed()).await.expect("told at once, not by a time-out");
+        let (mut stream, _) = connection.open_bi().await.expect("room for a stream");
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        let asking = async {
+            // Long enough to be answered: a reset is shorter than what it answers.
+            while stream.write_all(&[0; 100]).await.is_ok() {
+                tick.tick().await;
+            }
+            connection.closed().await
+        };
+        let end = tokio::time::timeout(WITHIN, asking).await.expect("told at once, not by a time-out");
         assert!(matches!(end, ConnectionError::Reset), "{end}");
-        drop(accepted);
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use feldakte_client_sdk::store::{
-    Answer, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange, Parked, Received,
+    Answer, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, Parked, Received,
     ReceivedSnapshot, Unsent,
 };
 use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position};
@@ -152,8 +152,8 @@ impl LocalStore for MemoryLocalStore {
         self.read(|tables| tables.load(document)).await
     }
 
-    async fn save_edit(&self, document: DocumentId, changes: &[OwnChange]) -> Result<(), LocalStoreError> {
-        self.write(|tables| tables.save_edit(document, changes)).await
+    async fn save_edits(&self, edits: &[DocumentEdit]) -> Result<(), LocalStoreError> {
+        self.write(|tables| edits.iter().for_each(|edit| tables.save_edit(edit.document, &edit.changes))).await
     }
 
     async fn save_received(&self, received: &Received) -> Result<(), LocalStoreError> {

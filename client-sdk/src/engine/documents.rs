@@ -7,7 +7,7 @@ use feldakte_core::{
     case::{self, DocumentView, Edit},
     change::Change,
     crdt::{CrdtError, Document},
-    ids::{ActorId, ChangeHash, DeviceId, DocumentId, Epoch},
+    ids::{ActorId, CaseId, ChangeHash, DeviceId, DocumentId, Epoch, Part},
     log::Binding,
 };
 use tracing::warn;
@@ -15,7 +15,7 @@ use tracing::warn;
 use crate::{
     error::SdkError,
     intent,
-    store::{LocalDocument, LocalStoreError, OwnChange, SharedLocalStore},
+    store::{DocumentEdit, LocalDocument, LocalStoreError, OwnChange, SharedLocalStore},
 };
 
 /// Open documents.
@@ -40,33 +40,46 @@ impl Documents {
         Self { device, store_id, store, open: BTreeMap::new(), clock: 0 }
     }
 
-    /// Makes one change of `edits`, stores it, and gives the names of what was stored. On any failure the document in memory is dropped, so that it
-    /// never holds what the store does not.
+    /// Makes one change per document and stores them, all or nothing; gives back what was stored. On any failure the
+    /// documents in memory are dropped, so that they never hold what the store does not.
     pub(super) async fn edit(
         &mut self,
-        id: DocumentId,
-        edits: &[Edit],
+        case: CaseId,
+        edits: &BTreeMap<Part, Vec<Edit>>,
         now_ms: i64,
-    ) -> Result<Vec<ChangeHash>, SdkError> {
-        let own = self.make_changes(id, edits, now_ms).await;
-        let own = match own {
-            Ok(own) => own,
-            Err(error) => {
-                self.open.remove(&id);
-                return Err(error);
+    ) -> Result<Vec<DocumentEdit>, SdkError> {
+        let saved = self.make_and_save(case, edits, now_ms).await;
+        for part in edits.keys() {
+            let id = DocumentId { case, part: *part };
+            match &saved {
+                Err(_) => drop(self.open.remove(&id)),
+                Ok(saved) if saved.iter().any(|edit| edit.document == id) => {
+                    self.open.entry(id).and_modify(|open| open.is_new = false);
+                }
+                Ok(_) => {}
             }
-        };
-        if own.is_empty() {
-            return Ok(Vec::new());
         }
-        if let Err(error) = self.store.save_edit(id, &own).await {
-            self.open.remove(&id);
-            return Err(error.into());
+        saved
+    }
+
+    async fn make_and_save(
+        &mut self,
+        case: CaseId,
+        edits: &BTreeMap<Part, Vec<Edit>>,
+        now_ms: i64,
+    ) -> Result<Vec<DocumentEdit>, SdkError> {
+        let mut made = Vec::with_capacity(edits.len());
+        for (part, edits) in edits {
+            let document = DocumentId { case, part: *part };
+            let changes = self.make_changes(document, edits, now_ms).await?;
+            if !changes.is_empty() {
+                made.push(DocumentEdit { document, changes });
+            }
         }
-        if let Some(open) = self.open.get_mut(&id) {
-            open.is_new = false;
+        if !made.is_empty() {
+            self.store.save_edits(&made).await?;
         }
-        Ok(own.into_iter().map(|own| own.hash).collect())
+        Ok(made)
     }
 
     async fn make_changes(

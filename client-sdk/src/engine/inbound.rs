@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     error::SdkError,
-    store::{Answer, Received, ReceivedEntry, ReceivedSnapshot},
+    store::{Answer, LocalDocument, Received, ReceivedEntry, ReceivedSnapshot},
     view::LinkState,
     witness::ChangeFact,
 };
@@ -111,10 +111,20 @@ impl Engine {
         entry.changes.is_empty() && entry.grants.iter().any(|grant| self.is_mine(&grant.subject))
     }
 
-    /// Whether the device holds the document, and nothing in `before` has ended that.
+    /// Whether the device has the document from the log, and nothing in `before` has ended that. A row alone says
+    /// nothing: a device may hold edits of its own that the log refused.
     async fn holds(&self, document: DocumentId, before: &Received) -> Result<bool, SdkError> {
-        let ended = before.entries.iter().any(|entry| entry.document == document && entry.revoked);
-        Ok(!ended && self.store.document(document).await?.is_some_and(|state| !state.revoked))
+        let earlier = || before.entries.iter().filter(|entry| entry.document == document);
+        if earlier().any(|entry| entry.revoked) {
+            return Ok(false);
+        }
+        if before.bootstrap.contains(&document) || earlier().any(|entry| !entry.changes.is_empty()) {
+            return Ok(true);
+        }
+        let Some(LocalDocument { state, chunks: _, bindings }) = self.store.load(document).await? else {
+            return Ok(false);
+        };
+        Ok(!state.revoked && (state.durable > 0 || !bindings.is_empty()))
     }
 
     fn received_entry(&self, position: Position, entry: Entry) -> ReceivedEntry {

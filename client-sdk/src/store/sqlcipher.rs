@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use self::connection::Slot;
 use super::{
-    Answer, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange, Parked, Received,
+    Answer, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, Parked, Received,
     ReceivedSnapshot, Unsent,
 };
 use crate::key::KeyProvider;
@@ -71,9 +71,9 @@ impl LocalStore for SqlCipherStore {
         slot.end(outcome).await
     }
 
-    async fn save_edit(&self, document: DocumentId, changes: &[OwnChange]) -> Result<(), LocalStoreError> {
+    async fn save_edits(&self, edits: &[DocumentEdit]) -> Result<(), LocalStoreError> {
         let mut slot = self.slot.lock().await;
-        let outcome = own::save_edit(slot.begin().await?, document, changes).await;
+        let outcome = own::save_edits(slot.begin().await?, edits).await;
         slot.end(outcome).await
     }
 

@@ -24,7 +24,11 @@ pub struct Author {
 impl Author {
     /// Begins the document, or goes on with what somebody else began.
     pub fn new(principal: &Principal, document: DocumentId) -> Self {
-        let actor = case::actor(principal.device, document, Epoch(uuid::Uuid::nil()), 0);
+        Self::under(case::actor(principal.device, document, Epoch(uuid::Uuid::nil()), 0), document)
+    }
+
+    /// The same under any actor.
+    pub fn under(actor: ActorId, document: DocumentId) -> Self {
         let replica = Document::load(&Self::genesis(document), actor).expect("the genesis loads");
         Self { document, actor, made: 0, replica }
     }

@@ -9,9 +9,13 @@ use std::{
 use feldakte_client_sdk::{
     Client, ClientOptions, SdkError,
     environment::Environment,
+    store::LocalStore,
     view::{CaseView, Status},
 };
-use feldakte_core::{access::Role, ids::CaseId};
+use feldakte_core::{
+    access::Role,
+    ids::{CaseId, ChangeHash, DocumentId, Part},
+};
 use rand::{Rng, rngs::StdRng};
 use tokio::time::Instant;
 
@@ -47,6 +51,8 @@ pub struct Report {
     pub cases: BTreeMap<CaseId, CaseView>,
     /// Tokens of entries that were refused.
     pub parked: BTreeSet<String>,
+    /// Changes that were refused.
+    pub refused: BTreeSet<(DocumentId, ChangeHash)>,
 }
 
 /// One life of the tablet. Does not return: the driver ends it.
@@ -236,7 +242,12 @@ impl User<'_> {
                 parked.extend(edits::tokens(&edit.edits).map(str::to_owned));
             }
         }
-        Ok(Report { status, cases, parked })
+        let store = self.machine.disk().clone();
+        let mut refused = BTreeSet::new();
+        for document in cases.keys().flat_map(|case| Part::ALL.map(|part| DocumentId { case: *case, part })) {
+            refused.extend(store.parked(document).await?.into_iter().map(|parked| (document, parked.hash)));
+        }
+        Ok(Report { status, cases, parked, refused })
     }
 
     fn next_token(&self) -> String {

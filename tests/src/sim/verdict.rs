@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use feldakte_core::{
-    case::{DocumentView, GENESIS_ACTOR},
+    case::{self, DocumentView, GENESIS_ACTOR},
     crdt::Document,
     ids::DocumentId,
 };
@@ -19,7 +19,7 @@ pub struct Verdict {
 impl Verdict {
     /// What still differs between what a tablet shows and the log; `None` when nothing does.
     pub fn difference(&mut self, witness: &Witness, tablet: usize, report: &Report) -> Option<String> {
-        let Report { status, cases, parked: _ } = report;
+        let Report { status, cases, parked: _, refused: _ } = report;
         if status.sync.local + status.sync.sent > 0 {
             return Some(format!("tablet {tablet} has changes that are not durable: {:?}", status.sync));
         }
@@ -49,6 +49,20 @@ impl Verdict {
 
     /// What the tablets' users were told and does not hold at the end; `None` when all of it does.
     pub fn broken_word(&mut self, witness: &Witness, tablet: usize, report: &Report) -> Option<String> {
+        let unlogged = witness.unlogged(tablet);
+        if let Some((document, hash)) = unlogged.iter().find(|change| !report.refused.contains(change)) {
+            return Some(format!("{hash:?} of {document}, saved by tablet {tablet}, is neither in the log nor refused"));
+        }
+        // Whoever may not write a document may not repeat its first change either, which is in the log all the same.
+        let is_genesis = |document: &DocumentId, hash| case::genesis(document.part).hash == hash;
+        let is_logged = |document: &DocumentId, hash: &_| {
+            witness.with_document(*document, |truth| truth.hashes.contains(hash)).unwrap_or_default()
+        };
+        let mut refused = report.refused.iter();
+        let both = refused.find(|(document, hash)| is_logged(document, hash) && !is_genesis(document, *hash));
+        if let Some((document, hash)) = both {
+            return Some(format!("{hash:?} of {document} was refused to tablet {tablet} and is in the log"));
+        }
         let documents = witness.documents();
         let entries = documents.iter().flat_map(|document| self.build(witness, *document).entries.clone());
         let logged: std::collections::BTreeSet<String> =

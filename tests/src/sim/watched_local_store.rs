@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use feldakte_client_sdk::store::{
-    Answer, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange, Parked, Received,
+    Answer, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, Parked, Received,
     ReceivedSnapshot, Unsent,
 };
 use feldakte_core::{
@@ -88,10 +88,12 @@ impl LocalStore for WatchedLocalStore {
         self.inner.load(document).await
     }
 
-    async fn save_edit(&self, document: DocumentId, changes: &[OwnChange]) -> Result<(), LocalStoreError> {
+    async fn save_edits(&self, edits: &[DocumentEdit]) -> Result<(), LocalStoreError> {
         self.room()?;
-        self.inner.save_edit(document, changes).await?;
-        self.witness.saved(self.tablet, document, changes.iter().map(|change| change.hash));
+        self.inner.save_edits(edits).await?;
+        for DocumentEdit { document, changes } in edits {
+            self.witness.saved(self.tablet, *document, changes.iter().map(|change| change.hash));
+        }
         Ok(())
     }
 

@@ -131,7 +131,8 @@ async fn each_crafted_change_is_refused_with_its_reason_and_the_rest_is_durable(
 
     let attacks = ground.attacks();
     // Before, between and after them stands something honest; one stands on something refused.
-    let good = [ground.fresh(0xa1).chunk(), ground.fresh(0xa2).chunk(), ground.next().chunk()];
+    let mut first_of = |number| Author::under(ActorId([number; 16]), document).set("gcs", "3").bytes;
+    let good = [first_of(0xa1), first_of(0xa2), honest.set("gcs", "neu").bytes];
     let on_refused = ground.fresh(0xa3).at([name_of(&ground.fresh(0x52).at([], 1, 1).chunk())], 1, 2).chunk();
     let mut push = vec![good[0].clone()];
     push.extend(attacks.iter().map(|(_, bytes, ..)| bytes.clone()));
@@ -210,13 +211,12 @@ async fn a_document_takes_no_more_actors_than_allowed() {
     let attacker = site.pki.enrol(&crew("rtw-1"));
     let (mut client, _) = RawClient::session(&attacker, gateway.address, None).await;
     let document = new_document();
-    let genesis = Change::parse(Author::genesis(document)).unwrap();
     let first_of = |number: usize| {
         let mut actor = [1; 16];
         actor[..8].copy_from_slice(&(number as u64 + 1).to_be_bytes());
-        Draft::new(ActorId(actor)).at([genesis.hash], 1, genesis.max_op() + 1).with_puts("x", 1).chunk()
+        Author::under(ActorId(actor), document).set("gcs", "3").bytes
     };
-    client.push_and_wait(document, vec![genesis.bytes.clone()]).await;
+    client.push_and_wait(document, vec![Author::genesis(document)]).await;
     let all: Vec<Bytes> = (0..limits::ACTORS_MAX).map(first_of).collect();
     assert_eq!(client.push_and_wait(document, all).await.refused, []);
     let durable = client.push_and_wait(document, vec![first_of(limits::ACTORS_MAX)]).await;

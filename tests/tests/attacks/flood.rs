@@ -43,7 +43,7 @@ async fn thousands_of_attacks_leave_the_gateways_memory_where_it_was() {
     // Each attacker attacks over and over: a device whose sessions end early may come back.
     let attackers: Vec<_> = (0..ABREAST).map(|_| site.pki.enrol(&crew("attacker")).quic()).collect();
     for attack in Attack::ALL {
-        attacks += flood(gateway.quic, &attackers, async move |endpoint, config, gateway| {
+        attacks += flood(gateway.quic, &attackers, move |endpoint, config, gateway| async move {
             let Ok(mut client) = RawClient::connect(&endpoint, config, gateway).await else { return };
             assert_eq!(attack.perform(&mut client).await, Some(attack.code()), "{attack:?}");
         })
@@ -56,7 +56,7 @@ async fn thousands_of_attacks_leave_the_gateways_memory_where_it_was() {
         .with_root_certificates(site.pki.roots())
         .with_no_client_auth();
     nobody.alpn_protocols = vec![policy::ALPN.to_vec()];
-    attacks += flood(gateway.quic, &vec![quic(nobody); ABREAST], async |endpoint, config, gateway| {
+    attacks += flood(gateway.quic, &vec![quic(nobody); ABREAST], |endpoint: Endpoint, config, gateway| async move {
         if let Ok(mut client) = RawClient::connect(&endpoint, config, gateway).await {
             client.send(&hello(None)).await;
             assert!(client.next().await.is_err());
@@ -65,7 +65,7 @@ async fn thousands_of_attacks_leave_the_gateways_memory_where_it_was() {
     })
     .await;
     // Leaves without a word, in the middle of the largest frame there may be.
-    attacks += flood(gateway.quic, &attackers, async |endpoint, config, gateway| {
+    attacks += flood(gateway.quic, &attackers, |endpoint: Endpoint, config, gateway| async move {
         let Ok(mut client) = RawClient::connect(&endpoint, config, gateway).await else { return };
         client.send(&hello(None)).await;
         client.send_bytes((limits::FRAME_LEN_MAX as u32).to_be_bytes().to_vec().into()).await;

@@ -13,9 +13,9 @@ use feldakte_tests::harness::{
     crew,
     local::{Clock, Site},
     new_document,
-    pki::{DAY, Enrolled},
+    pki::{DAY, Enrolled, GATEWAY_NAME},
     process,
-    raw::RawClient,
+    raw::{self, RawClient},
     tablet::Tablet,
 };
 
@@ -112,11 +112,13 @@ async fn a_live_session_ends_when_its_certificate_expires() {
     assert_ends_at_once(client, since).await;
     tablet.wait_link(LinkState::Refused).await;
     // TLS itself still finds the certificate valid, since its clock has not moved: the session judges for itself.
-    let mut again =
-        RawClient::connect(&feldakte_tests::harness::raw::endpoint(), short.quic(), gateway.address).await.unwrap();
-    again.send(&feldakte_tests::harness::raw::hello(None)).await;
-    assert_eq!(again.next().await, Err(Some(CloseCode::NotPermitted)));
-    assert_eq!((again.received, again.connection.stats().frame_rx.stream), (0, 0));
+    let connecting = raw::endpoint().connect_with(short.quic(), gateway.address, GATEWAY_NAME).unwrap();
+    let again = connecting.await.expect("the handshake succeeds");
+    if let Ok((mut out, _)) = again.open_bi().await {
+        let _ = out.write_all(&raw::hello(None).encode()).await;
+    }
+    assert_eq!(raw::close_code(&again.closed().await), Some(CloseCode::NotPermitted));
+    assert_eq!(again.stats().frame_rx.stream, 0);
 
     let mut author = Author::new(&long.principal, new_document());
     let push = other.push(author.document, author.begin(1)).await;

@@ -44,7 +44,8 @@ struct Session {
 impl Session {
     async fn accept(endpoint: &Endpoint, welcome: Welcome, bootstrap: &[DocumentId]) -> Self {
         let incoming = within("the tablet dials", endpoint.accept()).await.expect("the endpoint is open");
-        let connection = within("the handshake ends", incoming).await.expect("the tablet trusts this gateway");
+        let connection =
+            within("the handshake ends", incoming.into_future()).await.expect("the tablet trusts this gateway");
         let (out, input) = within("a session stream", connection.accept_bi()).await.expect("a session");
         let decoder = FrameDecoder::new(limits::FRAME_LEN_MAX);
         let mut session = Self { connection, out, input, decoder };

@@ -9,9 +9,19 @@ use super::{
     change::{ChangeState, NewRow, Tally, find, hash_of, position_number},
     document, snapshot,
 };
-use crate::store::{Answer, LocalStoreError, OwnChange, Parked, Unsent};
+use crate::store::{Answer, DocumentEdit, LocalStoreError, OwnChange, Parked, Unsent};
 
-pub(super) async fn save_edit(
+pub(super) async fn save_edits(
+    connection: &mut SqliteConnection,
+    edits: &[DocumentEdit],
+) -> Result<(), LocalStoreError> {
+    for DocumentEdit { document, changes } in edits {
+        save_edit(connection, *document, changes).await?;
+    }
+    Ok(())
+}
+
+async fn save_edit(
     connection: &mut SqliteConnection,
     document: DocumentId,
     changes: &[OwnChange],

@@ -22,8 +22,9 @@ pub fn find(named: Option<PathBuf>, quiet: bool) -> anyhow::Result<PathBuf> {
         build(Path::new(&cargo), Path::new(&manifest), dir, quiet)?;
     }
     if !beside.is_file() {
-        let build: Vec<String> = BUILD.iter().map(|word| (*word).to_owned()).chain(profile(dir)).collect();
-        bail!("{} is missing: run `cargo {}`, or name one with --tablet PATH", beside.display(), build.join(" "));
+        let release = if dir.ends_with("debug") { "" } else { " --release" };
+        let build = format!("cargo {}{release}", BUILD.join(" "));
+        bail!("{} is missing: run `{build}`, or name one with --tablet PATH", beside.display());
     }
     Ok(beside)
 }

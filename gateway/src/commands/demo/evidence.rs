@@ -26,8 +26,19 @@ struct Record {
     durable: BTreeSet<Told>,
     /// Counts cuts and kills and their ends; odd while one lasts.
     disturbance: u64,
+    pace: Pace,
     saving_us: Histogram<u64>,
-    durable_us: Histogram<u64>,
+    documenting_us: Histogram<u64>,
+    burst_us: Histogram<u64>,
+}
+
+/// How edits come at the moment: a queue of saves as fast as the disk takes them says nothing about a crew's wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// One after the other.
+    Documenting,
+    /// As fast as they can be saved.
+    Burst,
 }
 
 /// Percentiles in microseconds.
@@ -53,22 +64,36 @@ pub struct Summary {
     /// From the command to "saved on device".
     pub saving: Latency,
     /// From "saved on device" to "durable", for changes that saw neither cut nor kill.
-    pub durable_after: Latency,
+    pub documenting: Latency,
+    /// The same in a burst.
+    pub burst: Latency,
 }
 
 impl Evidence {
     /// An empty record.
     pub fn new() -> anyhow::Result<Evidence> {
         let histogram = || Histogram::new_with_bounds(1, HOUR_US, 3).context("fixed bounds");
-        let (saving_us, durable_us) = (histogram()?, histogram()?);
-        let (saved, durable) = (BTreeMap::new(), BTreeSet::new());
-        let record = Record { edits: 0, saved, durable, disturbance: 0, saving_us, durable_us };
+        let record = Record {
+            edits: 0,
+            saved: BTreeMap::new(),
+            durable: BTreeSet::new(),
+            disturbance: 0,
+            pace: Pace::Documenting,
+            saving_us: histogram()?,
+            documenting_us: histogram()?,
+            burst_us: histogram()?,
+        };
         Ok(Evidence { record: Mutex::new(record) })
     }
 
     /// A cut or kill begins or ends.
     pub fn disturb(&self) {
         self.record().disturbance += 1;
+    }
+
+    /// From here on edits come like this.
+    pub fn pace(&self, pace: Pace) {
+        self.record().pace = pace;
     }
 
     /// `{"case", "changes": [HASH], "micros"}`
@@ -93,7 +118,7 @@ impl Evidence {
             record.durable.insert(change);
             let undisturbed = record.saved.get(&change) == Some(&record.disturbance);
             if let Some(latency_us) = line["latency_us"].as_u64().filter(|_| undisturbed && record.is_calm()) {
-                record.durable_us.saturating_record(latency_us);
+                record.latencies().saturating_record(latency_us);
             }
         }
         Ok(())
@@ -112,7 +137,8 @@ impl Evidence {
             saved: record.saved.keys().copied().collect(),
             durable: record.durable.clone(),
             saving: latency(&record.saving_us),
-            durable_after: latency(&record.durable_us),
+            documenting: latency(&record.documenting_us),
+            burst: latency(&record.burst_us),
         }
     }
 
@@ -123,7 +149,14 @@ impl Evidence {
 
 impl Record {
     fn is_calm(&self) -> bool {
-        self.disturbance % 2 == 0
+        self.disturbance.is_multiple_of(2)
+    }
+
+    fn latencies(&mut self) -> &mut Histogram<u64> {
+        match self.pace {
+            Pace::Documenting => &mut self.documenting_us,
+            Pace::Burst => &mut self.burst_us,
+        }
     }
 }
 
@@ -181,9 +214,12 @@ mod tests {
         confirm(&evidence, 3);
         evidence.disturb();
         save(&evidence, 4);
+        evidence.pace(Pace::Burst);
+        save(&evidence, 5);
+        confirm(&evidence, 5);
         let summary = evidence.summary();
-        assert_eq!((summary.edits, summary.saved.len(), summary.durable.len()), (4, 4, 3));
-        assert_eq!((summary.saving.count, summary.durable_after.count), (4, 1));
+        assert_eq!((summary.edits, summary.saved.len(), summary.durable.len()), (5, 5, 4));
+        assert_eq!((summary.saving.count, summary.documenting.count, summary.burst.count), (5, 1, 1));
     }
 
     #[test]

@@ -11,14 +11,21 @@ use anyhow::{Context, anyhow};
 use feldakte_certs::development::DevelopmentPki;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    process::{Child, ChildStdin, Command},
 };
 
 /// A gateway process. Killed when it is dropped.
 pub struct Gateway {
     files: Files,
-    child: Option<Child>,
+    process: Option<Process>,
     quic: SocketAddr,
+}
+
+/// A running gateway. It ends when its input does: should the demo itself be killed, no gateway stays behind.
+struct Process {
+    child: Child,
+    /// Apart from `child`, which would close it before it waits.
+    _input: Option<ChildStdin>,
 }
 
 /// Where it keeps things.
@@ -38,9 +45,9 @@ impl Gateway {
         let files =
             Files { config: dir.join("gateway.toml"), store: dir.join("gateway.sqlite"), log: dir.join("gateway.log") };
         write_config(&files, pki, "127.0.0.1:0")?;
-        let (child, quic) = spawn(&files).await?;
+        let (process, quic) = spawn(&files).await?;
         write_config(&files, pki, &quic.to_string())?;
-        Ok(Gateway { files, child: Some(child), quic })
+        Ok(Gateway { files, process: Some(process), quic })
     }
 
     /// Where devices connect.
@@ -55,22 +62,22 @@ impl Gateway {
 
     /// SIGKILL: no farewell, nothing flushed.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        child.kill().await.context("the gateway could not be killed")
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        process.child.kill().await.context("the gateway could not be killed")
     }
 
     /// Starts it again on the same port and store; gives the time until it was ready.
     pub async fn restart(&mut self) -> anyhow::Result<Duration> {
         let begun = Instant::now();
-        let (child, _) = spawn(&self.files).await?;
-        self.child = Some(child);
+        let (process, _) = spawn(&self.files).await?;
+        self.process = Some(process);
         Ok(begun.elapsed())
     }
 
     /// Waits until it ends by itself.
     pub async fn ended(&mut self) -> anyhow::Result<()> {
-        if let Some(child) = &mut self.child {
-            child.wait().await.context("the gateway cannot be watched")?;
+        if let Some(process) = &mut self.process {
+            process.child.wait().await.context("the gateway cannot be watched")?;
         }
         Ok(())
     }
@@ -100,25 +107,26 @@ fn write_config(files: &Files, pki: &DevelopmentPki, quic: &str) -> anyhow::Resu
 }
 
 /// Starts the process and waits for its `ready` line.
-async fn spawn(files: &Files) -> anyhow::Result<(Child, SocketAddr)> {
+async fn spawn(files: &Files) -> anyhow::Result<(Process, SocketAddr)> {
     let exe = std::env::current_exe().context("this program's own path is not known")?;
     let log = std::fs::OpenOptions::new().create(true).append(true).open(&files.log);
     let log = log.with_context(|| format!("cannot write {}", files.log.display()))?;
     let mut command = Command::new(exe);
-    command.arg("serve").arg("--config").arg(&files.config);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+    command.arg("serve").arg("--while-stdin").arg("--config").arg(&files.config);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
     // The demo's gateway is the one of its configuration file and of nothing else.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FELDAKTE__")) {
         command.env_remove(name);
     }
     let mut child = command.spawn().context("the gateway could not be started")?;
+    let _input = child.stdin.take();
     let stdout = child.stdout.take().context("the gateway's output was asked for")?;
     let mut lines = BufReader::new(stdout).lines();
     let line = tokio::time::timeout(READY_WITHIN, lines.next_line()).await;
     let line = line.map_err(|_| anyhow!("the gateway was not ready within {READY_WITHIN:?}"))??;
     let quic = line.as_deref().and_then(ready_address);
     let quic = quic.with_context(|| format!("the gateway did not start; {} says why", files.log.display()))?;
-    Ok((child, quic))
+    Ok((Process { child, _input }, quic))
 }
 
 fn ready_address(line: &str) -> Option<SocketAddr> {

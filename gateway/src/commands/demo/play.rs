@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
 use super::{
-    evidence::Evidence,
+    evidence::{Evidence, Pace},
     gateway::Gateway,
     mission::{Mission, Phase, Step, Who, reading},
     screen::Screen,
@@ -62,10 +62,9 @@ impl<'a> Player<'a> {
                 _ => self.play_online(phase).await,
             };
             played.with_context(|| format!("in phase `{}`", phase.name))?;
+            [Who::A, Who::B].into_iter().for_each(|who| self.screen.caption(who, ""));
             self.screen.snapshot();
         }
-        self.screen.caption(0, "");
-        self.screen.caption(1, "");
         Ok(self.report)
     }
 
@@ -116,6 +115,7 @@ impl<'a> Player<'a> {
         let kill_after = self.stage.evidence.edits() + self.random.random_range(total * 3 / 10..total * 6 / 10);
         let Stage { a, b, gateway, evidence, .. } = &mut *self.stage;
         let begun = Instant::now();
+        evidence.pace(Pace::Burst);
         let kill = kill_and_restart(gateway, evidence, self.screen, kill_after);
         let work = async { tokio::try_join!(pour(a, for_a), pour(b, for_b), kill) };
         let ((), (), outage) = self.screen.follow(work).await?;
@@ -125,6 +125,7 @@ impl<'a> Player<'a> {
         self.report.restarted_after = outage.restarted_after;
         self.merged().await?;
         self.report.healed_after = outage.killed.elapsed();
+        self.stage.evidence.pace(Pace::Documenting);
         self.stage.evidence.disturb();
         self.screen.line(&format!("  everything durable and equal {} after the kill", show(self.report.healed_after)));
         Ok(())
@@ -145,7 +146,7 @@ impl<'a> Player<'a> {
     }
 
     async fn step(&mut self, step: &Step) -> anyhow::Result<()> {
-        self.screen.caption(step.tablet as usize, &step.caption());
+        self.screen.caption(step.tablet, &step.caption());
         let known = self.report.cases.get(step.case).cloned();
         let next = self.report.cases.len();
         let tablet = self.stage.tablet(step.tablet);

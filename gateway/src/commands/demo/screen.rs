@@ -1,7 +1,7 @@
 //! What a person sees while the demo runs: headings, and a line per tablet that moves.
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -10,6 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::watch;
 
 use super::{
+    mission::Who,
     relay::Wire,
     tablet::{Counters, TabletState},
 };
@@ -31,6 +32,7 @@ enum Look {
 }
 
 struct Row {
+    who: Who,
     label: &'static str,
     state: watch::Receiver<TabletState>,
     caption: watch::Sender<String>,
@@ -49,12 +51,12 @@ impl Screen {
     }
 
     /// Shows this tablet from here on.
-    pub fn add(&mut self, label: &'static str, state: watch::Receiver<TabletState>) {
+    pub fn add(&mut self, who: Who, label: &'static str, state: watch::Receiver<TabletState>) {
         let bar = match &self.look {
             Look::Live(bars) => Some(bars.add(ProgressBar::new_spinner().with_style(style()))),
             _ => None,
         };
-        self.tablets.push(Row { label, state, caption: watch::Sender::new(String::new()), bar });
+        self.tablets.push(Row { who, label, state, caption: watch::Sender::new(String::new()), bar });
     }
 
     /// Shows the network from here on.
@@ -71,15 +73,15 @@ impl Screen {
     pub fn line(&self, text: &str) {
         match &self.look {
             Look::Quiet => {}
-            Look::Plain(_) => println!("{text}"),
+            Look::Plain(_) => say(text),
             // A terminal that is gone does not stop the demo.
             Look::Live(bars) => drop(bars.println(text)),
         }
     }
 
     /// What the tablet's user is doing.
-    pub fn caption(&self, tablet: usize, text: &str) {
-        if let Some(row) = self.tablets.get(tablet) {
+    pub fn caption(&self, who: Who, text: &str) {
+        for row in self.tablets.iter().filter(|row| row.who == who) {
             row.caption.send_replace(text.to_owned());
         }
     }
@@ -120,7 +122,7 @@ impl Screen {
                 let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
                 if last.elapsed() >= PLAIN_EVERY {
                     *last = Instant::now();
-                    self.tablets.iter().for_each(|row| println!("{}", self.row(row, &row.caption.borrow())));
+                    self.tablets.iter().for_each(|row| say(&self.row(row, &row.caption.borrow())));
                 }
             }
             Look::Live(_) => {
@@ -148,6 +150,11 @@ impl Screen {
         }
         text
     }
+}
+
+/// A reader that has seen enough does not stop the demo.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn style() -> ProgressStyle {

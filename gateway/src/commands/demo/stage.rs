@@ -95,8 +95,8 @@ impl Stage {
             Tablet::start(plan("tablet-b", "B vehicle  "), evidence.clone()),
         )?;
         screen.watch_wire(relay.wire());
-        screen.add(a.label(), a.state());
-        screen.add(b.label(), b.state());
+        screen.add(Who::A, a.label(), a.state());
+        screen.add(Who::B, b.label(), b.state());
         Ok(Stage { pki: pki_dir, gateway, relay, a, b, evidence })
     }
 

@@ -60,7 +60,8 @@ impl Verdict {
             ("  ready again after its start", show(report.restarted_after)),
             ("  all durable and equal after", show(report.healed_after)),
             ("edit to saved on device", percentiles(told.saving)),
-            ("saved to durable, while online", percentiles(told.durable_after)),
+            ("saved to durable, while online", percentiles(told.documenting)),
+            ("  in the burst, before the kill", percentiles(told.burst)),
             ("on the wire", format!("up {}, down {}", kib(*up), kib(*down))),
             ("replicas", "equal on both tablets".to_owned()),
             ("changes told saved", format!("{}, not in the store: {missing}", told.saved.len())),
@@ -120,7 +121,8 @@ mod tests {
             saved: BTreeSet::new(),
             durable: BTreeSet::new(),
             saving: latency,
-            durable_after: latency,
+            documenting: latency,
+            burst: latency,
         };
         let report = Report { steps: 2, kills: 1, ..Report::default() };
         let took = Duration::from_secs(12);
