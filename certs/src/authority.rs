@@ -141,11 +141,7 @@ impl Authority {
         key: SecretKey,
     ) -> Result<Self, AuthorityError> {
         let root = identity::read(&certificate)?;
-        let may_sign = root
-            .key_usage()
-            .ok()
-            .flatten()
-            .is_some_and(|usage| usage.value.key_cert_sign());
+        let may_sign = root.key_usage().ok().flatten().is_some_and(|usage| usage.value.key_cert_sign());
         if !root.is_ca() || !may_sign {
             return Err(AuthorityError::NotAnAuthority);
         }
@@ -153,12 +149,7 @@ impl Authority {
             return Err(AuthorityError::KeyMismatch);
         }
         let not_after = root.validity().not_after.timestamp();
-        Ok(Self {
-            certificate,
-            certificate_pem,
-            not_after,
-            key,
-        })
+        Ok(Self { certificate, certificate_pem, not_after, key })
     }
 
     /// The root certificate.
@@ -179,9 +170,7 @@ impl Authority {
     /// This root alone, as rustls takes it.
     pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
-        roots
-            .add(self.certificate.clone())
-            .expect("our root is a well-formed authority, checked in `new`");
+        roots.add(self.certificate.clone()).expect("our root is a well-formed authority, checked in `new`");
         roots
     }
 
@@ -200,15 +189,9 @@ impl Authority {
     ) -> Result<Issued, AuthorityError> {
         let public_key = public_key_of(csr_pem)?;
         let mut params = parameters(validity, now)?;
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, principal.tenant.as_str());
-        params
-            .distinguished_name
-            .push(DnType::OrganizationalUnitName, principal.unit.as_str());
-        params
-            .distinguished_name
-            .push(DnType::CommonName, principal.device.to_string());
+        params.distinguished_name.push(DnType::OrganizationName, principal.tenant.as_str());
+        params.distinguished_name.push(DnType::OrganizationalUnitName, principal.unit.as_str());
+        params.distinguished_name.push(DnType::CommonName, principal.device.to_string());
         params.subject_alt_names = vec![SanType::URI(identity::device_uri(principal).try_into()?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(params, &public_key)
@@ -230,10 +213,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, first.as_str());
         params.subject_alt_names = names.iter().map(|name| gateway_name(name)).collect::<Result<_, _>>()?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        Ok(IssuedGateway {
-            certificate: self.issue(params, key.pair())?,
-            key_pem: key.to_pem(),
-        })
+        Ok(IssuedGateway { certificate: self.issue(params, key.pair())?, key_pem: key.to_pem() })
     }
 
     fn issue(&self, mut params: CertificateParams, public_key: &impl PublicKeyData) -> Result<Issued, AuthorityError> {
@@ -245,22 +225,14 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let issuer: Issuer<'_, &KeyPair> = Issuer::from_ca_cert_der(&self.certificate, self.key.pair())?;
         let certificate = params.signed_by(public_key, &issuer)?;
-        Ok(Issued {
-            certificate_pem: certificate.pem(),
-            der: certificate.der().clone(),
-        })
+        Ok(Issued { certificate_pem: certificate.pem(), der: certificate.der().clone() })
     }
 }
 
 /// What all our certificates have in common: lifetime, a fresh serial number, and a subject still to be filled.
 fn parameters(validity: Duration, now: SystemTime) -> Result<CertificateParams, AuthorityError> {
-    let now = now
-        .duration_since(UNIX_EPOCH)
-        .map_err(|_| AuthorityError::BadValidity)?
-        .as_secs();
-    let end = now
-        .checked_add(validity.as_secs())
-        .filter(|end| (now + 1..=YEAR_9999_END).contains(end));
+    let now = now.duration_since(UNIX_EPOCH).map_err(|_| AuthorityError::BadValidity)?.as_secs();
+    let end = now.checked_add(validity.as_secs()).filter(|end| (now + 1..=YEAR_9999_END).contains(end));
     let end = end.ok_or(AuthorityError::BadValidity)?;
     let epoch = date_time_ymd(1970, 1, 1);
     let mut params = CertificateParams::default();
@@ -274,10 +246,7 @@ fn parameters(validity: Duration, now: SystemTime) -> Result<CertificateParams, 
 /// 16 random bytes; a renewed certificate has the old key but never the old number.
 fn fresh_serial() -> Result<SerialNumber, AuthorityError> {
     let mut bytes = [0; 16];
-    policy::provider()
-        .secure_random
-        .fill(&mut bytes)
-        .map_err(|_| AuthorityError::Entropy)?;
+    policy::provider().secure_random.fill(&mut bytes).map_err(|_| AuthorityError::Entropy)?;
     // Positive and of full length, so that it has one spelling.
     bytes[0] = bytes[0] & 0x7f | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
@@ -294,10 +263,7 @@ fn gateway_name(name: &str) -> Result<SanType, AuthorityError> {
 /// The public key of a request that is signed with it; all else in the request is left unread.
 fn public_key_of(csr_pem: &str) -> Result<SubjectPublicKeyInfo, AuthorityError> {
     if csr_pem.len() > CSR_LEN_MAX {
-        return Err(AuthorityError::RequestTooLarge {
-            len: csr_pem.len(),
-            max: CSR_LEN_MAX,
-        });
+        return Err(AuthorityError::RequestTooLarge { len: csr_pem.len(), max: CSR_LEN_MAX });
     }
     let der = CertificateSigningRequestDer::from_pem_slice(csr_pem.as_bytes())
         .map_err(|_| AuthorityError::RequestUnreadable)?;
@@ -309,9 +275,7 @@ fn public_key_of(csr_pem: &str) -> Result<SubjectPublicKeyInfo, AuthorityError> 
     if !key::is_allowed(public_key.algorithm()) {
         return Err(AuthorityError::RequestKey);
     }
-    request
-        .verify_signature()
-        .map_err(|_| AuthorityError::RequestSignature)?;
+    request.verify_signature().map_err(|_| AuthorityError::RequestSignature)?;
     Ok(public_key)
 }
 

@@ -45,27 +45,19 @@ impl Denials {
     }
 
     fn add(&mut self, entry: &str) -> Result<(), &'static str> {
-        let (kind, value) = entry
-            .split_once(char::is_whitespace)
-            .ok_or("needs a kind and a value")?;
+        let (kind, value) = entry.split_once(char::is_whitespace).ok_or("needs a kind and a value")?;
         let value = value.trim();
         match kind {
             "device" => {
-                self.devices
-                    .insert(value.parse().map_err(|_| "the device must be a UUID")?);
+                self.devices.insert(value.parse().map_err(|_| "the device must be a UUID")?);
             }
             "sha256" => {
-                self.fingerprints.insert(
-                    value
-                        .parse()
-                        .map_err(|_| "the fingerprint must be 32 bytes in hexadecimal")?,
-                );
+                self.fingerprints.insert(value.parse().map_err(|_| "the fingerprint must be 32 bytes in hexadecimal")?);
             }
             "serial" => {
                 let serial = identity::parse_hex(value).map(|bytes| identity::serial_text(&bytes));
                 let serial = serial.filter(|serial| !serial.is_empty());
-                self.serials
-                    .insert(serial.ok_or("the serial number must be bytes in hexadecimal")?);
+                self.serials.insert(serial.ok_or("the serial number must be bytes in hexadecimal")?);
             }
             _ => return Err("the kind must be device, sha256 or serial"),
         }
@@ -198,20 +190,10 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named() {
-        for bad in [
-            "device",
-            "device rtw-1",
-            "sha256 00",
-            "serial",
-            "serial 0",
-            "serial 00",
-            "serial xy",
-            "name x",
-            "x",
-        ] {
-            let error = format!("# first\nserial 01\n{bad}\nserial 02")
-                .parse::<Denials>()
-                .unwrap_err();
+        for bad in
+            ["device", "device rtw-1", "sha256 00", "serial", "serial 0", "serial 00", "serial xy", "name x", "x"]
+        {
+            let error = format!("# first\nserial 01\n{bad}\nserial 02").parse::<Denials>().unwrap_err();
             assert_eq!(error.line, 3, "{bad}");
             assert!(error.to_string().starts_with("line 3 of the deny list: "), "{error}");
         }

@@ -74,20 +74,13 @@ impl DevelopmentPki {
     /// # Errors
     /// When any of the files exists, a name is of no use, or the file system refuses. Nothing is overwritten.
     pub fn create(dir: &Path, gateway_names: &[String], now: SystemTime) -> Result<Self, DevelopmentError> {
-        let refused = |source| DevelopmentError::Authority {
-            path: dir.to_owned(),
-            source,
-        };
+        let refused = |source| DevelopmentError::Authority { path: dir.to_owned(), source };
         let authority = Authority::generate(ROOT_NAME, VALIDITY, now).map_err(refused)?;
         let gateway = authority.issue_gateway(gateway_names, VALIDITY, now).map_err(refused)?;
         let root_key = authority.key_pem();
         let files = [
             (GATEWAY_KEY, gateway.key_pem.as_bytes(), KEY_MODE),
-            (
-                GATEWAY,
-                gateway.certificate.certificate_pem.as_bytes(),
-                CERTIFICATE_MODE,
-            ),
+            (GATEWAY, gateway.certificate.certificate_pem.as_bytes(), CERTIFICATE_MODE),
             (ROOT_KEY, root_key.as_bytes(), KEY_MODE),
             (ROOT, authority.certificate_pem().as_bytes(), CERTIFICATE_MODE),
         ];
@@ -98,10 +91,7 @@ impl DevelopmentPki {
         for (name, content, mode) in files {
             write_new(dir.join(name), content, mode)?;
         }
-        Ok(Self {
-            dir: dir.to_owned(),
-            authority,
-        })
+        Ok(Self { dir: dir.to_owned(), authority })
     }
 
     /// Takes up the PKI in a directory.
@@ -114,14 +104,8 @@ impl DevelopmentPki {
         let key_pem = read(&key)?;
         demand_private(&key, KEY_MODE)?;
         let authority = Authority::load(&certificate_pem, &key_pem);
-        let authority = authority.map_err(|source| DevelopmentError::Authority {
-            path: dir.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            authority,
-        })
+        let authority = authority.map_err(|source| DevelopmentError::Authority { path: dir.to_owned(), source })?;
+        Ok(Self { dir: dir.to_owned(), authority })
     }
 
     /// Issues a device certificate; see [`Authority::sign_device`].
@@ -136,10 +120,7 @@ impl DevelopmentPki {
         now: SystemTime,
     ) -> Result<Issued, DevelopmentError> {
         let issued = self.authority.sign_device(csr_pem, principal, validity, now);
-        issued.map_err(|source| DevelopmentError::Authority {
-            path: self.dir.clone(),
-            source,
-        })
+        issued.map_err(|source| DevelopmentError::Authority { path: self.dir.clone(), source })
     }
 
     /// The root alone, as rustls takes it.
@@ -164,11 +145,7 @@ impl DevelopmentPki {
 }
 
 fn make_private_dir(dir: &Path) -> Result<(), DevelopmentError> {
-    let io = |source| DevelopmentError::Io {
-        action: "create",
-        path: dir.to_owned(),
-        source,
-    };
+    let io = |source| DevelopmentError::Io { action: "create", path: dir.to_owned(), source };
     std::fs::create_dir_all(dir).map_err(io)?;
     // Only where nothing of anybody's can be shut off by it.
     #[cfg(unix)]
@@ -184,17 +161,10 @@ fn make_private_dir(dir: &Path) -> Result<(), DevelopmentError> {
 fn demand_private(path: &Path, mode: u32) -> Result<(), DevelopmentError> {
     #[cfg(unix)]
     {
-        let io = |source| DevelopmentError::Io {
-            action: "inspect",
-            path: path.to_owned(),
-            source,
-        };
+        let io = |source| DevelopmentError::Io { action: "inspect", path: path.to_owned(), source };
         let found = std::os::unix::fs::PermissionsExt::mode(&path.metadata().map_err(io)?.permissions());
         if found & 0o077 != 0 {
-            return Err(DevelopmentError::Exposed {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(DevelopmentError::Exposed { path: path.to_owned(), mode });
         }
     }
     Ok(())
@@ -212,25 +182,15 @@ fn write_new(path: PathBuf, content: &[u8], mode: u32) -> Result<(), Development
     });
     written.map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => DevelopmentError::Exists { path },
-        _ => DevelopmentError::Io {
-            action: "write",
-            path,
-            source,
-        },
+        _ => DevelopmentError::Io { action: "write", path, source },
     })
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>, DevelopmentError> {
-    std::fs::read_to_string(path)
-        .map(Zeroizing::new)
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => DevelopmentError::Missing { path: path.to_owned() },
-            _ => DevelopmentError::Io {
-                action: "read",
-                path: path.to_owned(),
-                source,
-            },
-        })
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => DevelopmentError::Missing { path: path.to_owned() },
+        _ => DevelopmentError::Io { action: "read", path: path.to_owned(), source },
+    })
 }
 
 const ROOT: &str = "root.pem";
@@ -279,10 +239,7 @@ mod tests {
         let csr = DeviceKey::generate().unwrap().csr_pem().unwrap();
         let issued = opened.sign(&csr, &crew(), DAY, today()).unwrap();
         assert_eq!(principal_of(&issued.der), Ok(crew()));
-        assert_eq!(
-            pem::roots(&fs::read(pki.root_path()).unwrap()).unwrap().roots,
-            pki.roots().roots
-        );
+        assert_eq!(pem::roots(&fs::read(pki.root_path()).unwrap()).unwrap().roots, pki.roots().roots);
     }
 
     #[test]
@@ -301,10 +258,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(name), "precious").unwrap();
             let error = DevelopmentPki::create(dir.path(), &names(), today()).unwrap_err();
-            assert!(
-                matches!(&error, DevelopmentError::Exists { path } if path.ends_with(name)),
-                "{error}"
-            );
+            assert!(matches!(&error, DevelopmentError::Exists { path } if path.ends_with(name)), "{error}");
             assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), "precious");
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is written");
         }
@@ -318,10 +272,7 @@ mod tests {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
         std::os::unix::fs::symlink(&target, dir.path().join(ROOT_KEY)).unwrap();
         let error = DevelopmentPki::create(dir.path(), &names(), today()).unwrap_err();
-        assert!(
-            matches!(&error, DevelopmentError::Exists { path } if path.ends_with(ROOT_KEY)),
-            "{error}"
-        );
+        assert!(matches!(&error, DevelopmentError::Exists { path } if path.ends_with(ROOT_KEY)), "{error}");
         assert!(!target.exists());
     }
 
@@ -345,21 +296,9 @@ mod tests {
     fn what_is_missing_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let error = DevelopmentPki::open(dir.path()).unwrap_err();
-        assert!(
-            matches!(&error, DevelopmentError::Missing { path } if path.ends_with(ROOT)),
-            "{error}"
-        );
+        assert!(matches!(&error, DevelopmentError::Missing { path } if path.ends_with(ROOT)), "{error}");
         let error = DevelopmentPki::create(dir.path(), &[], today()).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                DevelopmentError::Authority {
-                    source: AuthorityError::NoName,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, DevelopmentError::Authority { source: AuthorityError::NoName, .. }), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -35,12 +35,7 @@ pub enum IdentityError {
 
 /// The URI that names a device in its certificate.
 pub fn device_uri(principal: &Principal) -> String {
-    let Principal {
-        tenant,
-        unit,
-        device,
-        role,
-    } = principal;
+    let Principal { tenant, unit, device, role } = principal;
     format!("{SCHEME}{tenant}/{unit}/{device}{ROLE}{role}")
 }
 
@@ -50,12 +45,8 @@ pub fn device_uri(principal: &Principal) -> String {
 /// When the certificate does not hold exactly one URI, or it is not exactly of our form.
 pub fn principal_of(leaf: &CertificateDer<'_>) -> Result<Principal, IdentityError> {
     let certificate = read(leaf)?;
-    let names = certificate
-        .subject_alternative_name()
-        .map_err(|_| IdentityError::Unreadable)?;
-    let names = names
-        .map(|names| names.value.general_names.as_slice())
-        .unwrap_or_default();
+    let names = certificate.subject_alternative_name().map_err(|_| IdentityError::Unreadable)?;
+    let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
     let mut uri = None;
     for name in names {
         match name {
@@ -70,22 +61,15 @@ pub fn principal_of(leaf: &CertificateDer<'_>) -> Result<Principal, IdentityErro
 }
 
 fn parse_uri(uri: &str) -> Result<Principal, IdentityError> {
-    let (path, role) = uri
-        .strip_prefix(SCHEME)
-        .and_then(|rest| rest.split_once(ROLE))
-        .ok_or(IdentityError::Form)?;
+    let (path, role) = uri.strip_prefix(SCHEME).and_then(|rest| rest.split_once(ROLE)).ok_or(IdentityError::Form)?;
     let mut segments = path.split('/');
     let (Some(tenant), Some(unit), Some(device), None) =
         (segments.next(), segments.next(), segments.next(), segments.next())
     else {
         return Err(IdentityError::Form);
     };
-    let principal = Principal {
-        tenant: tenant.parse()?,
-        unit: unit.parse()?,
-        device: device.parse()?,
-        role: role.parse()?,
-    };
+    let principal =
+        Principal { tenant: tenant.parse()?, unit: unit.parse()?, device: device.parse()?, role: role.parse()? };
     // UUIDs have several spellings; deny lists and logs know one.
     if device_uri(&principal) != uri {
         return Err(IdentityError::Form);
@@ -116,17 +100,12 @@ impl Validity {
 pub fn validity_of(leaf: &CertificateDer<'_>) -> Result<Validity, IdentityError> {
     let certificate = read(leaf)?;
     let validity = certificate.validity();
-    Ok(Validity {
-        not_before: time_of(validity.not_before)?,
-        not_after: time_of(validity.not_after)?,
-    })
+    Ok(Validity { not_before: time_of(validity.not_before)?, not_after: time_of(validity.not_after)? })
 }
 
 fn time_of(time: ASN1Time) -> Result<SystemTime, IdentityError> {
     let seconds = u64::try_from(time.timestamp()).map_err(|_| IdentityError::Unreadable)?;
-    UNIX_EPOCH
-        .checked_add(Duration::from_secs(seconds))
-        .ok_or(IdentityError::Unreadable)
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).ok_or(IdentityError::Unreadable)
 }
 
 /// The certificate's serial number: lower-case hexadecimal without leading zero bytes.
@@ -139,11 +118,7 @@ pub fn serial_of(leaf: &CertificateDer<'_>) -> Result<String, IdentityError> {
 
 /// The one spelling of a serial number.
 pub(crate) fn serial_text(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .skip_while(|byte| **byte == 0)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    bytes.iter().skip_while(|byte| **byte == 0).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A certificate that is one certificate to its last byte.
@@ -174,10 +149,7 @@ impl fmt::Display for Fingerprint {
 impl FromStr for Fingerprint {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let error = IdError {
-            what: "fingerprint",
-            why: "must be 32 bytes in hexadecimal",
-        };
+        let error = IdError { what: "fingerprint", why: "must be 32 bytes in hexadecimal" };
         let bytes = parse_hex(text).ok_or_else(|| error.clone())?;
         bytes.try_into().map(Self).map_err(|_| error)
     }
@@ -256,10 +228,7 @@ mod tests {
         let dns = SanType::DnsName("tablet.example".try_into().unwrap());
         assert_eq!(identity_of(vec![dns]), Err(IdentityError::Missing));
         assert_eq!(identity_of(vec![uri(GOOD), uri(GOOD)]), Err(IdentityError::Several));
-        assert_eq!(
-            identity_of(vec![uri(GOOD), uri("https://example.org")]),
-            Err(IdentityError::Several)
-        );
+        assert_eq!(identity_of(vec![uri(GOOD), uri("https://example.org")]), Err(IdentityError::Several));
     }
 
     #[test]
@@ -284,10 +253,7 @@ mod tests {
             "feldakte://dortmund/rtw-1/00000000-0000-4000-8000-00000000000a?role=supervisor#x",
         ] {
             let error = identity_of(vec![uri(bad)]).unwrap_err();
-            assert!(
-                matches!(error, IdentityError::Form | IdentityError::Id(_)),
-                "{bad}: {error}"
-            );
+            assert!(matches!(error, IdentityError::Form | IdentityError::Id(_)), "{bad}: {error}");
         }
     }
 

@@ -25,9 +25,7 @@ pub(crate) struct SecretKey(KeyPair);
 
 impl SecretKey {
     pub(crate) fn generate() -> Result<Self, KeyError> {
-        KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
-            .map(Self)
-            .map_err(|_| KeyError::Generation)
+        KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map(Self).map_err(|_| KeyError::Generation)
     }
 
     pub(crate) fn from_pem(pem: &str) -> Result<Self, KeyError> {
@@ -90,10 +88,7 @@ mod tests {
     #[test]
     fn keys_outside_the_policy_are_refused() {
         let pair = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-        assert_eq!(
-            SecretKey::from_pem(&pair.serialize_pem()).unwrap_err(),
-            KeyError::Unsupported
-        );
+        assert_eq!(SecretKey::from_pem(&pair.serialize_pem()).unwrap_err(), KeyError::Unsupported);
         assert_eq!(SecretKey::from_pem("no key").unwrap_err(), KeyError::Unreadable);
     }
 }

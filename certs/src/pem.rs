@@ -28,9 +28,7 @@ pub enum PemError {
 /// # Errors
 /// When there is none, or the text is damaged.
 pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|_| PemError::Damaged)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| PemError::Damaged)?;
     if chain.is_empty() {
         return Err(PemError::NoCertificate);
     }
@@ -56,9 +54,7 @@ pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
 pub fn roots(pem: &[u8]) -> Result<RootCertStore, PemError> {
     let mut roots = RootCertStore::empty();
     for (index, certificate) in certificates(pem)?.into_iter().enumerate() {
-        roots
-            .add(certificate)
-            .map_err(|_| PemError::NotARoot { number: index + 1 })?;
+        roots.add(certificate).map_err(|_| PemError::NotARoot { number: index + 1 })?;
     }
     Ok(roots)
 }
@@ -72,10 +68,7 @@ mod tests {
     fn what_the_authority_writes_can_be_read() {
         let world = World::new();
         let root = world.authority.certificate_pem();
-        assert_eq!(
-            certificates(root.as_bytes()),
-            Ok(vec![world.authority.certificate().clone()])
-        );
+        assert_eq!(certificates(root.as_bytes()), Ok(vec![world.authority.certificate().clone()]));
         assert_eq!(roots(root.as_bytes()).unwrap().len(), 1);
         assert!(private_key(world.authority.key_pem().as_bytes()).is_ok());
     }
@@ -85,10 +78,7 @@ mod tests {
         let world = World::new();
         let root = world.authority.certificate_pem();
         assert_eq!(certificates(b"nothing").unwrap_err(), PemError::NoCertificate);
-        assert_eq!(
-            certificates(&root.as_bytes()[..root.len() / 2]).unwrap_err(),
-            PemError::Damaged
-        );
+        assert_eq!(certificates(&root.as_bytes()[..root.len() / 2]).unwrap_err(), PemError::Damaged);
         assert_eq!(private_key(root.as_bytes()).unwrap_err(), PemError::NoKey);
         let not_der = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert_eq!(roots(not_der).unwrap_err(), PemError::NotARoot { number: 1 });

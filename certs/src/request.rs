@@ -56,9 +56,7 @@ impl DeviceKey {
     pub fn csr_pem(&self) -> Result<String, RequestError> {
         let mut request = CertificateParams::default();
         request.distinguished_name = DistinguishedName::new();
-        let request = request
-            .serialize_request(self.0.pair())
-            .map_err(RequestError::Signing)?;
+        let request = request.serialize_request(self.0.pair()).map_err(RequestError::Signing)?;
         request.pem().map_err(RequestError::Signing)
     }
 }

@@ -61,9 +61,7 @@ impl World {
     }
 
     pub(crate) fn named(root: &str) -> Self {
-        Self {
-            authority: Authority::generate(root, Self::ROOT_VALIDITY, today()).unwrap(),
-        }
+        Self { authority: Authority::generate(root, Self::ROOT_VALIDITY, today()).unwrap() }
     }
 
     pub(crate) fn issue(&self, principal: &Principal) -> Issued {
@@ -73,10 +71,7 @@ impl World {
 
     pub(crate) fn device(&self) -> Device {
         let key = DeviceKey::generate().unwrap();
-        let certificate = self
-            .authority
-            .sign_device(&key.csr_pem().unwrap(), &crew(), DAY, today())
-            .unwrap();
+        let certificate = self.authority.sign_device(&key.csr_pem().unwrap(), &crew(), DAY, today()).unwrap();
         Device { key, certificate }
     }
 
@@ -96,10 +91,7 @@ impl World {
 
     /// A gateway's configuration whose clock stands at `now`.
     pub(crate) fn gateway(&self, deny: &DenyList, now: SystemTime) -> ServerConfig {
-        let gateway = self
-            .authority
-            .issue_gateway(&[GATEWAY.to_owned()], DAY * 100, today())
-            .unwrap();
+        let gateway = self.authority.issue_gateway(&[GATEWAY.to_owned()], DAY * 100, today()).unwrap();
         let devices = DeviceVerifier::new(self.authority.roots(), deny.clone()).unwrap();
         let key = pem::private_key(gateway.key_pem.as_bytes()).unwrap();
         let mut config = policy::server_config(vec![gateway.certificate.der], key, devices).unwrap();
@@ -144,10 +136,7 @@ pub(crate) struct Refused {
 pub(crate) fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Result<Connected, Box<Refused>> {
     let mut client = Connection::from(ClientConnection::new(client.clone(), GATEWAY.try_into().unwrap()).unwrap());
     let mut server = Connection::from(ServerConnection::new(server.clone()).unwrap());
-    let mut refused = Refused {
-        client: None,
-        server: None,
-    };
+    let mut refused = Refused { client: None, server: None };
     while client.wants_write() || server.wants_write() {
         refused.server = carry(&mut client, &mut server).or(refused.server);
         refused.client = carry(&mut server, &mut client).or(refused.client);

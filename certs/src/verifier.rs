@@ -38,10 +38,7 @@ impl DeviceVerifier {
             return Err(PolicyError::NoRoots);
         }
         let chain = WebPkiClientVerifier::builder_with_provider(roots.into(), policy::provider());
-        Ok(Arc::new(Self {
-            chain: chain.build().map_err(PolicyError::Verifier)?,
-            deny,
-        }))
+        Ok(Arc::new(Self { chain: chain.build().map_err(PolicyError::Verifier)?, deny }))
     }
 }
 

@@ -60,23 +60,10 @@ impl Client {
         let shutdown = CancellationToken::new();
         let (commands, command_queue) = mpsc::channel(COMMANDS);
         let (link_inputs, link_queue) = mpsc::channel(LINK_INPUTS);
-        let engine = Engine::open(
-            identity.principal,
-            store,
-            environment.clone(),
-            notifier.clone(),
-            control.clone(),
-        )
-        .await?;
-        let link = Link {
-            environment,
-            endpoint,
-            config,
-            gateway,
-            server_name,
-            engine: link_inputs,
-            control: control.clone(),
-        };
+        let engine =
+            Engine::open(identity.principal, store, environment.clone(), notifier.clone(), control.clone()).await?;
+        let link =
+            Link { environment, endpoint, config, gateway, server_name, engine: link_inputs, control: control.clone() };
         let tasks = vec![
             tokio::spawn(engine.run(command_queue, link_queue)),
             tokio::spawn(link.run(shutdown.clone())),

@@ -259,7 +259,8 @@ impl Engine {
             sync.local += state.local - sent;
             sync.durable += state.durable;
             sync.refused += state.refused;
-            sync.incomplete |= state.bootstrap_pending;
+            // What has ended will not arrive any more.
+            sync.incomplete |= state.bootstrap_pending && !state.revoked;
             sync.revoked |= state.revoked;
         }
         sync

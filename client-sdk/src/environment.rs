@@ -57,11 +57,7 @@ impl Environment {
     }
 
     /// A clock and network of the caller's, randomness from a seed; computations run in place.
-    pub fn simulated(
-        clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
-        seed: u64,
-        network: Arc<dyn Network>,
-    ) -> Self {
+    pub fn simulated(clock: Arc<dyn Fn() -> SystemTime + Send + Sync>, seed: u64, network: Arc<dyn Network>) -> Self {
         Self { clock, rng: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))), threads: Threads::Inline, network }
     }
 

@@ -158,8 +158,7 @@ impl Link {
         let (answer, cursor) = oneshot::channel();
         self.engine.send(LinkInput::Dialling(answer)).await.map_err(|_| LinkError::Unreachable)?;
         let cursor = cursor.await.map_err(|_| LinkError::Unreachable)?;
-        let addresses =
-            self.environment.network().resolve(&self.gateway).await.map_err(|_| LinkError::Unreachable)?;
+        let addresses = self.environment.network().resolve(&self.gateway).await.map_err(|_| LinkError::Unreachable)?;
         let mut error = LinkError::Unreachable;
         for address in addresses {
             let hello = Hello { versions: vec![VERSION], build: BUILD.into(), cursor };

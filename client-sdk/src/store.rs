@@ -48,7 +48,8 @@ pub trait LocalStore: Send + Sync + 'static {
     }
 
     /// Stores what the gateway sent, and moves the cursor, in one transaction. Known hashes are no-ops; an own
-    /// change that comes back becomes durable.
+    /// change that comes back becomes durable. An own change that is marked as quarantined, here or in a snapshot, is
+    /// parked like a refused one, with [`Reason::DependencyRefused`]: it must not vanish in silence.
     async fn save_received(&self, received: &Received) -> Result<(), LocalStoreError>;
 
     /// Stores a snapshot: replaces the previous one and the changes it covers that are durable or received; local,
@@ -72,12 +73,8 @@ pub trait LocalStore: Send + Sync + 'static {
 
     /// Replaces a document's stored snapshot by `chunks`, which contains exactly the changes `covered`; durable and
     /// received rows in `covered` are dropped. The caller has verified `chunks`.
-    async fn compact(
-        &self,
-        document: DocumentId,
-        chunks: &[u8],
-        covered: &[ChangeHash],
-    ) -> Result<(), LocalStoreError>;
+    async fn compact(&self, document: DocumentId, chunks: &[u8], covered: &[ChangeHash])
+    -> Result<(), LocalStoreError>;
 
     /// Finishes writing and lets go of files.
     async fn close(&self);

@@ -165,12 +165,7 @@ impl Permit {
 /// What `principal` may do on `document` under these grants; `None` is nothing at all.
 ///
 /// Tenants are kept apart before grants are looked at: `tenant` is the one the document is stored under.
-pub fn decide(
-    principal: &Principal,
-    tenant: &TenantId,
-    document: DocumentId,
-    grants: &[Grant],
-) -> Option<Permit> {
+pub fn decide(principal: &Principal, tenant: &TenantId, document: DocumentId, grants: &[Grant]) -> Option<Permit> {
     if principal.tenant != *tenant {
         return None;
     }

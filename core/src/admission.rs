@@ -93,25 +93,14 @@ struct Actor {
 
 impl Actor {
     fn new(device: DeviceId) -> Self {
-        Self {
-            device,
-            seq: 0,
-            max_op: 0,
-            last: None,
-        }
+        Self { device, seq: 0, max_op: 0, last: None }
     }
 }
 
 impl Ledger {
     /// A document nobody has written yet.
     pub fn new(tenant: TenantId, document: DocumentId) -> Self {
-        Self {
-            tenant,
-            document,
-            grants: Vec::new(),
-            known: HashMap::new(),
-            actors: BTreeMap::new(),
-        }
+        Self { tenant, document, grants: Vec::new(), known: HashMap::new(), actors: BTreeMap::new() }
     }
 
     /// Takes in an entry that is already durable, in log order.
@@ -188,18 +177,9 @@ impl Ledger {
         } else {
             None
         };
-        let permit = access::decide(
-            principal,
-            &self.tenant,
-            self.document,
-            grants.as_deref().unwrap_or(&self.grants),
-        );
+        let permit = access::decide(principal, &self.tenant, self.document, grants.as_deref().unwrap_or(&self.grants));
         let writes = permit.is_some_and(|permit| permit.may_write());
-        let mut admission = Admission {
-            entry: None,
-            refused: Vec::new(),
-            duplicates: 0,
-        };
+        let mut admission = Admission { entry: None, refused: Vec::new(), duplicates: 0 };
         let mut entry = Entry::new(self.document);
         let mut refused_hashes = HashSet::new();
         for (index, parsed) in changes.into_iter().enumerate() {
@@ -246,18 +226,8 @@ impl Ledger {
         }
         let is_genesis = self.check_dependencies(change, refused)?;
         if !is_genesis && self.check_actor(principal, change)? {
-            let Principal {
-                tenant: _,
-                unit,
-                device,
-                role,
-            } = principal;
-            let binding = Binding {
-                actor: change.actor,
-                device: *device,
-                unit: unit.clone(),
-                role: *role,
-            };
+            let Principal { tenant: _, unit, device, role } = principal;
+            let binding = Binding { actor: change.actor, device: *device, unit: unit.clone(), role: *role };
             entry.bindings.push(binding);
             self.actors.insert(change.actor, Actor::new(*device));
         }
@@ -325,9 +295,7 @@ impl Ledger {
         }
         // Writers always name their own last change; one that does not would be in two histories at once.
         if actor.last.is_some_and(|last| !change.deps.contains(&last)) {
-            return Err(Refusal::Change(ChangeError::Malformed(
-                "an actor's changes must follow each other",
-            )));
+            return Err(Refusal::Change(ChangeError::Malformed("an actor's changes must follow each other")));
         }
         Ok(false)
     }

@@ -109,12 +109,7 @@ impl Edit {
                 let kind = ("kind".to_owned(), Value::Text(kind.clone()));
                 edits.push(ENTRIES, std::iter::once(kind).chain(fields.iter().cloned()))
             }
-            Edit::Narrate {
-                part: _,
-                at,
-                delete,
-                insert,
-            } => {
+            Edit::Narrate { part: _, at, delete, insert } => {
                 let len = edits.text_len(NARRATIVE)?;
                 let at = at.unwrap_or(len).min(len);
                 edits.splice(NARRATIVE, at, (*delete).min(len - at), insert)
@@ -161,20 +156,13 @@ mod tests {
     use crate::{change::Change, ids::CaseId};
 
     fn writer(device: u128) -> Document {
-        let document = DocumentId {
-            case: CaseId(Uuid::from_u128(7)),
-            part: Part::Clinical,
-        };
+        let document = DocumentId { case: CaseId(Uuid::from_u128(7)), part: Part::Clinical };
         let actor = actor(DeviceId(Uuid::from_u128(device)), document, Epoch(Uuid::nil()), 0);
         Document::load(&genesis(Part::Clinical).bytes, actor).expect("genesis loads")
     }
 
     fn set(name: &str, value: &str) -> Edit {
-        Edit::SetFact {
-            part: Part::Clinical,
-            name: name.into(),
-            value: Value::Text(value.into()),
-        }
+        Edit::SetFact { part: Part::Clinical, name: name.into(), value: Value::Text(value.into()) }
     }
 
     #[test]
@@ -183,10 +171,7 @@ mod tests {
         assert_eq!(hashes, GENESIS_HASHES);
         for part in Part::ALL {
             let change = Change::parse(genesis(part).bytes.clone()).expect("admission reads it");
-            assert_eq!(
-                (change.hash, change.actor, change.seq),
-                (genesis(part).hash, GENESIS_ACTOR, 1)
-            );
+            assert_eq!((change.hash, change.actor, change.seq), (genesis(part).hash, GENESIS_ACTOR, 1));
         }
     }
 
@@ -200,44 +185,23 @@ mod tests {
     #[test]
     fn concurrent_facts_are_both_kept_and_equal_ones_collapse() {
         let (mut a, mut b) = (writer(1), writer(2));
-        let from_a = a.edit(0, |e| {
-            set("allergy", "Penicillin").apply(e).and(set("nkda", "nein").apply(e))
-        });
-        let from_b = b.edit(0, |e| {
-            set("allergy", "keine").apply(e).and(set("nkda", "nein").apply(e))
-        });
-        let (from_a, from_b) = (
-            from_a.expect("edit").expect("change"),
-            from_b.expect("edit").expect("change"),
-        );
+        let from_a = a.edit(0, |e| set("allergy", "Penicillin").apply(e).and(set("nkda", "nein").apply(e)));
+        let from_b = b.edit(0, |e| set("allergy", "keine").apply(e).and(set("nkda", "nein").apply(e)));
+        let (from_a, from_b) = (from_a.expect("edit").expect("change"), from_b.expect("edit").expect("change"));
         a.apply([&from_b.bytes]).expect("merge");
         b.apply([&from_a.bytes]).expect("merge");
         let view = DocumentView::of(Part::Clinical, &a);
         assert_eq!(view, DocumentView::of(Part::Clinical, &b));
-        let conflicts: Vec<_> = view
-            .conflicts()
-            .map(|field| (field.name.as_str(), field.values.len()))
-            .collect();
+        let conflicts: Vec<_> = view.conflicts().map(|field| (field.name.as_str(), field.values.len())).collect();
         assert_eq!(conflicts, [("allergy", 2)]);
     }
 
     #[test]
     fn narrative_appends_from_two_devices_are_both_there() {
         let (mut a, mut b) = (writer(1), writer(2));
-        let note = |insert: &str| Edit::Narrate {
-            part: Part::Clinical,
-            at: None,
-            delete: 0,
-            insert: insert.into(),
-        };
-        let from_a = a
-            .edit(0, |e| note("Patientin ansprechbar. ").apply(e))
-            .expect("edit")
-            .expect("change");
-        let from_b = b
-            .edit(0, |e| note("Übelkeit 🤢. ").apply(e))
-            .expect("edit")
-            .expect("change");
+        let note = |insert: &str| Edit::Narrate { part: Part::Clinical, at: None, delete: 0, insert: insert.into() };
+        let from_a = a.edit(0, |e| note("Patientin ansprechbar. ").apply(e)).expect("edit").expect("change");
+        let from_b = b.edit(0, |e| note("Übelkeit 🤢. ").apply(e)).expect("edit").expect("change");
         a.apply([&from_b.bytes]).expect("merge");
         b.apply([&from_a.bytes]).expect("merge");
         let text = DocumentView::of(Part::Clinical, &a).narrative;

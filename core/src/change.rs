@@ -103,16 +103,7 @@ impl Change {
         if seq >= limits::OP_COUNTER_MAX || start_op.saturating_add(u64::from(ops)) >= limits::OP_COUNTER_MAX {
             return Err(ChangeError::CounterRange);
         }
-        Ok(Change {
-            hash,
-            actor,
-            seq,
-            start_op,
-            ops,
-            deps,
-            others,
-            bytes,
-        })
+        Ok(Change { hash, actor, seq, start_op, ops, deps, others, bytes })
     }
 
     /// Counter of the last operation; one before `start_op` when the change is empty.
@@ -145,10 +136,7 @@ fn check_chunk(bytes: &[u8]) -> Result<Body, ChangeError> {
     if hash[..4] != *checksum {
         return Err(ChangeError::Checksum);
     }
-    Ok(Body {
-        start: reader.offset(),
-        hash: ChangeHash(hash),
-    })
+    Ok(Body { start: reader.offset(), hash: ChangeHash(hash) })
 }
 
 fn read_deps(reader: &mut Reader<'_>) -> Result<Vec<ChangeHash>, ChangeError> {
@@ -172,9 +160,7 @@ fn read_actor(reader: &mut Reader<'_>) -> Result<ActorId, ChangeError> {
     if len != ACTOR_LEN {
         return Err(ChangeError::Malformed("an actor is 16 bytes"));
     }
-    Ok(ActorId(
-        reader.take(ACTOR_LEN)?.try_into().expect("16 bytes were taken"),
-    ))
+    Ok(ActorId(reader.take(ACTOR_LEN)?.try_into().expect("16 bytes were taken")))
 }
 
 /// The time is never used for order, but the library computes differences of times and overflows at the extremes.

@@ -90,15 +90,10 @@ impl std::fmt::Debug for Document {
 impl Document {
     /// An empty document that writes as `actor`: for genesis changes. The only constructor; the library's own draw
     /// random actors, which would make simulations differ from run to run.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one constructor; the actor is set in the same line"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one constructor; the actor is set in the same line")]
     pub fn empty(actor: ActorId) -> Self {
         let inner = AutoCommit::new_with_encoding(TextEncoding::UnicodeCodePoint);
-        Self {
-            inner: inner.with_actor(automerge::ActorId::from(actor.0.to_vec())),
-        }
+        Self { inner: inner.with_actor(automerge::ActorId::from(actor.0.to_vec())) }
     }
 
     /// A document of these chunks (a snapshot, changes, or both), that writes as `actor`.
@@ -146,10 +141,7 @@ impl Document {
                 return Ok(None);
             };
             let change = inner.get_change_by_hash(&hash).ok_or(CrdtError::Damaged)?;
-            Ok(Some(NewChange {
-                hash: ChangeHash(hash.0),
-                bytes: Bytes::copy_from_slice(change.raw_bytes()),
-            }))
+            Ok(Some(NewChange { hash: ChangeHash(hash.0), bytes: Bytes::copy_from_slice(change.raw_bytes()) }))
         })
     }
 
@@ -180,12 +172,7 @@ impl Document {
 
     /// The current heads, ascending.
     pub fn heads(&mut self) -> Vec<ChangeHash> {
-        let mut heads: Vec<_> = self
-            .inner
-            .get_heads()
-            .into_iter()
-            .map(|hash| ChangeHash(hash.0))
-            .collect();
+        let mut heads: Vec<_> = self.inner.get_heads().into_iter().map(|hash| ChangeHash(hash.0)).collect();
         heads.sort_unstable();
         heads
     }
@@ -237,18 +224,12 @@ impl Document {
                 ObjType::Map | ObjType::Table => {
                     let keys: Vec<String> = self.inner.keys(&object).collect();
                     for key in keys {
-                        self.inner
-                            .get_all(&object, key)?
-                            .iter()
-                            .for_each(|(value, id)| push(value, id.clone()));
+                        self.inner.get_all(&object, key)?.iter().for_each(|(value, id)| push(value, id.clone()));
                     }
                 }
                 ObjType::List => {
                     for index in 0..self.inner.length(&object) {
-                        self.inner
-                            .get_all(&object, index)?
-                            .iter()
-                            .for_each(|(value, id)| push(value, id.clone()));
+                        self.inner.get_all(&object, index)?.iter().for_each(|(value, id)| push(value, id.clone()));
                     }
                 }
                 ObjType::Text => {}
@@ -263,12 +244,7 @@ impl Document {
             return Vec::new();
         };
         let keys: Vec<String> = self.inner.keys(&object).collect();
-        keys.into_iter()
-            .map(|name| Field {
-                values: self.values(&object, &name),
-                name,
-            })
-            .collect()
+        keys.into_iter().map(|name| Field { values: self.values(&object, &name), name }).collect()
     }
 
     /// The items of list `container` in document order.
@@ -283,19 +259,14 @@ impl Document {
             };
             let keys: Vec<String> = self.inner.keys(&map).collect();
             let field = |name: String| self.values(&map, &name).pop().map(|held| (name, held.value));
-            items.push(Item {
-                actor: actor_of(&map),
-                fields: keys.into_iter().filter_map(field).collect(),
-            });
+            items.push(Item { actor: actor_of(&map), fields: keys.into_iter().filter_map(field).collect() });
         }
         items
     }
 
     /// The text `container`; empty when it is not there.
     pub fn text(&self, container: &str) -> String {
-        self.container(container)
-            .and_then(|text| self.inner.text(text).ok())
-            .unwrap_or_default()
+        self.container(container).and_then(|text| self.inner.text(text).ok()).unwrap_or_default()
     }
 
     /// Length of text `container` in Unicode code points.
@@ -310,10 +281,7 @@ impl Document {
             let Some(value) = scalar(&value) else { continue };
             // The same value written twice is agreement, not conflict.
             if !held.iter().any(|other| other.value == value) {
-                held.push(Held {
-                    value,
-                    actor: actor_of(&id),
-                });
+                held.push(Held { value, actor: actor_of(&id) });
             }
         }
         held

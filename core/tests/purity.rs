@@ -1,10 +1,6 @@
 //! Core stays pure, and one file alone names the document library. Reads the workspace; needs nothing but cargo.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "the test does the IO that core may not"
-)]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test does the IO that core may not")]
 
 use std::{
     collections::BTreeSet,
@@ -13,16 +9,7 @@ use std::{
     process::Command,
 };
 
-const IMPURE: [&str; 8] = [
-    "tokio",
-    "quinn",
-    "tonic",
-    "prost",
-    "sqlx",
-    "rustls",
-    "hyper",
-    "async-trait",
-];
+const IMPURE: [&str; 8] = ["tokio", "quinn", "tonic", "prost", "sqlx", "rustls", "hyper", "async-trait"];
 
 fn core_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -30,32 +17,11 @@ fn core_dir() -> &'static Path {
 
 fn cargo_tree() -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let args = [
-        "tree",
-        "-p",
-        "feldakte-core",
-        "-e",
-        "normal",
-        "--prefix",
-        "none",
-        "--offline",
-        "--locked",
-    ];
-    let output = Command::new(cargo)
-        .args(args)
-        .current_dir(core_dir())
-        .output()
-        .expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "cargo tree: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let args = ["tree", "-p", "feldakte-core", "-e", "normal", "--prefix", "none", "--offline", "--locked"];
+    let output = Command::new(cargo).args(args).current_dir(core_dir()).output().expect("cargo runs");
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("cargo writes text");
-    text.lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .map(str::to_owned)
-        .collect()
+    text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 fn files_below(dir: &Path, extension: &str) -> Vec<PathBuf> {
@@ -99,11 +65,7 @@ fn no_other_crate_depends_on_the_document_library() {
         .filter(|path| path.join("Cargo.toml").is_file())
         .collect();
     assert!(crates.len() > 3, "the workspace has its crates: {crates:?}");
-    for manifest in crates
-        .iter()
-        .filter(|path| *path != core_dir())
-        .map(|path| path.join("Cargo.toml"))
-    {
+    for manifest in crates.iter().filter(|path| *path != core_dir()).map(|path| path.join("Cargo.toml")) {
         let text = fs::read_to_string(&manifest).expect("a manifest");
         let named = text.lines().any(|line| line.trim_start().starts_with("automerge"));
         assert!(!named, "{} names it", manifest.display());

@@ -12,7 +12,7 @@ pub use client::{FeldakteClient, KeySource, OpenOptions, Watcher};
 pub use error::{CallbackError, FfiError};
 pub use types::{
     CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, Edit, Entry, Fact, FactValue, FieldValue,
-    Happening, Part, ParkedChange, Safety, Value, WholeCase,
+    Happening, ParkedChange, Part, Safety, Value, WholeCase,
 };
 
 uniffi::setup_scaffolding!();

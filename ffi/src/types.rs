@@ -282,16 +282,12 @@ impl From<view::Value> for Value {
 impl From<Edit> for view::Edit {
     fn from(edit: Edit) -> Self {
         match edit {
-            Edit::SetFact { part, name, value } => {
-                view::Edit::SetFact { part: part.into(), name, value: value.into() }
-            }
+            Edit::SetFact { part, name, value } => view::Edit::SetFact { part: part.into(), name, value: value.into() },
             Edit::AddEntry { part, kind, fields } => {
                 let fields = fields.into_iter().map(|FieldValue { name, value }| (name, value.into())).collect();
                 view::Edit::AddEntry { part: part.into(), kind, fields }
             }
-            Edit::Note { part, text } => {
-                view::Edit::Narrate { part: part.into(), at: None, delete: 0, insert: text }
-            }
+            Edit::Note { part, text } => view::Edit::Narrate { part: part.into(), at: None, delete: 0, insert: text },
         }
     }
 }
@@ -299,9 +295,7 @@ impl From<Edit> for view::Edit {
 impl From<view::Edit> for Edit {
     fn from(edit: view::Edit) -> Self {
         match edit {
-            view::Edit::SetFact { part, name, value } => {
-                Edit::SetFact { part: part.into(), name, value: value.into() }
-            }
+            view::Edit::SetFact { part, name, value } => Edit::SetFact { part: part.into(), name, value: value.into() },
             view::Edit::AddEntry { part, kind, fields } => {
                 Edit::AddEntry { part: part.into(), kind, fields: named(fields) }
             }
@@ -380,10 +374,8 @@ impl From<view::CaseView> for WholeCase {
                     .facts
                     .into_iter()
                     .map(|fact| {
-                        let value = |held: view::Held| FactValue {
-                            device: device_of(held.actor),
-                            value: held.value.into(),
-                        };
+                        let value =
+                            |held: view::Held| FactValue { device: device_of(held.actor), value: held.value.into() };
                         Fact { name: fact.name, values: fact.values.into_iter().map(value).collect() }
                     })
                     .collect(),

@@ -36,17 +36,12 @@ async fn main() -> anyhow::Result<()> {
     );
     fsyncs(&directory.path().join("fsync"), 2000)?.print("disk: write 4 KiB + fdatasync")?;
     for (rows, commits) in [(1, 4000), (8, 2000), (64, 1500), (200, 500), (1024, 200)] {
-        writer
-            .commits(&*store, rows, commits)
-            .await?
-            .print(&format!("commit of {rows} entries"))?;
+        writer.commits(&*store, rows, commits).await?.print(&format!("commit of {rows} entries"))?;
     }
     fsyncs(&directory.path().join("fsync"), 2000)?.print("disk: write 4 KiB + fdatasync")?;
     let mut many = Workload::new(1000, 8);
     many.open_documents(&*store).await?;
-    many.commits(&*store, 64, 500)
-        .await?
-        .print("commit of 64, 1,000 documents")?;
+    many.commits(&*store, 64, 500).await?.print("commit of 64, 1,000 documents")?;
     reads(&store, &many, writer.documents[0]).await?;
     store.close().await;
     Ok(())
@@ -64,32 +59,19 @@ impl Workload {
     fn new(documents: usize, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let documents = (0..documents as u64).map(|n| document(&mut rng, 1_760_000_000_000 + seed * 60_000 + n * 500));
-        Self {
-            documents: documents.collect(),
-            rng,
-            tenant: "dortmund".parse().expect("a slug"),
-            next: 0,
-        }
+        Self { documents: documents.collect(), rng, tenant: "dortmund".parse().expect("a slug"), next: 0 }
     }
 
     async fn open_documents(&mut self, store: &dyn Store) -> anyhow::Result<()> {
-        let grant = Grant {
-            subject: Subject::Unit("rtw-1".parse()?),
-            access: Access::Write,
-        };
+        let grant = Grant { subject: Subject::Unit("rtw-1".parse()?), access: Access::Write };
         let documents = self.documents.clone();
-        let appends: Vec<_> = documents
-            .into_iter()
-            .map(|id| self.append(id, vec![grant.clone()]))
-            .collect();
+        let appends: Vec<_> = documents.into_iter().map(|id| self.append(id, vec![grant.clone()])).collect();
         store.append(&appends).await?;
         Ok(())
     }
 
     async fn commits(&mut self, store: &dyn Store, rows: usize, commits: usize) -> anyhow::Result<Figures> {
-        let batches: Vec<Vec<_>> = (0..commits)
-            .map(|_| (0..rows).map(|_| self.next_append()).collect())
-            .collect();
+        let batches: Vec<Vec<_>> = (0..commits).map(|_| (0..rows).map(|_| self.next_append()).collect()).collect();
         let mut figures = Figures::new(rows)?;
         for batch in &batches {
             figures.time(store.append(batch)).await??;
@@ -111,39 +93,22 @@ impl Workload {
         entry.changes.push(change.into());
         let mut encoded = feldakte_proto::encode_entry(&entry).to_vec();
         encoded.resize(ENTRY_LEN, 0);
-        Append {
-            tenant: self.tenant.clone(),
-            entry,
-            encoded: Bytes::from(encoded),
-        }
+        Append { tenant: self.tenant.clone(), entry, encoded: Bytes::from(encoded) }
     }
 }
 
 fn document(rng: &mut StdRng, milliseconds: u64) -> DocumentId {
     let uuid = Uuid::from_u128(u128::from(milliseconds) << 80 | 0x7 << 76 | u128::from(rng.next_u64()));
-    DocumentId {
-        case: CaseId(uuid),
-        part: Part::Clinical,
-    }
+    DocumentId { case: CaseId(uuid), part: Part::Clinical }
 }
 
 async fn reads(store: &Arc<SqliteStore>, workload: &Workload, long: DocumentId) -> anyhow::Result<()> {
     let head = store.head(&workload.tenant).await?.position;
-    let subjects = vec![
-        Subject::Unit("rtw-1".parse()?),
-        Subject::Device(DeviceId(Uuid::from_u128(1))),
-    ];
-    let reader = Reader {
-        tenant: workload.tenant.clone(),
-        subjects,
-    };
+    let subjects = vec![Subject::Unit("rtw-1".parse()?), Subject::Device(DeviceId(Uuid::from_u128(1)))];
+    let reader = Reader { tenant: workload.tenant.clone(), subjects };
     let almost = Position(head.0 - 200);
     let busy = workload.documents[0];
-    for (what, after) in [
-        ("1 new", Position(head.0 - 1)),
-        ("200 new", almost),
-        ("all new", Position::START),
-    ] {
+    for (what, after) in [("1 new", Position(head.0 - 1)), ("200 new", almost), ("all new", Position::START)] {
         let mut figures = Figures::new(1)?;
         for _ in 0..200 {
             figures.time(store.changed(&reader, after, head)).await??;
@@ -159,10 +124,7 @@ async fn reads(store: &Arc<SqliteStore>, workload: &Workload, long: DocumentId) 
         let mut figures = Figures::new(1)?;
         let mut entries = 0;
         for _ in 0..50 {
-            entries = figures
-                .time(store.document(document))
-                .await??
-                .map_or(0, |log| log.entries.len());
+            entries = figures.time(store.document(document)).await??.map_or(0, |log| log.entries.len());
         }
         figures.print(&format!("document of {entries} entries"))?;
     }
@@ -195,12 +157,7 @@ struct Figures {
 
 impl Figures {
     fn new(rows: usize) -> anyhow::Result<Self> {
-        Ok(Self {
-            rows,
-            latency: Histogram::new(3)?,
-            wall: Duration::ZERO,
-            cpu: cpu_time()?,
-        })
+        Ok(Self { rows, latency: Histogram::new(3)?, wall: Duration::ZERO, cpu: cpu_time()? })
     }
 
     async fn time<T>(&mut self, work: impl Future<Output = T>) -> anyhow::Result<T> {

@@ -147,14 +147,16 @@ impl Config {
     pub fn load(path: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let text = match path {
             None => String::new(),
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?,
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?
+            }
         };
         let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| parse_error(&error))?;
         for (name, value) in environment {
             override_key(&mut table, &name, value)?;
         }
-        let raw: RawConfig = toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| parse_error(&error))?;
+        let raw: RawConfig =
+            toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| parse_error(&error))?;
         raw.try_into()
     }
 }

@@ -29,7 +29,11 @@ pub enum Threads {
 impl Environment {
     /// The system's clock, entropy and thread pool.
     pub fn system() -> Self {
-        Self { clock: Arc::new(SystemTime::now), rng: Arc::new(Mutex::new(StdRng::from_os_rng())), threads: Threads::Pool }
+        Self {
+            clock: Arc::new(SystemTime::now),
+            rng: Arc::new(Mutex::new(StdRng::from_os_rng())),
+            threads: Threads::Pool,
+        }
     }
 
     /// A clock of the caller's and randomness from a seed; computations run in place.

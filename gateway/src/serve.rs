@@ -119,9 +119,8 @@ pub async fn run(
         ops: ops_listener.local_addr().map_err(listen(config.ops))?,
     };
     let parts = Parts { endpoint, store, deny: deny.clone(), environment };
-    let gateway = Gateway::start(parts)
-        .await
-        .map_err(|source| ServeError::Store { path: config.store.clone(), source })?;
+    let gateway =
+        Gateway::start(parts).await.map_err(|source| ServeError::Store { path: config.store.clone(), source })?;
     let stop_ops = CancellationToken::new();
     let readiness = gateway.readiness();
     let ops = ops::serve(ops_listener, gateway.metrics(), Arc::new(readiness), stop_ops.clone());

@@ -276,8 +276,7 @@ impl Session {
         }
         self.last_push = push.push;
         let shared = self.shared.clone();
-        let ledger =
-            shared.ledgers.open(&shared.store, &shared.metrics, &self.principal.tenant, push.document).await?;
+        let ledger = shared.ledgers.open(&shared.store, &shared.metrics, &self.principal.tenant, push.document).await?;
         let parsed = admission::parse(push.changes);
         let slot = shared.submissions.reserve().await.map_err(|_| SessionError::Draining)?;
         let author = ledger.clone();

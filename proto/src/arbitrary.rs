@@ -26,125 +26,68 @@ pub(crate) fn entry() -> impl Strategy<Value = Entry> {
     let grant = (subject(), select(&[Access::Read, Access::Write][..]));
     let grant = grant.prop_map(|(subject, access)| Grant { subject, access });
     let authority = (vec(grant, 0..4), vec(subject(), 0..4));
-    (
-        document(),
-        authority,
-        vec(binding(), 0..4),
-        vec(quarantine(), 0..4),
-        vec(blob(), 0..6),
-    )
-        .prop_map(|(document, (grants, revoked), bindings, quarantined, changes)| Entry {
+    (document(), authority, vec(binding(), 0..4), vec(quarantine(), 0..4), vec(blob(), 0..6)).prop_map(
+        |(document, (grants, revoked), bindings, quarantined, changes)| Entry {
             document,
             grants,
             revoked,
             bindings,
             quarantined,
             changes,
-        })
+        },
+    )
 }
 
 pub(crate) fn unbundled() -> impl Strategy<Value = Unbundled> {
-    let snapshot = (
-        document(),
-        position(),
-        blob(),
-        vec(binding(), 0..4),
-        vec(quarantine(), 0..4),
-    )
-        .prop_map(|(document, position, chunks, bindings, quarantined)| Snapshot {
+    let snapshot = (document(), position(), blob(), vec(binding(), 0..4), vec(quarantine(), 0..4)).prop_map(
+        |(document, position, chunks, bindings, quarantined)| Snapshot {
             document,
             position,
             chunks,
             bindings,
             quarantined,
-        });
+        },
+    );
     (vec(snapshot, 0..5), vec(document(), 0..5))
         .prop_map(|(snapshots, unavailable)| Unbundled { snapshots, unavailable })
 }
 
 pub(crate) fn client_message() -> impl Strategy<Value = ClientMessage> {
-    let cursor = (any::<[u8; 16]>(), position()).prop_map(|(epoch, position)| Cursor {
-        epoch: epoch_of(epoch),
-        position,
-    });
-    let hello = (vec(any::<u32>(), 0..16), "\\PC{0,16}", option::of(cursor)).prop_map(|(versions, build, cursor)| {
-        ClientMessage::Hello(Hello {
-            versions,
-            build,
-            cursor,
-        })
-    });
-    let push = (any::<u64>(), document(), vec(blob(), 0..6)).prop_map(|(push, document, changes)| {
-        ClientMessage::Push(Push {
-            push,
-            document,
-            changes,
-        })
-    });
+    let cursor =
+        (any::<[u8; 16]>(), position()).prop_map(|(epoch, position)| Cursor { epoch: epoch_of(epoch), position });
+    let hello = (vec(any::<u32>(), 0..16), "\\PC{0,16}", option::of(cursor))
+        .prop_map(|(versions, build, cursor)| ClientMessage::Hello(Hello { versions, build, cursor }));
+    let push = (any::<u64>(), document(), vec(blob(), 0..6))
+        .prop_map(|(push, document, changes)| ClientMessage::Push(Push { push, document, changes }));
     let fetch = vec(document(), 0..20).prop_map(|documents| ClientMessage::Fetch(Fetch { documents }));
     prop_oneof![hello, push, fetch]
 }
 
 pub(crate) fn server_message() -> impl Strategy<Value = ServerMessage> {
     let reason = (1..=15u32).prop_map(|number| Reason::from_number(number).expect("1 to 15 are reasons"));
-    let refused = (any::<u32>(), reason, any::<u64>()).prop_map(|(index, reason, expected)| Refused {
-        index,
-        reason,
-        expected,
-    });
+    let refused =
+        (any::<u32>(), reason, any::<u64>()).prop_map(|(index, reason, expected)| Refused { index, reason, expected });
     let durable = (any::<u64>(), position(), option::of(place()), vec(refused, 0..6)).prop_map(
-        |(push, position, cursor, refused)| {
-            ServerMessage::Durable(Durable {
-                push,
-                position,
-                cursor,
-                refused,
-            })
-        },
+        |(push, position, cursor, refused)| ServerMessage::Durable(Durable { push, position, cursor, refused }),
     );
     let raw = (position(), blob()).prop_map(|(position, entry)| RawEntry { position, entry });
-    let changes = (
-        option::of(place()),
-        vec(raw, 0..6),
-        vec(document(), 0..6),
-        any::<bool>(),
-    )
-        .prop_map(|(to, entries, bootstrap, caught_up)| {
-            ServerMessage::Changes(ChangesFrame {
-                to,
-                entries,
-                bootstrap,
-                caught_up,
-            })
-        });
+    let changes = (option::of(place()), vec(raw, 0..6), vec(document(), 0..6), any::<bool>()).prop_map(
+        |(to, entries, bootstrap, caught_up)| {
+            ServerMessage::Changes(ChangesFrame { to, entries, bootstrap, caught_up })
+        },
+    );
     prop_oneof![welcome(), durable, changes]
 }
 
 fn welcome() -> impl Strategy<Value = ServerMessage> {
     let ids = (any::<[u8; 16]>(), any::<[u8; 16]>());
-    (
-        any::<u32>(),
-        ids,
-        position(),
-        any::<bool>(),
-        any::<i64>(),
-        option::of(position()),
+    (any::<u32>(), ids, position(), any::<bool>(), any::<i64>(), option::of(position())).prop_map(
+        |(version, (session, epoch), head, caught_up, server_time_ms, restored_to)| {
+            let session = SessionId::from_slice(&session).expect("16 bytes");
+            let epoch = epoch_of(epoch);
+            ServerMessage::Welcome(Welcome { version, session, epoch, head, caught_up, server_time_ms, restored_to })
+        },
     )
-        .prop_map(
-            |(version, (session, epoch), head, caught_up, server_time_ms, restored_to)| {
-                let session = SessionId::from_slice(&session).expect("16 bytes");
-                let epoch = epoch_of(epoch);
-                ServerMessage::Welcome(Welcome {
-                    version,
-                    session,
-                    epoch,
-                    head,
-                    caught_up,
-                    server_time_ms,
-                    restored_to,
-                })
-            },
-        )
 }
 
 fn epoch_of(bytes: [u8; 16]) -> Epoch {
@@ -186,27 +129,15 @@ fn binding() -> impl Strategy<Value = Binding> {
 }
 
 fn quarantine() -> impl Strategy<Value = Quarantine> {
-    let reason = select(
-        &[
-            QuarantineReason::Panicked,
-            QuarantineReason::Rejected,
-            QuarantineReason::TooDeep,
-        ][..],
-    );
-    (any::<[u8; 32]>(), reason).prop_map(|(change, reason)| Quarantine {
-        change: ChangeHash(change),
-        reason,
-    })
+    let reason = select(&[QuarantineReason::Panicked, QuarantineReason::Rejected, QuarantineReason::TooDeep][..]);
+    (any::<[u8; 32]>(), reason).prop_map(|(change, reason)| Quarantine { change: ChangeHash(change), reason })
 }
 
 /// The content of an encoded frame.
 pub(crate) fn content(frame: Bytes) -> Bytes {
     let mut decoder = crate::FrameDecoder::new(limits::BUNDLE_LEN_MAX);
     decoder.extend(&frame);
-    let content = decoder
-        .next_frame()
-        .expect("we keep our own limits")
-        .expect("a whole frame");
+    let content = decoder.next_frame().expect("we keep our own limits").expect("a whole frame");
     assert!(!decoder.is_mid_frame(), "one frame and nothing else");
     content
 }

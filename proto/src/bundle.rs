@@ -67,13 +67,7 @@ pub struct Bundler {
 impl Bundler {
     /// Adds a snapshot; returns a frame (header included) when the bundle before it is full.
     pub fn push(&mut self, snapshot: &Snapshot) -> Option<Bytes> {
-        let Snapshot {
-            document,
-            position,
-            chunks,
-            bindings,
-            quarantined,
-        } = snapshot;
+        let Snapshot { document, position, chunks, bindings, quarantined } = snapshot;
         let full = self.pending_len + chunks.len() > limits::BUNDLE_TARGET;
         let frame = if full { self.finish() } else { None };
         self.pending_len += chunks.len();
@@ -102,10 +96,7 @@ impl Bundler {
         let raw = pending.encode_to_vec();
         let raw_len = u32::try_from(raw.len()).expect("limits keep bundles far below 4 GiB");
         let packed = zstd::bulk::compress(&raw, ZSTD_LEVEL).expect("compressing memory into memory cannot fail");
-        Some(frame_of(&pb::Bundle {
-            raw_len,
-            packed: packed.into(),
-        }))
+        Some(frame_of(&pb::Bundle { raw_len, packed: packed.into() }))
     }
 }
 
@@ -125,10 +116,7 @@ pub fn decode_bundle(frame: Bytes) -> Result<Unbundled, SnapshotError> {
     }
     let pb::Snapshots { snapshots, unavailable } = shape::decode(raw.into(), "snapshots", &shape::SNAPSHOTS)?;
     Ok(Unbundled {
-        snapshots: snapshots
-            .into_iter()
-            .map(Snapshot::try_from)
-            .collect::<Result<_, _>>()?,
+        snapshots: snapshots.into_iter().map(Snapshot::try_from).collect::<Result<_, _>>()?,
         unavailable: convert::documents_from_pb(unavailable)?,
     })
 }
@@ -145,23 +133,14 @@ fn unpack(packed: &[u8], len: usize) -> io::Result<Vec<u8>> {
 impl TryFrom<pb::Snapshot> for Snapshot {
     type Error = DecodeError;
     fn try_from(
-        pb::Snapshot {
-            document,
-            position,
-            chunks,
-            bindings,
-            quarantined,
-        }: pb::Snapshot,
+        pb::Snapshot { document, position, chunks, bindings, quarantined }: pb::Snapshot,
     ) -> Result<Self, DecodeError> {
         Ok(Self {
             document: DocumentId::from_slice(&document)?,
             position: Position(position),
             chunks,
             bindings: bindings.into_iter().map(Binding::try_from).collect::<Result<_, _>>()?,
-            quarantined: quarantined
-                .into_iter()
-                .map(Quarantine::try_from)
-                .collect::<Result<_, _>>()?,
+            quarantined: quarantined.into_iter().map(Quarantine::try_from).collect::<Result<_, _>>()?,
         })
     }
 }

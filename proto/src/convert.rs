@@ -22,10 +22,7 @@ pub struct Refused {
 
 /// Why a change was not taken, as it stands on the wire and in a device's store. Numbers are format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    missing_docs,
-    reason = "each variant is documented at feldakte_core::admission::Refusal"
-)]
+#[expect(missing_docs, reason = "each variant is documented at feldakte_core::admission::Refusal")]
 pub enum Reason {
     Malformed = 1,
     TooLarge = 2,
@@ -85,11 +82,7 @@ impl Refused {
             Refusal::TooManyActors => (Reason::TooManyActors, 0),
         };
         let index = u32::try_from(index).expect("a push has at most limits::PUSH_CHANGES_MAX changes");
-        Self {
-            index,
-            reason,
-            expected,
-        }
+        Self { index, reason, expected }
     }
 }
 
@@ -105,36 +98,16 @@ fn change_reason(error: ChangeError) -> Reason {
 }
 
 impl From<&Refused> for pb::Refused {
-    fn from(
-        Refused {
-            index,
-            reason,
-            expected,
-        }: &Refused,
-    ) -> Self {
-        Self {
-            index: *index,
-            reason: *reason as i32,
-            expected: *expected,
-        }
+    fn from(Refused { index, reason, expected }: &Refused) -> Self {
+        Self { index: *index, reason: *reason as i32, expected: *expected }
     }
 }
 
 impl TryFrom<pb::Refused> for Refused {
     type Error = DecodeError;
-    fn try_from(
-        pb::Refused {
-            index,
-            reason,
-            expected,
-        }: pb::Refused,
-    ) -> Result<Self, DecodeError> {
+    fn try_from(pb::Refused { index, reason, expected }: pb::Refused) -> Result<Self, DecodeError> {
         let reason = u32::try_from(reason).ok().and_then(Reason::from_number);
-        Ok(Self {
-            index,
-            reason: reason.ok_or(DecodeError::UnknownValue("reason"))?,
-            expected,
-        })
+        Ok(Self { index, reason: reason.ok_or(DecodeError::UnknownValue("reason"))?, expected })
     }
 }
 
@@ -146,17 +119,11 @@ pub(crate) fn at_most(what: &'static str, count: usize, max: usize) -> Result<()
 }
 
 pub(crate) fn cursor_to_pb(Cursor { epoch, position }: Cursor) -> pb::Cursor {
-    pb::Cursor {
-        epoch: Bytes::copy_from_slice(epoch.as_bytes()),
-        position: position.0,
-    }
+    pb::Cursor { epoch: Bytes::copy_from_slice(epoch.as_bytes()), position: position.0 }
 }
 
 pub(crate) fn cursor_from_pb(pb::Cursor { epoch, position }: pb::Cursor) -> Result<Cursor, DecodeError> {
-    Ok(Cursor {
-        epoch: Epoch::from_slice(&epoch)?,
-        position: Position(position),
-    })
+    Ok(Cursor { epoch: Epoch::from_slice(&epoch)?, position: Position(position) })
 }
 
 pub(crate) fn document_to_pb(document: DocumentId) -> Bytes {
@@ -164,10 +131,7 @@ pub(crate) fn document_to_pb(document: DocumentId) -> Bytes {
 }
 
 pub(crate) fn documents_from_pb(documents: Vec<Bytes>) -> Result<Vec<DocumentId>, DecodeError> {
-    documents
-        .iter()
-        .map(|bytes| DocumentId::from_slice(bytes).map_err(DecodeError::from))
-        .collect()
+    documents.iter().map(|bytes| DocumentId::from_slice(bytes).map_err(DecodeError::from)).collect()
 }
 
 #[cfg(test)]
@@ -199,21 +163,11 @@ mod tests {
     fn numbers_of_reasons_are_for_ever_and_the_schemas() {
         for number in 0..300 {
             let golden = NUMBERS.iter().find(|(pinned, ..)| *pinned == number);
-            assert_eq!(
-                Reason::from_number(number),
-                golden.map(|(_, reason, _)| *reason),
-                "{number}"
-            );
+            assert_eq!(Reason::from_number(number), golden.map(|(_, reason, _)| *reason), "{number}");
             let schema = pb::Reason::try_from(number as i32).ok().filter(|_| number != 0);
-            assert_eq!(
-                schema.map(|reason| reason.as_str_name()),
-                golden.map(|(.., name)| *name),
-                "{number}"
-            );
+            assert_eq!(schema.map(|reason| reason.as_str_name()), golden.map(|(.., name)| *name), "{number}");
         }
-        NUMBERS
-            .iter()
-            .for_each(|(number, reason, _)| assert_eq!(*reason as u32, *number));
+        NUMBERS.iter().for_each(|(number, reason, _)| assert_eq!(*reason as u32, *number));
     }
 
     #[test]
@@ -239,15 +193,7 @@ mod tests {
         ];
         for (refusal, reason, expected) in cases {
             let refused = Refused::new(limits::PUSH_CHANGES_MAX - 1, refusal);
-            assert_eq!(
-                refused,
-                Refused {
-                    index: 511,
-                    reason,
-                    expected
-                },
-                "{refusal:?}"
-            );
+            assert_eq!(refused, Refused { index: 511, reason, expected }, "{refusal:?}");
             assert_eq!(Refused::try_from(pb::Refused::from(&refused)), Ok(refused));
         }
         let reached = |reason| cases.iter().any(|(_, reached, _)| *reached == reason);
@@ -257,16 +203,8 @@ mod tests {
     #[test]
     fn a_reason_we_do_not_know_is_refused() {
         for reason in [0, 16, -1, i32::MAX, i32::MIN] {
-            let refused = pb::Refused {
-                index: 0,
-                reason,
-                expected: 0,
-            };
-            assert_eq!(
-                Refused::try_from(refused),
-                Err(DecodeError::UnknownValue("reason")),
-                "{reason}"
-            );
+            let refused = pb::Refused { index: 0, reason, expected: 0 };
+            assert_eq!(Refused::try_from(refused), Err(DecodeError::UnknownValue("reason")), "{reason}");
         }
     }
 }

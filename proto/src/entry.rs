@@ -12,14 +12,7 @@ use crate::{convert, error::DecodeError, pb, shape};
 
 /// Encodes an entry for store and wire.
 pub fn encode_entry(entry: &Entry) -> Bytes {
-    let Entry {
-        document,
-        grants,
-        revoked,
-        bindings,
-        quarantined,
-        changes,
-    } = entry;
+    let Entry { document, grants, revoked, bindings, quarantined, changes } = entry;
     let message = pb::Entry {
         document: convert::document_to_pb(*document),
         grants: grants.iter().map(pb::Grant::from).collect(),
@@ -36,23 +29,14 @@ pub fn encode_entry(entry: &Entry) -> Bytes {
 /// # Errors
 /// When it is not an entry.
 pub fn decode_entry(bytes: Bytes) -> Result<Entry, DecodeError> {
-    let pb::Entry {
-        document,
-        grants,
-        revoked,
-        bindings,
-        quarantined,
-        changes,
-    } = shape::decode(bytes, "entry", &shape::ENTRY)?;
+    let pb::Entry { document, grants, revoked, bindings, quarantined, changes } =
+        shape::decode(bytes, "entry", &shape::ENTRY)?;
     Ok(Entry {
         document: DocumentId::from_slice(&document)?,
         grants: grants.into_iter().map(Grant::try_from).collect::<Result<_, _>>()?,
         revoked: revoked.into_iter().map(Subject::try_from).collect::<Result<_, _>>()?,
         bindings: bindings.into_iter().map(Binding::try_from).collect::<Result<_, _>>()?,
-        quarantined: quarantined
-            .into_iter()
-            .map(Quarantine::try_from)
-            .collect::<Result<_, _>>()?,
+        quarantined: quarantined.into_iter().map(Quarantine::try_from).collect::<Result<_, _>>()?,
         changes,
     })
 }
@@ -79,10 +63,7 @@ impl TryFrom<pb::Subject> for Subject {
 
 impl From<&Grant> for pb::Grant {
     fn from(Grant { subject, access }: &Grant) -> Self {
-        Self {
-            subject: Some(subject.into()),
-            access: *access as u32,
-        }
+        Self { subject: Some(subject.into()), access: *access as u32 }
     }
 }
 
@@ -90,22 +71,12 @@ impl TryFrom<pb::Grant> for Grant {
     type Error = DecodeError;
     fn try_from(pb::Grant { subject, access }: pb::Grant) -> Result<Self, DecodeError> {
         let subject = subject.ok_or(DecodeError::MissingField("subject"))?.try_into()?;
-        Ok(Self {
-            subject,
-            access: Access::from_number(access).ok_or(DecodeError::UnknownValue("access"))?,
-        })
+        Ok(Self { subject, access: Access::from_number(access).ok_or(DecodeError::UnknownValue("access"))? })
     }
 }
 
 impl From<&Binding> for pb::Binding {
-    fn from(
-        Binding {
-            actor,
-            device,
-            unit,
-            role,
-        }: &Binding,
-    ) -> Self {
+    fn from(Binding { actor, device, unit, role }: &Binding) -> Self {
         Self {
             actor: Bytes::copy_from_slice(&actor.0),
             device: Bytes::copy_from_slice(device.as_bytes()),
@@ -117,14 +88,7 @@ impl From<&Binding> for pb::Binding {
 
 impl TryFrom<pb::Binding> for Binding {
     type Error = DecodeError;
-    fn try_from(
-        pb::Binding {
-            actor,
-            device,
-            unit,
-            role,
-        }: pb::Binding,
-    ) -> Result<Self, DecodeError> {
+    fn try_from(pb::Binding { actor, device, unit, role }: pb::Binding) -> Result<Self, DecodeError> {
         Ok(Self {
             actor: ActorId::from_slice(&actor)?,
             device: DeviceId::from_slice(&device)?,
@@ -136,10 +100,7 @@ impl TryFrom<pb::Binding> for Binding {
 
 impl From<&Quarantine> for pb::Quarantine {
     fn from(Quarantine { change, reason }: &Quarantine) -> Self {
-        Self {
-            change: Bytes::copy_from_slice(&change.0),
-            reason: *reason as u32,
-        }
+        Self { change: Bytes::copy_from_slice(&change.0), reason: *reason as u32 }
     }
 }
 
@@ -147,10 +108,7 @@ impl TryFrom<pb::Quarantine> for Quarantine {
     type Error = DecodeError;
     fn try_from(pb::Quarantine { change, reason }: pb::Quarantine) -> Result<Self, DecodeError> {
         let reason = QuarantineReason::from_number(reason).ok_or(DecodeError::UnknownValue("reason"))?;
-        Ok(Self {
-            change: ChangeHash::from_slice(&change)?,
-            reason,
-        })
+        Ok(Self { change: ChangeHash::from_slice(&change)?, reason })
     }
 }
 

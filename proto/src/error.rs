@@ -113,15 +113,10 @@ mod tests {
             (9, CloseCode::Superseded),
         ];
         for number in (0..300).chain([u64::from(u32::MAX) + 1, u64::MAX]) {
-            let expected = golden
-                .iter()
-                .find(|(pinned, _)| *pinned == number)
-                .map(|(_, code)| *code);
+            let expected = golden.iter().find(|(pinned, _)| *pinned == number).map(|(_, code)| *code);
             assert_eq!(CloseCode::from_number(number), expected, "{number}");
         }
-        golden
-            .iter()
-            .for_each(|(number, code)| assert_eq!(*code as u64, *number));
+        golden.iter().for_each(|(number, code)| assert_eq!(*code as u64, *number));
     }
 
     #[test]
@@ -138,19 +133,10 @@ mod tests {
             DecodeError::Frame(FrameError::Empty),
             DecodeError::Protobuf("entry"),
             DecodeError::MissingField("body"),
-            DecodeError::Id(IdError {
-                what: "document",
-                why: "must be 17 bytes",
-            }),
+            DecodeError::Id(IdError { what: "document", why: "must be 17 bytes" }),
             DecodeError::UnknownValue("reason"),
-            DecodeError::TooMany {
-                what: "changes",
-                count: 513,
-                max: 512,
-            },
+            DecodeError::TooMany { what: "changes", count: 513, max: 512 },
         ];
-        protocol
-            .iter()
-            .for_each(|error| assert_eq!(CloseCode::from(error), CloseCode::Protocol));
+        protocol.iter().for_each(|error| assert_eq!(CloseCode::from(error), CloseCode::Protocol));
     }
 }

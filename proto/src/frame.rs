@@ -35,10 +35,7 @@ pub struct FrameDecoder {
 impl FrameDecoder {
     /// Refuses frames of more than `len_max` bytes.
     pub fn new(len_max: usize) -> Self {
-        Self {
-            buffer: BytesMut::new(),
-            len_max,
-        }
+        Self { buffer: BytesMut::new(), len_max }
     }
 
     /// Changes the limit, once the peer is known.

@@ -177,53 +177,23 @@ impl ServerMessage {
 }
 
 impl From<&Hello> for pb::Hello {
-    fn from(
-        Hello {
-            versions,
-            build,
-            cursor,
-        }: &Hello,
-    ) -> Self {
-        Self {
-            versions: versions.clone(),
-            build: build.clone(),
-            cursor: cursor.map(convert::cursor_to_pb),
-        }
+    fn from(Hello { versions, build, cursor }: &Hello) -> Self {
+        Self { versions: versions.clone(), build: build.clone(), cursor: cursor.map(convert::cursor_to_pb) }
     }
 }
 
 impl TryFrom<pb::Hello> for Hello {
     type Error = DecodeError;
-    fn try_from(
-        pb::Hello {
-            versions,
-            build,
-            cursor,
-        }: pb::Hello,
-    ) -> Result<Self, DecodeError> {
+    fn try_from(pb::Hello { versions, build, cursor }: pb::Hello) -> Result<Self, DecodeError> {
         convert::at_most("versions", versions.len(), VERSIONS_MAX)?;
         convert::at_most("build", build.len(), BUILD_LEN_MAX)?;
         let cursor = cursor.map(convert::cursor_from_pb).transpose()?;
-        Ok(Self {
-            versions,
-            build,
-            cursor,
-        })
+        Ok(Self { versions, build, cursor })
     }
 }
 
 impl From<&Welcome> for pb::Welcome {
-    fn from(
-        Welcome {
-            version,
-            session,
-            epoch,
-            head,
-            caught_up,
-            server_time_ms,
-            restored_to,
-        }: &Welcome,
-    ) -> Self {
+    fn from(Welcome { version, session, epoch, head, caught_up, server_time_ms, restored_to }: &Welcome) -> Self {
         Self {
             version: *version,
             session: Bytes::copy_from_slice(session.as_bytes()),
@@ -239,15 +209,7 @@ impl From<&Welcome> for pb::Welcome {
 impl TryFrom<pb::Welcome> for Welcome {
     type Error = DecodeError;
     fn try_from(
-        pb::Welcome {
-            version,
-            session,
-            epoch,
-            head,
-            caught_up,
-            server_time_ms,
-            restored_to,
-        }: pb::Welcome,
+        pb::Welcome { version, session, epoch, head, caught_up, server_time_ms, restored_to }: pb::Welcome,
     ) -> Result<Self, DecodeError> {
         Ok(Self {
             version,
@@ -262,44 +224,22 @@ impl TryFrom<pb::Welcome> for Welcome {
 }
 
 impl From<&Push> for pb::Push {
-    fn from(
-        Push {
-            push,
-            document,
-            changes,
-        }: &Push,
-    ) -> Self {
-        Self {
-            push: *push,
-            document: convert::document_to_pb(*document),
-            changes: changes.clone(),
-        }
+    fn from(Push { push, document, changes }: &Push) -> Self {
+        Self { push: *push, document: convert::document_to_pb(*document), changes: changes.clone() }
     }
 }
 
 impl TryFrom<pb::Push> for Push {
     type Error = DecodeError;
-    fn try_from(
-        pb::Push {
-            push,
-            document,
-            changes,
-        }: pb::Push,
-    ) -> Result<Self, DecodeError> {
+    fn try_from(pb::Push { push, document, changes }: pb::Push) -> Result<Self, DecodeError> {
         convert::at_most("changes", changes.len(), limits::PUSH_CHANGES_MAX)?;
-        Ok(Self {
-            push,
-            document: DocumentId::from_slice(&document)?,
-            changes,
-        })
+        Ok(Self { push, document: DocumentId::from_slice(&document)?, changes })
     }
 }
 
 impl From<&Fetch> for pb::Fetch {
     fn from(Fetch { documents }: &Fetch) -> Self {
-        Self {
-            documents: documents.iter().copied().map(convert::document_to_pb).collect(),
-        }
+        Self { documents: documents.iter().copied().map(convert::document_to_pb).collect() }
     }
 }
 
@@ -307,21 +247,12 @@ impl TryFrom<pb::Fetch> for Fetch {
     type Error = DecodeError;
     fn try_from(pb::Fetch { documents }: pb::Fetch) -> Result<Self, DecodeError> {
         convert::at_most("documents", documents.len(), limits::FETCH_DOCUMENTS_MAX)?;
-        Ok(Self {
-            documents: convert::documents_from_pb(documents)?,
-        })
+        Ok(Self { documents: convert::documents_from_pb(documents)? })
     }
 }
 
 impl From<&Durable> for pb::Durable {
-    fn from(
-        Durable {
-            push,
-            position,
-            cursor,
-            refused,
-        }: &Durable,
-    ) -> Self {
+    fn from(Durable { push, position, cursor, refused }: &Durable) -> Self {
         Self {
             push: *push,
             position: position.0,
@@ -333,39 +264,17 @@ impl From<&Durable> for pb::Durable {
 
 impl TryFrom<pb::Durable> for Durable {
     type Error = DecodeError;
-    fn try_from(
-        pb::Durable {
-            push,
-            position,
-            cursor,
-            refused,
-        }: pb::Durable,
-    ) -> Result<Self, DecodeError> {
+    fn try_from(pb::Durable { push, position, cursor, refused }: pb::Durable) -> Result<Self, DecodeError> {
         convert::at_most("refused", refused.len(), limits::PUSH_CHANGES_MAX)?;
         let refused = refused.into_iter().map(Refused::try_from).collect::<Result<_, _>>()?;
         let cursor = (cursor > 0).then_some(Position(cursor));
-        Ok(Self {
-            push,
-            position: Position(position),
-            cursor,
-            refused,
-        })
+        Ok(Self { push, position: Position(position), cursor, refused })
     }
 }
 
 impl From<&ChangesFrame> for pb::Changes {
-    fn from(
-        ChangesFrame {
-            to,
-            entries,
-            bootstrap,
-            caught_up,
-        }: &ChangesFrame,
-    ) -> Self {
-        let positioned = |raw: &RawEntry| pb::Positioned {
-            position: raw.position.0,
-            entry: raw.entry.clone(),
-        };
+    fn from(ChangesFrame { to, entries, bootstrap, caught_up }: &ChangesFrame) -> Self {
+        let positioned = |raw: &RawEntry| pb::Positioned { position: raw.position.0, entry: raw.entry.clone() };
         Self {
             to: to.map_or(0, |to| to.0),
             entries: entries.iter().map(positioned).collect(),
@@ -377,18 +286,8 @@ impl From<&ChangesFrame> for pb::Changes {
 
 impl TryFrom<pb::Changes> for ChangesFrame {
     type Error = DecodeError;
-    fn try_from(
-        pb::Changes {
-            to,
-            entries,
-            bootstrap,
-            caught_up,
-        }: pb::Changes,
-    ) -> Result<Self, DecodeError> {
-        let raw = |pb::Positioned { position, entry }| RawEntry {
-            position: Position(position),
-            entry,
-        };
+    fn try_from(pb::Changes { to, entries, bootstrap, caught_up }: pb::Changes) -> Result<Self, DecodeError> {
+        let raw = |pb::Positioned { position, entry }| RawEntry { position: Position(position), entry };
         Ok(Self {
             to: (to > 0).then_some(Position(to)),
             entries: entries.into_iter().map(raw).collect(),

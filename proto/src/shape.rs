@@ -34,11 +34,7 @@ pub(crate) fn decode<M: Message + Default>(bytes: Bytes, what: &'static str, sha
     let mut left = FIELDS_MAX;
     count(&bytes, shape, &mut left).map_err(|fault| match fault {
         Fault::Malformed => DecodeError::Protobuf(what),
-        Fault::TooMany => DecodeError::TooMany {
-            what,
-            count: FIELDS_MAX + 1,
-            max: FIELDS_MAX,
-        },
+        Fault::TooMany => DecodeError::TooMany { what, count: FIELDS_MAX + 1, max: FIELDS_MAX },
     })?;
     M::decode(bytes).map_err(|_| DecodeError::Protobuf(what))
 }
@@ -66,10 +62,7 @@ fn count(mut bytes: &[u8], shape: &Shape, left: &mut usize) -> Result<(), Fault>
             // Groups are not part of proto3.
             WireType::StartGroup | WireType::EndGroup => return Err(Fault::Malformed),
         };
-        let len = usize::try_from(len)
-            .ok()
-            .filter(|len| *len <= bytes.len())
-            .ok_or(Fault::Malformed)?;
+        let len = usize::try_from(len).ok().filter(|len| *len <= bytes.len()).ok_or(Fault::Malformed)?;
         let (content, rest) = bytes.split_at(len);
         bytes = rest;
         if wire_type == WireType::LengthDelimited {
@@ -103,18 +96,11 @@ mod tests {
         let files = protox::compile(["session.proto"], ["schema"]).expect("the schema compiles");
         let messages = files.file.iter().flat_map(|file| &file.message_type);
         let nested = |message: &protox::prost_reflect::prost_types::DescriptorProto| {
-            let fields = message
-                .field
-                .iter()
-                .filter(|field| field.type_name().starts_with(".feldakte"));
+            let fields = message.field.iter().filter(|field| field.type_name().starts_with(".feldakte"));
             let fields = fields.filter(|field| field.r#type() == MESSAGE);
-            fields
-                .map(|field| (field.number() as u32, last(field.type_name())))
-                .collect()
+            fields.map(|field| (field.number() as u32, last(field.type_name()))).collect()
         };
-        messages
-            .map(|message| (message.name().to_owned(), nested(message)))
-            .collect()
+        messages.map(|message| (message.name().to_owned(), nested(message))).collect()
     }
 
     const MESSAGE: protox::prost_reflect::prost_types::field_descriptor_proto::Type =
@@ -127,11 +113,7 @@ mod tests {
     fn assert_shape(schema: &Schema, message: &str, shape: &Shape) {
         let expected = &schema[message];
         let numbers: Vec<_> = shape.0.iter().map(|(number, _)| *number).collect();
-        assert_eq!(
-            numbers,
-            expected.iter().map(|(number, _)| *number).collect::<Vec<_>>(),
-            "{message}"
-        );
+        assert_eq!(numbers, expected.iter().map(|(number, _)| *number).collect::<Vec<_>>(), "{message}");
         for ((_, nested), (_, name)) in shape.0.iter().zip(expected) {
             assert_shape(schema, name, nested);
         }
@@ -147,9 +129,7 @@ mod tests {
             ("Bundle", BUNDLE),
             ("Snapshots", SNAPSHOTS),
         ];
-        roots
-            .iter()
-            .for_each(|(message, shape)| assert_shape(&schema, message, shape));
+        roots.iter().for_each(|(message, shape)| assert_shape(&schema, message, shape));
     }
 
     /// `count` empty fields of that number, inside the fields of `path`.
@@ -173,16 +153,9 @@ mod tests {
     fn empty_items_are_refused_before_memory_is_made_for_them() {
         let refused = |path: &[u32], field, shape: &Shape| {
             let bytes = empties(path, field, FIELDS_MAX + 1);
-            assert!(
-                bytes.len() < feldakte_core::limits::FRAME_LEN_MAX,
-                "it would pass as a frame"
-            );
+            assert!(bytes.len() < feldakte_core::limits::FRAME_LEN_MAX, "it would pass as a frame");
             let result = decode::<pb::Entry>(bytes, "it", shape);
-            let expected = DecodeError::TooMany {
-                what: "it",
-                count: FIELDS_MAX + 1,
-                max: FIELDS_MAX,
-            };
+            let expected = DecodeError::TooMany { what: "it", count: FIELDS_MAX + 1, max: FIELDS_MAX };
             assert_eq!(result, Err(expected), "{path:?}/{field}");
         };
         refused(&[2], 3, &CLIENT_FRAME); // changes of a push
@@ -219,15 +192,7 @@ mod tests {
 
     #[test]
     fn groups_and_lengths_beyond_the_end_are_malformed() {
-        for bytes in [
-            &[0x0b][..],
-            &[0x0c],
-            &[0x0a, 5, 0],
-            &[0x0a, 0xff],
-            &[0x09, 1, 2],
-            &[0x0d, 1],
-            &[0x07],
-        ] {
+        for bytes in [&[0x0b][..], &[0x0c], &[0x0a, 5, 0], &[0x0a, 0xff], &[0x09, 1, 2], &[0x0d, 1], &[0x07]] {
             let result = decode::<pb::Entry>(Bytes::copy_from_slice(bytes), "entry", &ENTRY);
             assert_eq!(result, Err(DecodeError::Protobuf("entry")), "{bytes:?}");
         }

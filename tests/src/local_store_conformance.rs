@@ -50,6 +50,7 @@ macro_rules! for_each_local_store_behaviour {
             a_snapshot_replaces_what_it_covers
             an_older_snapshot_loses_nothing
             quarantined_changes_are_not_loaded
+            own_changes_that_are_quarantined_are_parked
             a_quarantine_inside_the_snapshot_asks_for_a_new_one
             compaction_replaces_what_it_covers
             compaction_of_unsettled_changes_is_left_undone

@@ -17,10 +17,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     let files = fs::read_dir(directory).expect("the corpus is committed");
     let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
     paths.sort();
-    paths
-        .iter()
-        .map(|path| fs::read(path).expect("a readable file"))
-        .collect()
+    paths.iter().map(|path| fs::read(path).expect("a readable file")).collect()
 }
 
 #[test]
@@ -32,31 +29,13 @@ fn frames() {
 
 #[test]
 fn admission() {
-    let reached: Vec<Reached> = corpus("admission")
-        .iter()
-        .map(|input| targets::admission::run(input))
-        .collect();
-    let refusals: BTreeSet<Reason> = reached
-        .iter()
-        .flat_map(|reached| reached.refusals.iter().copied())
-        .collect();
+    let reached: Vec<Reached> = corpus("admission").iter().map(|input| targets::admission::run(input)).collect();
+    let refusals: BTreeSet<Reason> = reached.iter().flat_map(|reached| reached.refusals.iter().copied()).collect();
     let missing = |reason: &Reason| !refusals.contains(reason);
     let missing: Vec<Reason> = (1..).map_while(Reason::from_number).filter(missing).collect();
     // These take more than a small file: see core/src/change/tests.rs and core/src/admission/tests.rs.
-    assert_eq!(
-        missing,
-        [Reason::TooLarge, Reason::DependencyRefused, Reason::TooManyActors]
-    );
-    assert!(
-        reached.iter().any(|reached| reached.admitted >= 5),
-        "nothing is admitted"
-    );
-    assert!(
-        reached.iter().any(|reached| reached.duplicates > 0),
-        "nothing is pushed twice"
-    );
-    assert!(
-        reached.iter().any(|reached| reached.quarantined > 0),
-        "nothing is quarantined"
-    );
+    assert_eq!(missing, [Reason::TooLarge, Reason::DependencyRefused, Reason::TooManyActors]);
+    assert!(reached.iter().any(|reached| reached.admitted >= 5), "nothing is admitted");
+    assert!(reached.iter().any(|reached| reached.duplicates > 0), "nothing is pushed twice");
+    assert!(reached.iter().any(|reached| reached.quarantined > 0), "nothing is quarantined");
 }

@@ -9,11 +9,7 @@ use crate::{
 };
 
 fn csr_of(key: &KeyPair) -> String {
-    CertificateParams::default()
-        .serialize_request(key)
-        .unwrap()
-        .pem()
-        .unwrap()
+    CertificateParams::default().serialize_request(key).unwrap().pem().unwrap()
 }
 
 fn sign(world: &World, csr_pem: &str) -> Result<Issued, AuthorityError> {
@@ -29,25 +25,15 @@ fn a_device_certificate_carries_the_requests_key_and_our_decisions() {
     let world = World::new();
     let key = DeviceKey::generate().unwrap();
     let issued = sign(&world, &key.csr_pem().unwrap()).unwrap();
-    assert_eq!(
-        pem::certificates(issued.certificate_pem.as_bytes()),
-        Ok(vec![issued.der.clone()])
-    );
+    assert_eq!(pem::certificates(issued.certificate_pem.as_bytes()), Ok(vec![issued.der.clone()]));
     assert_eq!(principal_of(&issued.der), Ok(crew()));
     let validity = validity_of(&issued.der).unwrap();
-    assert_eq!(
-        (validity.not_before, validity.not_after),
-        (today() - BACKDATE, today() + DAY)
-    );
+    assert_eq!((validity.not_before, validity.not_after), (today() - BACKDATE, today() + DAY));
     let pair = SecretKey::from_pem(&key.to_pem()).unwrap();
     let certificate = parsed(&issued);
     assert_eq!(certificate.public_key().raw, pair.pair().subject_public_key_info());
     assert!(!certificate.is_ca());
-    assert_eq!(
-        certificate.key_usage().unwrap().unwrap().value.flags,
-        1,
-        "digital signature alone"
-    );
+    assert_eq!(certificate.key_usage().unwrap().unwrap().value.flags, 1, "digital signature alone");
     let usage = certificate.extended_key_usage().unwrap().unwrap().value;
     assert!(usage.client_auth && !usage.server_auth && !usage.any);
 }
@@ -59,12 +45,7 @@ fn wishes_in_a_request_are_not_granted() {
     greedy.distinguished_name.push(DnType::CommonName, "gateway");
     greedy.subject_alt_names = vec![
         SanType::DnsName("gateway.example".try_into().unwrap()),
-        SanType::URI(
-            identity::device_uri(&crew())
-                .replace("ambulance_crew", "supervisor")
-                .try_into()
-                .unwrap(),
-        ),
+        SanType::URI(identity::device_uri(&crew()).replace("ambulance_crew", "supervisor").try_into().unwrap()),
     ];
     greedy.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     greedy.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -77,12 +58,7 @@ fn wishes_in_a_request_are_not_granted() {
     assert!(!certificate.key_usage().unwrap().unwrap().value.key_cert_sign());
     let usage = certificate.extended_key_usage().unwrap().unwrap().value;
     assert!(usage.client_auth && !usage.server_auth && !usage.any);
-    let names = &certificate
-        .subject_alternative_name()
-        .unwrap()
-        .unwrap()
-        .value
-        .general_names;
+    let names = &certificate.subject_alternative_name().unwrap().unwrap().value.general_names;
     assert!(matches!(names.as_slice(), [GeneralName::URI(_)]));
     assert!(!certificate.subject().to_string().contains("gateway"));
 }
@@ -111,15 +87,8 @@ impl SigningKey for Impostor {
 
 #[test]
 fn a_request_for_somebody_elses_key_is_refused() {
-    let impostor = Impostor {
-        claims: KeyPair::generate().unwrap(),
-        holds: KeyPair::generate().unwrap(),
-    };
-    let csr = CertificateParams::default()
-        .serialize_request(&impostor)
-        .unwrap()
-        .pem()
-        .unwrap();
+    let impostor = Impostor { claims: KeyPair::generate().unwrap(), holds: KeyPair::generate().unwrap() };
+    let csr = CertificateParams::default().serialize_request(&impostor).unwrap().pem().unwrap();
     let error = sign(&World::new(), &csr).unwrap_err();
     assert!(matches!(error, AuthorityError::RequestSignature), "{error}");
 }
@@ -127,13 +96,7 @@ fn a_request_for_somebody_elses_key_is_refused() {
 #[test]
 fn keys_outside_the_policy_are_refused() {
     let world = World::new();
-    assert!(
-        sign(
-            &world,
-            &csr_of(&KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap())
-        )
-        .is_ok()
-    );
+    assert!(sign(&world, &csr_of(&KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap())).is_ok());
     for algorithm in [&PKCS_ED25519, &PKCS_RSA_SHA256] {
         let error = sign(&world, &csr_of(&KeyPair::generate_for(algorithm).unwrap())).unwrap_err();
         assert!(matches!(error, AuthorityError::RequestKey), "{error}");
@@ -145,16 +108,10 @@ fn requests_that_are_none_are_refused_and_long_ones_unread() {
     let world = World::new();
     let csr = DeviceKey::generate().unwrap().csr_pem().unwrap();
     for bad in ["", "hello", &csr[..csr.len() / 2], world.authority.certificate_pem()] {
-        assert!(
-            matches!(sign(&world, bad), Err(AuthorityError::RequestUnreadable)),
-            "{bad:?}"
-        );
+        assert!(matches!(sign(&world, bad), Err(AuthorityError::RequestUnreadable)), "{bad:?}");
     }
     let long = csr + &" ".repeat(CSR_LEN_MAX);
-    assert!(matches!(
-        sign(&world, &long),
-        Err(AuthorityError::RequestTooLarge { max: CSR_LEN_MAX, .. })
-    ));
+    assert!(matches!(sign(&world, &long), Err(AuthorityError::RequestTooLarge { max: CSR_LEN_MAX, .. })));
 }
 
 #[test]
@@ -173,24 +130,12 @@ fn no_certificate_outlives_its_root_or_is_valid_for_no_time() {
     let sign = |validity, now| world.authority.sign_device(&csr, &crew(), validity, now);
     assert!(sign(World::ROOT_VALIDITY, today()).is_ok());
     let second = Duration::from_secs(1);
-    assert!(matches!(
-        sign(World::ROOT_VALIDITY + second, today()),
-        Err(AuthorityError::OutlivesRoot)
-    ));
-    assert!(matches!(
-        sign(World::ROOT_VALIDITY, today() + second),
-        Err(AuthorityError::OutlivesRoot)
-    ));
+    assert!(matches!(sign(World::ROOT_VALIDITY + second, today()), Err(AuthorityError::OutlivesRoot)));
+    assert!(matches!(sign(World::ROOT_VALIDITY, today() + second), Err(AuthorityError::OutlivesRoot)));
     for bad in [Duration::ZERO, Duration::from_secs(YEAR_9999_END), Duration::MAX] {
-        assert!(
-            matches!(sign(bad, today()), Err(AuthorityError::BadValidity)),
-            "{bad:?}"
-        );
+        assert!(matches!(sign(bad, today()), Err(AuthorityError::BadValidity)), "{bad:?}");
     }
-    assert!(matches!(
-        sign(DAY, UNIX_EPOCH - second),
-        Err(AuthorityError::BadValidity)
-    ));
+    assert!(matches!(sign(DAY, UNIX_EPOCH - second), Err(AuthorityError::BadValidity)));
 }
 
 #[test]
@@ -199,12 +144,7 @@ fn gateways_are_named_by_dns_name_and_address() {
     let names = ["gateway.example", "127.0.0.1", "::1"].map(str::to_owned);
     let issued = world.authority.issue_gateway(&names, DAY, today()).unwrap();
     let certificate = parsed(&issued.certificate);
-    let found = &certificate
-        .subject_alternative_name()
-        .unwrap()
-        .unwrap()
-        .value
-        .general_names;
+    let found = &certificate.subject_alternative_name().unwrap().unwrap().value.general_names;
     assert!(
         matches!(
             found.as_slice(),
@@ -220,24 +160,12 @@ fn gateways_are_named_by_dns_name_and_address() {
     assert!(usage.server_auth && !usage.client_auth);
     assert_eq!(
         certificate.public_key().raw,
-        SecretKey::from_pem(&issued.key_pem)
-            .unwrap()
-            .pair()
-            .subject_public_key_info()
+        SecretKey::from_pem(&issued.key_pem).unwrap().pair().subject_public_key_info()
     );
-    assert!(matches!(
-        world.authority.issue_gateway(&[], DAY, today()),
-        Err(AuthorityError::NoName)
-    ));
+    assert!(matches!(world.authority.issue_gateway(&[], DAY, today()), Err(AuthorityError::NoName)));
     for bad in ["", "a b", "gäteway", "https://gateway"] {
-        let error = world
-            .authority
-            .issue_gateway(&[bad.to_owned()], DAY, today())
-            .unwrap_err();
-        assert!(
-            matches!(&error, AuthorityError::BadName { name } if name == bad),
-            "{bad}: {error}"
-        );
+        let error = world.authority.issue_gateway(&[bad.to_owned()], DAY, today()).unwrap_err();
+        assert!(matches!(&error, AuthorityError::BadName { name } if name == bad), "{bad}: {error}");
     }
 }
 
@@ -257,10 +185,7 @@ fn what_is_no_authority_is_not_loaded() {
     let (world, other) = (World::new(), World::new());
     let (root, key) = (world.authority.certificate_pem(), world.authority.key_pem());
     let load = |certificate: &str, key: &str| Authority::load(certificate, key).unwrap_err();
-    assert!(matches!(
-        load(root, &other.authority.key_pem()),
-        AuthorityError::KeyMismatch
-    ));
+    assert!(matches!(load(root, &other.authority.key_pem()), AuthorityError::KeyMismatch));
     assert!(matches!(load(&root.repeat(2), &key), AuthorityError::NotAnAuthority));
     assert!(matches!(load("", &key), AuthorityError::Pem(PemError::NoCertificate)));
     assert!(matches!(load(root, ""), AuthorityError::Key(KeyError::Unreadable)));

@@ -12,10 +12,7 @@ use crate::{
 };
 
 fn pair(world: &World) -> (ClientConfig, ServerConfig) {
-    (
-        world.tablet(&world.device()),
-        world.gateway(&DenyList::default(), today()),
-    )
+    (world.tablet(&world.device()), world.gateway(&DenyList::default(), today()))
 }
 
 /// The tablet's configuration over another provider: what a client outside the policy would offer.
@@ -44,44 +41,21 @@ fn both_ends_agree_on_the_first_of_everything() {
     let connected = handshake(&client.into(), &server.into()).unwrap();
     let (client, server) = (connected.client, connected.server);
     assert_eq!(client.protocol_version(), Some(ProtocolVersion::TLSv1_3));
-    assert_eq!(
-        client.negotiated_cipher_suite().unwrap().suite(),
-        CipherSuite::TLS13_AES_256_GCM_SHA384
-    );
-    assert_eq!(
-        server.negotiated_key_exchange_group().unwrap().name(),
-        NamedGroup::secp256r1MLKEM768
-    );
-    assert_eq!(
-        (client.alpn_protocol(), server.alpn_protocol()),
-        (Some(ALPN), Some(ALPN))
-    );
+    assert_eq!(client.negotiated_cipher_suite().unwrap().suite(), CipherSuite::TLS13_AES_256_GCM_SHA384);
+    assert_eq!(server.negotiated_key_exchange_group().unwrap().name(), NamedGroup::secp256r1MLKEM768);
+    assert_eq!((client.alpn_protocol(), server.alpn_protocol()), (Some(ALPN), Some(ALPN)));
     assert_eq!(server.peer_certificates().map(<[_]>::len), Some(1));
-    assert_eq!(
-        client.handshake_kind(),
-        Some(HandshakeKind::Full),
-        "no second round trip for a key share"
-    );
+    assert_eq!(client.handshake_kind(), Some(HandshakeKind::Full), "no second round trip for a key share");
 }
 
 #[test]
 fn the_policy_lists_what_is_allowed() {
     let provider = provider();
     let suites: Vec<_> = provider.cipher_suites.iter().map(|suite| suite.suite()).collect();
-    assert_eq!(
-        suites,
-        [
-            CipherSuite::TLS13_AES_256_GCM_SHA384,
-            CipherSuite::TLS13_AES_128_GCM_SHA256
-        ]
-    );
+    assert_eq!(suites, [CipherSuite::TLS13_AES_256_GCM_SHA384, CipherSuite::TLS13_AES_128_GCM_SHA256]);
     let groups: Vec<_> = provider.kx_groups.iter().map(|group| group.name()).collect();
-    let allowed = [
-        NamedGroup::secp256r1MLKEM768,
-        NamedGroup::X25519MLKEM768,
-        NamedGroup::secp384r1,
-        NamedGroup::secp256r1,
-    ];
+    let allowed =
+        [NamedGroup::secp256r1MLKEM768, NamedGroup::X25519MLKEM768, NamedGroup::secp384r1, NamedGroup::secp256r1];
     assert_eq!(groups, allowed);
     let schemes = provider.signature_verification_algorithms.supported_schemes();
     let allowed = [
@@ -113,9 +87,7 @@ fn every_allowed_suite_and_group_works_alone() {
 #[test]
 fn a_client_with_only_chacha20_is_refused() {
     let world = World::new();
-    let client = outsider(&world, |offer| {
-        offer.cipher_suites = vec![cipher_suite::TLS13_CHACHA20_POLY1305_SHA256]
-    });
+    let client = outsider(&world, |offer| offer.cipher_suites = vec![cipher_suite::TLS13_CHACHA20_POLY1305_SHA256]);
     let refused = refusal(client, world.gateway(&DenyList::default(), today()));
     let reason = PeerIncompatible::NoCipherSuitesInCommon;
     assert_eq!(refused.server, Some(Error::PeerIncompatible(reason)));
@@ -136,10 +108,7 @@ fn a_client_hello_of_tls_1_2_is_refused() {
     let mut server = ServerConnection::new(world.gateway(&DenyList::default(), today()).into()).unwrap();
     server.read_tls(&mut tls12_client_hello().as_slice()).unwrap();
     let reason = PeerIncompatible::SupportedVersionsExtensionRequired;
-    assert_eq!(
-        server.process_new_packets().unwrap_err(),
-        Error::PeerIncompatible(reason)
-    );
+    assert_eq!(server.process_new_packets().unwrap_err(), Error::PeerIncompatible(reason));
 }
 
 /// TLS 1.2 as an older client opens it: ECDHE on P-256 with ECDSA and AES-128-GCM, no `supported_versions`.
@@ -213,10 +182,7 @@ fn a_tablet_refuses_gateways_it_has_no_reason_to_trust() {
     let mut late = client();
     late.time_provider = Arc::new(Stopped(today() + DAY * 101));
     let expired = refusal(late, world.gateway(&DenyList::default(), today()));
-    assert!(matches!(
-        expired.client,
-        Some(Error::InvalidCertificate(CertificateError::ExpiredContext { .. }))
-    ));
+    assert!(matches!(expired.client, Some(Error::InvalidCertificate(CertificateError::ExpiredContext { .. }))));
 }
 
 #[test]
@@ -226,10 +192,7 @@ fn a_device_cannot_pose_as_a_gateway() {
     let devices = DeviceVerifier::new(world.authority.roots(), DenyList::default()).unwrap();
     let server = server_config(vec![thief.certificate.der], thief.key.private_key(), devices).unwrap();
     let refused = refusal(world.tablet(&world.device()), server);
-    assert!(
-        matches!(refused.client, Some(Error::InvalidCertificate(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused.client, Some(Error::InvalidCertificate(_))), "{refused:?}");
 }
 
 #[test]
@@ -242,14 +205,8 @@ fn useless_credentials_are_named_before_any_connection() {
     assert!(client(roots.clone(), chain, device.key.private_key()).is_ok());
     let mismatched = client(roots.clone(), chain, other.key.private_key());
     assert!(matches!(mismatched, Err(PolicyError::Credentials(_))));
-    assert!(matches!(
-        client(roots, &[], device.key.private_key()),
-        Err(PolicyError::Credentials(_))
-    ));
+    assert!(matches!(client(roots, &[], device.key.private_key()), Err(PolicyError::Credentials(_))));
     let nobody = client(RootCertStore::empty(), chain, device.key.private_key());
     assert!(matches!(nobody, Err(PolicyError::NoRoots)));
-    assert!(matches!(
-        DeviceVerifier::new(RootCertStore::empty(), DenyList::default()),
-        Err(PolicyError::NoRoots)
-    ));
+    assert!(matches!(DeviceVerifier::new(RootCertStore::empty(), DenyList::default()), Err(PolicyError::NoRoots)));
 }

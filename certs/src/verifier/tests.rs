@@ -71,19 +71,15 @@ fn a_client_without_a_certificate_is_refused() {
     client.time_provider = Arc::new(Stopped(today()));
     let refused = judge(&world, client, today()).unwrap_err();
     assert_eq!(refused.server, Some(Error::NoCertificatesPresented));
-    assert_eq!(
-        refused.client,
-        Some(Error::AlertReceived(AlertDescription::CertificateRequired))
-    );
+    assert_eq!(refused.client, Some(Error::AlertReceived(AlertDescription::CertificateRequired)));
 }
 
 #[test]
 fn a_certificate_of_another_root_is_refused() {
     let world = World::new();
-    for (root, error) in [
-        ("another root", CertificateError::UnknownIssuer),
-        ("test root", CertificateError::BadSignature),
-    ] {
+    for (root, error) in
+        [("another root", CertificateError::UnknownIssuer), ("test root", CertificateError::BadSignature)]
+    {
         let stranger = World::named(root).device();
         let (chain, key) = (vec![stranger.certificate.der], stranger.key.private_key());
         let mut client = policy::client_config(world.authority.roots(), chain, key).unwrap();
@@ -115,22 +111,13 @@ fn a_certificate_is_good_until_its_last_second_and_no_longer() {
     assert!(judge(&world, client.clone(), today() + DAY).is_ok());
     let refused = judge(&world, client.clone(), today() + DAY + Duration::from_secs(1)).unwrap_err();
     assert!(
-        matches!(
-            refused.server,
-            Some(Error::InvalidCertificate(CertificateError::ExpiredContext { .. }))
-        ),
+        matches!(refused.server, Some(Error::InvalidCertificate(CertificateError::ExpiredContext { .. }))),
         "{refused:?}"
     );
-    assert_eq!(
-        refused.client,
-        Some(Error::AlertReceived(AlertDescription::CertificateExpired))
-    );
+    assert_eq!(refused.client, Some(Error::AlertReceived(AlertDescription::CertificateExpired)));
     let refused = judge(&world, client, today() - DAY).unwrap_err();
     assert!(
-        matches!(
-            refused.server,
-            Some(Error::InvalidCertificate(CertificateError::NotValidYetContext { .. }))
-        ),
+        matches!(refused.server, Some(Error::InvalidCertificate(CertificateError::NotValidYetContext { .. }))),
         "{refused:?}"
     );
 }
@@ -151,11 +138,7 @@ fn a_denied_device_is_refused_from_the_next_handshake_on() {
         deny.replace(entry.parse().unwrap());
         let refused = handshake(&client, &server).unwrap_err();
         assert_eq!(refused.server, Some(CertificateError::Revoked.into()), "{entry}");
-        assert_eq!(
-            refused.client,
-            Some(Error::AlertReceived(AlertDescription::CertificateRevoked)),
-            "{entry}"
-        );
+        assert_eq!(refused.client, Some(Error::AlertReceived(AlertDescription::CertificateRevoked)), "{entry}");
         deny.replace(Denials::default());
     }
 }
@@ -170,10 +153,7 @@ fn a_certificate_that_names_nobody_or_several_is_refused() {
         (vec![], IdentityError::Missing),
         (vec![dns], IdentityError::Missing),
         (vec![uri(&good), uri(&good)], IdentityError::Several),
-        (
-            vec![uri(&format!("{good}&x"))],
-            "x".parse::<feldakte_core::access::Role>().unwrap_err().into(),
-        ),
+        (vec![uri(&format!("{good}&x"))], "x".parse::<feldakte_core::access::Role>().unwrap_err().into()),
         (vec![uri(&good.to_uppercase())], IdentityError::Form),
     ] {
         let refused = judge(&world, named(&world, names), today()).unwrap_err();
@@ -184,19 +164,11 @@ fn a_certificate_that_names_nobody_or_several_is_refused() {
 #[test]
 fn a_gateway_cannot_pose_as_a_device() {
     let world = World::new();
-    let gateway = world
-        .authority
-        .issue_gateway(&["gateway.example".to_owned()], DAY, today())
-        .unwrap();
+    let gateway = world.authority.issue_gateway(&["gateway.example".to_owned()], DAY, today()).unwrap();
     let key = KeyPair::from_pem(&gateway.key_pem).unwrap();
     let refused = judge(&world, showing(&world, gateway.certificate.der, &key), today()).unwrap_err();
     assert!(
-        matches!(
-            refused.server,
-            Some(Error::InvalidCertificate(
-                CertificateError::InvalidPurposeContext { .. }
-            ))
-        ),
+        matches!(refused.server, Some(Error::InvalidCertificate(CertificateError::InvalidPurposeContext { .. }))),
         "{refused:?}"
     );
 }

@@ -82,19 +82,13 @@ impl Documents {
         Ok(made)
     }
 
-    async fn make_changes(
-        &mut self,
-        id: DocumentId,
-        edits: &[Edit],
-        now_ms: i64,
-    ) -> Result<Vec<OwnChange>, SdkError> {
+    async fn make_changes(&mut self, id: DocumentId, edits: &[Edit], now_ms: i64) -> Result<Vec<OwnChange>, SdkError> {
         if self.store.document(id).await?.is_some_and(|state| state.revoked) {
             return Err(SdkError::AccessEnded);
         }
         let open = self.open(id).await?;
-        let change = open.document.edit(now_ms.div_euclid(1000), |target| {
-            edits.iter().try_for_each(|edit| edit.apply(target))
-        });
+        let change =
+            open.document.edit(now_ms.div_euclid(1000), |target| edits.iter().try_for_each(|edit| edit.apply(target)));
         let change = change.map_err(|error| match error {
             CrdtError::NoContainer(_) => SdkError::Edit("the document has another schema"),
             _ => SdkError::Edit("the document library refused"),

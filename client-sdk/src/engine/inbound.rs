@@ -72,7 +72,7 @@ impl Engine {
                 self.drop_session();
                 return Ok(());
             };
-            if self.begins_without_content(&entry) && !self.holds(entry.document, &received).await? {
+            if self.has_to_ask(&entry, &received).await? {
                 received.bootstrap.push(entry.document);
             }
             received.entries.push(self.received_entry(position, entry));
@@ -106,19 +106,26 @@ impl Engine {
         Ok(())
     }
 
-    /// A grant to this device for what others have written before: the past has to be fetched.
-    fn begins_without_content(&self, entry: &Entry) -> bool {
-        entry.changes.is_empty() && entry.grants.iter().any(|grant| self.is_mine(&grant.subject))
-    }
-
-    /// Whether the device has the document from the log, and nothing in `before` has ended that. A row alone says
-    /// nothing: a device may hold edits of its own that the log refused.
-    async fn holds(&self, document: DocumentId, before: &Received) -> Result<bool, SdkError> {
-        let earlier = || before.entries.iter().filter(|entry| entry.document == document);
-        if earlier().any(|entry| entry.revoked) {
+    /// Whether the gateway has to be asked for the whole document: after a grant for what others have written before,
+    /// and after the end of a grant, because the device may hold another one. The answer tells.
+    async fn has_to_ask(&self, entry: &Entry, before: &Received) -> Result<bool, SdkError> {
+        let document = entry.document;
+        if before.bootstrap.contains(&document) {
             return Ok(false);
         }
-        if before.bootstrap.contains(&document) || earlier().any(|entry| !entry.changes.is_empty()) {
+        let begins = entry.grants.iter().any(|grant| self.is_mine(&grant.subject));
+        if begins {
+            return Ok(entry.changes.is_empty() && !self.holds(document, before).await?);
+        }
+        let ends = entry.revoked.iter().any(|subject| self.is_mine(subject));
+        let is_known = before.entries.iter().any(|entry| entry.document == document);
+        Ok(ends && (is_known || self.store.document(document).await?.is_some()))
+    }
+
+    /// Whether the device has the document from the log. A row alone says nothing: a device may hold edits of its own
+    /// that the log refused.
+    async fn holds(&self, document: DocumentId, before: &Received) -> Result<bool, SdkError> {
+        if before.entries.iter().any(|entry| entry.document == document && !entry.changes.is_empty()) {
             return Ok(true);
         }
         let Some(LocalDocument { state, chunks: _, bindings }) = self.store.load(document).await? else {

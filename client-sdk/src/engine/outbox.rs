@@ -51,7 +51,11 @@ pub(super) struct Flying {
 impl Outbox {
     /// Changes of the document that are in flight.
     pub(super) fn in_flight(&self, document: DocumentId) -> u64 {
-        self.flying.values().filter(|flight| flight.document == document).map(|flight| flight.changes.len() as u64).sum()
+        self.flying
+            .values()
+            .filter(|flight| flight.document == document)
+            .map(|flight| flight.changes.len() as u64)
+            .sum()
     }
 
     /// Pushes without an answer.

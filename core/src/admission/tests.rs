@@ -59,25 +59,15 @@ fn accept(ledger: &mut Ledger, device: usize, change: &Draft) -> ChangeHash {
 
 /// What an honest device writes first on the genesis: `ops` operations.
 fn first(device: usize, ops: u64) -> Draft {
-    Draft::new(actor(device))
-        .at([genesis().hash], 1, genesis().max_op() + 1)
-        .with_puts("x", ops)
+    Draft::new(actor(device)).at([genesis().hash], 1, genesis().max_op() + 1).with_puts("x", ops)
 }
 
-type Knowledge = (
-    Vec<(ChangeHash, u32)>,
-    Vec<(ActorId, DeviceId, u64, u32, Option<ChangeHash>)>,
-    Vec<Grant>,
-);
+type Knowledge = (Vec<(ChangeHash, u32)>, Vec<(ActorId, DeviceId, u64, u32, Option<ChangeHash>)>, Vec<Grant>);
 
 /// All that a ledger knows, comparable.
 fn state(ledger: &Ledger) -> Knowledge {
     let mut known: Vec<_> = ledger.known.iter().map(|(hash, op)| (*hash, *op)).collect();
     known.sort_unstable();
     let of_actor = |(id, actor): (&ActorId, &Actor)| (*id, actor.device, actor.seq, actor.max_op, actor.last);
-    (
-        known,
-        ledger.actors.iter().map(of_actor).collect(),
-        ledger.grants.clone(),
-    )
+    (known, ledger.actors.iter().map(of_actor).collect(), ledger.grants.clone())
 }

@@ -26,10 +26,7 @@ fn first() -> Draft {
 }
 
 fn put(name: u8, value: i64) -> Act {
-    Act::Put {
-        name,
-        value: Value::Integer(value),
-    }
+    Act::Put { name, value: Value::Integer(value) }
 }
 
 /// The genesis and three changes, each written on the one before.
@@ -74,19 +71,14 @@ fn changes_that_lack_a_dependency_do_not_load() {
     for missing in 0..3 {
         let mut some = chunks.clone();
         some.remove(missing);
-        assert!(
-            Document::load(&some.concat(), READER).is_err(),
-            "without change {missing}"
-        );
+        assert!(Document::load(&some.concat(), READER).is_err(), "without change {missing}");
     }
 }
 
 #[test]
 fn a_snapshot_and_a_change_that_lacks_a_dependency_do_not_load() {
     let chunks = chain();
-    let snapshot = Document::load(&chunks[..2].concat(), READER)
-        .expect("it loads")
-        .save(Packing::Deflated);
+    let snapshot = Document::load(&chunks[..2].concat(), READER).expect("it loads").save(Packing::Deflated);
     let with = |change: &Bytes| Document::load(&[&snapshot, change.as_ref()].concat(), READER);
     assert!(with(&chunks[2]).is_ok());
     assert!(matches!(with(&chunks[3]), Err(CrdtError::Damaged)));
@@ -126,26 +118,15 @@ fn a_change_that_came_too_early_waits_for_its_dependency() {
 fn bytes_that_are_no_change_are_refused_and_change_nothing() {
     let mut document = opened();
     let chunks = chain();
-    for damaged in [
-        Bytes::new(),
-        chunks[2].slice(..9),
-        craft::chunk(craft::CHUNK_CHANGE, &[0]),
-    ] {
-        assert!(matches!(
-            document.apply([&chunks[1], &damaged]),
-            Err(CrdtError::Damaged)
-        ));
+    for damaged in [Bytes::new(), chunks[2].slice(..9), craft::chunk(craft::CHUNK_CHANGE, &[0])] {
+        assert!(matches!(document.apply([&chunks[1], &damaged]), Err(CrdtError::Damaged)));
     }
     assert_eq!(document.heads(), [genesis().hash]);
 }
 
 #[test]
 fn the_18_byte_change_with_seq_of_two_from_an_unseen_actor() {
-    let attack = Draft {
-        actor: Vec::new(),
-        ..Draft::new(READER).at([], 2, 1)
-    }
-    .chunk();
+    let attack = Draft { actor: Vec::new(), ..Draft::new(READER).at([], 2, 1) }.chunk();
     assert_eq!(attack.len(), 18);
     assert!(matches!(opened().apply([&attack]), Err(CrdtError::Panicked)));
     assert!(matches!(Document::load(&attack, READER), Err(CrdtError::Panicked)));
@@ -153,12 +134,7 @@ fn the_18_byte_change_with_seq_of_two_from_an_unseen_actor() {
 
 #[test]
 fn a_change_that_names_an_unseen_actor() {
-    let attack = Draft {
-        others: vec![vec![9; 16]],
-        ..first()
-    }
-    .with_puts("x", 1)
-    .chunk();
+    let attack = Draft { others: vec![vec![9; 16]], ..first() }.with_puts("x", 1).chunk();
     assert!(matches!(opened().apply([&attack]), Err(CrdtError::Panicked)));
 }
 
@@ -169,10 +145,7 @@ fn a_change_inside_an_object_that_is_not_there() {
         .with_column(craft::OBJECT_ACTOR, craft::literals([craft::unsigned(0)]))
         .with_column(craft::OBJECT_COUNTER, craft::literals([craft::unsigned(999)]))
         .chunk();
-    assert!(
-        Change::parse(attack.clone()).is_ok(),
-        "admission cannot know the objects of a document"
-    );
+    assert!(Change::parse(attack.clone()).is_ok(), "admission cannot know the objects of a document");
     assert!(matches!(opened().apply([&attack]), Err(CrdtError::Panicked)));
 }
 
@@ -180,11 +153,7 @@ fn a_change_inside_an_object_that_is_not_there() {
 #[test]
 fn a_change_that_the_library_would_write_otherwise_is_refused() {
     let with_needless_column = first().with_puts("x", 1).with_column(craft::EXPAND, craft::unsigned(1));
-    let with_actor_not_used = Draft {
-        others: vec![case::GENESIS_ACTOR.0.to_vec()],
-        ..first()
-    }
-    .with_puts("x", 1);
+    let with_actor_not_used = Draft { others: vec![case::GENESIS_ACTOR.0.to_vec()], ..first() }.with_puts("x", 1);
     for attack in [with_needless_column.chunk(), with_actor_not_used.chunk()] {
         assert!(Change::parse(attack.clone()).is_ok(), "admission cannot know how it would be written");
         // Builds with debug assertions panic inside the library instead.
@@ -200,9 +169,7 @@ fn a_change_that_the_library_would_write_otherwise_is_refused() {
 
 fn nested(maps: u64) -> Document {
     let mut document = opened();
-    document
-        .apply([&first().with_nested_maps("m", maps).chunk()])
-        .expect("the library takes any depth");
+    document.apply([&first().with_nested_maps("m", maps).chunk()]).expect("the library takes any depth");
     document
 }
 
@@ -233,10 +200,7 @@ fn a_document_nested_by_the_thousands_does_not_overflow_a_small_stack() {
         assert!(matches!(loaded.check_depth(), Err(CrdtError::TooDeep)));
         case::DocumentView::of(document_id().part, &loaded).facts.len()
     };
-    let small = std::thread::Builder::new()
-        .stack_size(256 << 10)
-        .spawn(work)
-        .expect("a thread");
+    let small = std::thread::Builder::new().stack_size(256 << 10).spawn(work).expect("a thread");
     assert_eq!(small.join().expect("no panic"), 0);
 }
 

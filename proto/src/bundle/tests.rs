@@ -47,9 +47,7 @@ fn bundled(unbundled: &Unbundled) -> Vec<Bytes> {
     let Unbundled { snapshots, unavailable } = unbundled;
     let mut bundler = Bundler::default();
     let mut frames: Vec<Bytes> = snapshots.iter().filter_map(|snapshot| bundler.push(snapshot)).collect();
-    unavailable
-        .iter()
-        .for_each(|document| bundler.push_unavailable(*document));
+    unavailable.iter().for_each(|document| bundler.push_unavailable(*document));
     frames.extend(bundler.finish());
     assert_eq!(bundler.finish(), None, "nothing is sent twice");
     frames
@@ -68,23 +66,12 @@ fn open_all(frames: Vec<Bytes>) -> Unbundled {
 /// A bundle that says it is `raw_len` long and holds `raw`.
 fn packed(raw: &[u8], raw_len: usize) -> Bytes {
     let packed = zstd::bulk::compress(raw, ZSTD_LEVEL).expect("memory").into();
-    pb::Bundle {
-        raw_len: raw_len as u32,
-        packed,
-    }
-    .encode_to_vec()
-    .into()
+    pb::Bundle { raw_len: raw_len as u32, packed }.encode_to_vec().into()
 }
 
 fn snapshot(case: u8, chunks: Bytes) -> Snapshot {
     let document = DocumentId::from_slice(&[[case; 16].as_slice(), &[3]].concat()).expect("17 bytes");
-    Snapshot {
-        document,
-        position: Position(1),
-        chunks,
-        bindings: Vec::new(),
-        quarantined: Vec::new(),
-    }
+    Snapshot { document, position: Position(1), chunks, bindings: Vec::new(), quarantined: Vec::new() }
 }
 
 /// Bytes that do not pack: a bundle of them is as long as its content.
@@ -104,29 +91,17 @@ fn small_documents_share_a_bundle_and_large_ones_travel_alone() {
     let small = noise(limits::BUNDLE_TARGET / 4);
     let large = noise(limits::BUNDLE_TARGET * 2);
     let chunks = [&small, &small, &small, &large, &small, &small];
-    let snapshots = (0u8..)
-        .zip(chunks)
-        .map(|(case, chunks)| snapshot(case, chunks.clone()))
-        .collect();
-    let unbundled = Unbundled {
-        snapshots,
-        unavailable: Vec::new(),
-    };
+    let snapshots = (0u8..).zip(chunks).map(|(case, chunks)| snapshot(case, chunks.clone())).collect();
+    let unbundled = Unbundled { snapshots, unavailable: Vec::new() };
     let frames = bundled(&unbundled);
-    let counts: Vec<_> = frames
-        .iter()
-        .map(|frame| open_all(vec![frame.clone()]).snapshots.len())
-        .collect();
+    let counts: Vec<_> = frames.iter().map(|frame| open_all(vec![frame.clone()]).snapshots.len()).collect();
     assert_eq!(counts, [3, 1, 2]);
     assert_eq!(open_all(frames), unbundled);
 }
 
 #[test]
 fn a_document_larger_than_the_unpackers_window_opens() {
-    let unbundled = Unbundled {
-        snapshots: vec![snapshot(1, noise(9 << 20))],
-        unavailable: Vec::new(),
-    };
+    let unbundled = Unbundled { snapshots: vec![snapshot(1, noise(9 << 20))], unavailable: Vec::new() };
     assert_eq!(open_all(bundled(&unbundled)), unbundled);
 }
 
@@ -134,27 +109,16 @@ fn a_document_larger_than_the_unpackers_window_opens() {
 fn a_bundle_that_claims_too_much_is_refused_unopened() {
     let max = limits::BUNDLE_RAW_MAX;
     for len in [max + 1, u32::MAX as usize] {
-        assert_eq!(
-            decode_bundle(packed(b"", len)),
-            Err(SnapshotError::TooLarge { len, max })
-        );
+        assert_eq!(decode_bundle(packed(b"", len)), Err(SnapshotError::TooLarge { len, max }));
     }
 }
 
 #[test]
 fn a_bundle_that_lies_about_its_length_is_damaged() {
-    let raw = pb::Snapshots {
-        snapshots: Vec::new(),
-        unavailable: vec![vec![1; 17].into()],
-    }
-    .encode_to_vec();
+    let raw = pb::Snapshots { snapshots: Vec::new(), unavailable: vec![vec![1; 17].into()] }.encode_to_vec();
     assert!(decode_bundle(packed(&raw, raw.len())).is_ok());
     for claim in [0, raw.len() - 1, raw.len() + 1, limits::BUNDLE_RAW_MAX] {
-        assert_eq!(
-            decode_bundle(packed(&raw, claim)),
-            Err(SnapshotError::Damaged),
-            "{claim}"
-        );
+        assert_eq!(decode_bundle(packed(&raw, claim)), Err(SnapshotError::Damaged), "{claim}");
     }
 }
 
@@ -191,19 +155,12 @@ fn many_empty_snapshots_are_refused_before_memory_is_made_for_them() {
     let raw = [0x0a, 0x00].repeat(limits::BUNDLE_RAW_MAX / 2);
     let bomb = packed(&raw, raw.len());
     assert!(bomb.len() < 64 << 10, "it is small: {}", bomb.len());
-    assert!(matches!(
-        decode_bundle(bomb),
-        Err(SnapshotError::Decode(DecodeError::TooMany { .. }))
-    ));
+    assert!(matches!(decode_bundle(bomb), Err(SnapshotError::Decode(DecodeError::TooMany { .. }))));
 }
 
 #[test]
 fn snapshots_without_their_document_are_refused() {
-    let raw = pb::Snapshots {
-        snapshots: vec![pb::Snapshot::default()],
-        unavailable: Vec::new(),
-    }
-    .encode_to_vec();
+    let raw = pb::Snapshots { snapshots: vec![pb::Snapshot::default()], unavailable: Vec::new() }.encode_to_vec();
     let result = decode_bundle(packed(&raw, raw.len()));
     assert!(matches!(result, Err(SnapshotError::Decode(DecodeError::Id(id))) if id.what == "document"));
 }

@@ -51,11 +51,7 @@ fn numbers_of_access_role_and_quarantine_are_for_ever() {
         (6, Role::Supervisor),
         (7, Role::BackOffice),
     ];
-    let quarantine = [
-        (1, QuarantineReason::Panicked),
-        (2, QuarantineReason::Rejected),
-        (3, QuarantineReason::TooDeep),
-    ];
+    let quarantine = [(1, QuarantineReason::Panicked), (2, QuarantineReason::Rejected), (3, QuarantineReason::TooDeep)];
     assert_numbers(&access, Access::from_number, |access| access as u32);
     assert_numbers(&roles, Role::from_number, |role| role as u32);
     assert_numbers(&quarantine, QuarantineReason::from_number, |reason| reason as u32);
@@ -66,15 +62,10 @@ where
     T: Copy + PartialEq + std::fmt::Debug,
 {
     for number in 0..300 {
-        let expected = golden
-            .iter()
-            .find(|(pinned, _)| *pinned == number)
-            .map(|(_, value)| *value);
+        let expected = golden.iter().find(|(pinned, _)| *pinned == number).map(|(_, value)| *value);
         assert_eq!(from(number), expected, "{number}");
     }
-    golden
-        .iter()
-        .for_each(|(number, value)| assert_eq!(to(*value), *number));
+    golden.iter().for_each(|(number, value)| assert_eq!(to(*value), *number));
 }
 
 // Golden: the bytes in the stores of gateways that run.
@@ -83,21 +74,10 @@ fn an_entry_is_stored_as_it_always_was() {
     let device = DeviceId::from_slice(&[0xdd; 16]).expect("16 bytes");
     let unit: feldakte_core::ids::UnitId = "rtw-1-83-1".parse().expect("a slug");
     let mut entry = Entry::new(DocumentId::from_slice(&[[0xcc; 16].as_slice(), &[3]].concat()).expect("17 bytes"));
-    entry.grants = vec![Grant {
-        subject: Subject::Unit(unit.clone()),
-        access: Access::Write,
-    }];
+    entry.grants = vec![Grant { subject: Subject::Unit(unit.clone()), access: Access::Write }];
     entry.revoked = vec![Subject::Device(device)];
-    entry.bindings = vec![Binding {
-        actor: ActorId([0xaa; 16]),
-        device,
-        unit,
-        role: Role::AmbulanceCrew,
-    }];
-    entry.quarantined = vec![Quarantine {
-        change: ChangeHash([0xbb; 32]),
-        reason: QuarantineReason::TooDeep,
-    }];
+    entry.bindings = vec![Binding { actor: ActorId([0xaa; 16]), device, unit, role: Role::AmbulanceCrew }];
+    entry.quarantined = vec![Quarantine { change: ChangeHash([0xbb; 32]), reason: QuarantineReason::TooDeep }];
     entry.changes = vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")];
     let golden = [
         b"\x0a\x11".as_slice(),
@@ -118,74 +98,31 @@ fn an_entry_is_stored_as_it_always_was() {
 
 #[test]
 fn what_an_entry_must_have_is_missed() {
-    let valid = || pb::Entry {
-        document: Bytes::from_static(&[1; 17]),
-        ..Default::default()
-    };
+    let valid = || pb::Entry { document: Bytes::from_static(&[1; 17]), ..Default::default() };
     let decoded = |entry: pb::Entry| decode_entry(entry.encode_to_vec().into()).expect_err("something is missing");
-    let subject = || pb::Subject {
-        kind: Some(pb::subject::Kind::Unit("rtw-1".to_owned())),
-    };
+    let subject = || pb::Subject { kind: Some(pb::subject::Kind::Unit("rtw-1".to_owned())) };
     let id = || Bytes::from_static(&[1; 16]);
-    let binding = || pb::Binding {
-        actor: id(),
-        device: id(),
-        unit: "rtw-1".to_owned(),
-        role: 1,
-    };
+    let binding = || pb::Binding { actor: id(), device: id(), unit: "rtw-1".to_owned(), role: 1 };
 
     assert!(matches!(decode_entry(Bytes::new()), Err(DecodeError::Id(id)) if id.what == "document"));
-    let grants = vec![pb::Grant {
-        subject: None,
-        access: 1,
-    }];
-    assert_eq!(
-        decoded(pb::Entry { grants, ..valid() }),
-        DecodeError::MissingField("subject")
-    );
+    let grants = vec![pb::Grant { subject: None, access: 1 }];
+    assert_eq!(decoded(pb::Entry { grants, ..valid() }), DecodeError::MissingField("subject"));
     let revoked = vec![pb::Subject { kind: None }];
-    assert_eq!(
-        decoded(pb::Entry { revoked, ..valid() }),
-        DecodeError::MissingField("subject")
-    );
+    assert_eq!(decoded(pb::Entry { revoked, ..valid() }), DecodeError::MissingField("subject"));
     for access in [0, 3, u32::MAX] {
-        let grants = vec![pb::Grant {
-            subject: Some(subject()),
-            access,
-        }];
-        assert_eq!(
-            decoded(pb::Entry { grants, ..valid() }),
-            DecodeError::UnknownValue("access")
-        );
+        let grants = vec![pb::Grant { subject: Some(subject()), access }];
+        assert_eq!(decoded(pb::Entry { grants, ..valid() }), DecodeError::UnknownValue("access"));
     }
     for role in [0, 8, u32::MAX] {
         let bindings = vec![pb::Binding { role, ..binding() }];
-        assert_eq!(
-            decoded(pb::Entry { bindings, ..valid() }),
-            DecodeError::UnknownValue("role")
-        );
+        assert_eq!(decoded(pb::Entry { bindings, ..valid() }), DecodeError::UnknownValue("role"));
     }
-    let bindings = vec![pb::Binding {
-        actor: Bytes::new(),
-        ..binding()
-    }];
+    let bindings = vec![pb::Binding { actor: Bytes::new(), ..binding() }];
     assert!(matches!(decoded(pb::Entry { bindings, ..valid() }), DecodeError::Id(id) if id.what == "actor"));
-    let bindings = vec![pb::Binding {
-        unit: "RTW 1".to_owned(),
-        ..binding()
-    }];
+    let bindings = vec![pb::Binding { unit: "RTW 1".to_owned(), ..binding() }];
     assert!(matches!(decoded(pb::Entry { bindings, ..valid() }), DecodeError::Id(id) if id.what == "unit"));
-    let quarantined = vec![pb::Quarantine {
-        change: id(),
-        reason: 1,
-    }];
+    let quarantined = vec![pb::Quarantine { change: id(), reason: 1 }];
     assert!(matches!(decoded(pb::Entry { quarantined, ..valid() }), DecodeError::Id(id) if id.what == "change hash"));
-    let quarantined = vec![pb::Quarantine {
-        change: Bytes::from_static(&[1; 32]),
-        reason: 0,
-    }];
-    assert_eq!(
-        decoded(pb::Entry { quarantined, ..valid() }),
-        DecodeError::UnknownValue("reason")
-    );
+    let quarantined = vec![pb::Quarantine { change: Bytes::from_static(&[1; 32]), reason: 0 }];
+    assert_eq!(decoded(pb::Entry { quarantined, ..valid() }), DecodeError::UnknownValue("reason"));
 }

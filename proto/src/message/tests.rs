@@ -74,26 +74,15 @@ fn decode_as_everything(bytes: &Bytes) {
 
 #[test]
 fn unknown_fields_inside_a_message_are_skipped() {
-    let hello = Hello {
-        versions: vec![1],
-        build: "0.1.0".to_owned(),
-        cursor: None,
-    };
+    let hello = Hello { versions: vec![1], build: "0.1.0".to_owned(), cursor: None };
     let later = wrap(1, &with_unknown_fields(&pb::Hello::from(&hello).encode_to_vec()));
     assert_eq!(ClientMessage::decode(later), Ok(ClientMessage::Hello(hello)));
 }
 
 #[test]
 fn a_frame_without_a_body_we_know_is_refused() {
-    for bytes in [
-        Bytes::new(),
-        with_unknown_fields(&[]),
-        wrap(15, b"a message of a later version"),
-    ] {
-        assert_eq!(
-            ClientMessage::decode(bytes.clone()),
-            Err(DecodeError::MissingField("body"))
-        );
+    for bytes in [Bytes::new(), with_unknown_fields(&[]), wrap(15, b"a message of a later version")] {
+        assert_eq!(ClientMessage::decode(bytes.clone()), Err(DecodeError::MissingField("body")));
         assert_eq!(ServerMessage::decode(bytes), Err(DecodeError::MissingField("body")));
     }
 }
@@ -108,92 +97,36 @@ fn messages_without_their_ids_are_refused() {
     let server = |body| id_of(ServerMessage::decode(encoded(&pb::ServerFrame { body: Some(body) })).map(drop));
     let id = || Bytes::from_static(&[7; 16]);
 
-    let cursor = pb::Cursor {
-        epoch: Bytes::new(),
-        position: 1,
-    };
-    let hello = pb::Hello {
-        versions: vec![1],
-        build: String::new(),
-        cursor: Some(cursor),
-    };
+    let cursor = pb::Cursor { epoch: Bytes::new(), position: 1 };
+    let hello = pb::Hello { versions: vec![1], build: String::new(), cursor: Some(cursor) };
     assert_eq!(client(pb::client_frame::Body::Hello(hello)), "epoch");
     assert_eq!(client(pb::client_frame::Body::Push(pb::Push::default())), "document");
     let fetch = pb::Fetch { documents: vec![id()] };
     assert_eq!(client(pb::client_frame::Body::Fetch(fetch)), "document");
-    assert_eq!(
-        server(pb::server_frame::Body::Welcome(pb::Welcome::default())),
-        "session"
-    );
-    let welcome = pb::Welcome {
-        session: id(),
-        ..Default::default()
-    };
+    assert_eq!(server(pb::server_frame::Body::Welcome(pb::Welcome::default())), "session");
+    let welcome = pb::Welcome { session: id(), ..Default::default() };
     assert_eq!(server(pb::server_frame::Body::Welcome(welcome)), "epoch");
-    let changes = pb::Changes {
-        bootstrap: vec![Bytes::from_static(&[9; 17])],
-        ..Default::default()
-    };
+    let changes = pb::Changes { bootstrap: vec![Bytes::from_static(&[9; 17])], ..Default::default() };
     assert_eq!(server(pb::server_frame::Body::Changes(changes)), "document");
 }
 
 #[test]
 fn lists_beyond_their_limit_are_refused() {
     let document = convert::document_to_pb(DocumentId::from_slice(&DOCUMENT).expect("17 bytes"));
-    let too_many = |what, max| {
-        Err(DecodeError::TooMany {
-            what,
-            count: max + 1,
-            max,
-        })
-    };
+    let too_many = |what, max| Err(DecodeError::TooMany { what, count: max + 1, max });
     let client = |body| ClientMessage::decode(encoded(&pb::ClientFrame { body: Some(body) })).map(drop);
 
-    let hello = pb::Hello {
-        versions: vec![1; VERSIONS_MAX + 1],
-        ..Default::default()
-    };
-    assert_eq!(
-        client(pb::client_frame::Body::Hello(hello)),
-        too_many("versions", VERSIONS_MAX)
-    );
-    let hello = pb::Hello {
-        build: "b".repeat(BUILD_LEN_MAX + 1),
-        ..Default::default()
-    };
-    assert_eq!(
-        client(pb::client_frame::Body::Hello(hello)),
-        too_many("build", BUILD_LEN_MAX)
-    );
+    let hello = pb::Hello { versions: vec![1; VERSIONS_MAX + 1], ..Default::default() };
+    assert_eq!(client(pb::client_frame::Body::Hello(hello)), too_many("versions", VERSIONS_MAX));
+    let hello = pb::Hello { build: "b".repeat(BUILD_LEN_MAX + 1), ..Default::default() };
+    assert_eq!(client(pb::client_frame::Body::Hello(hello)), too_many("build", BUILD_LEN_MAX));
     let changes = vec![Bytes::new(); limits::PUSH_CHANGES_MAX + 1];
-    let push = pb::Push {
-        push: 1,
-        document: document.clone(),
-        changes,
-    };
-    assert_eq!(
-        client(pb::client_frame::Body::Push(push)),
-        too_many("changes", limits::PUSH_CHANGES_MAX)
-    );
-    let fetch = pb::Fetch {
-        documents: vec![document; limits::FETCH_DOCUMENTS_MAX + 1],
-    };
-    assert_eq!(
-        client(pb::client_frame::Body::Fetch(fetch)),
-        too_many("documents", limits::FETCH_DOCUMENTS_MAX)
-    );
-    let refused = vec![
-        pb::Refused {
-            index: 0,
-            reason: 1,
-            expected: 0
-        };
-        limits::PUSH_CHANGES_MAX + 1
-    ];
-    let durable = pb::server_frame::Body::Durable(pb::Durable {
-        refused,
-        ..Default::default()
-    });
+    let push = pb::Push { push: 1, document: document.clone(), changes };
+    assert_eq!(client(pb::client_frame::Body::Push(push)), too_many("changes", limits::PUSH_CHANGES_MAX));
+    let fetch = pb::Fetch { documents: vec![document; limits::FETCH_DOCUMENTS_MAX + 1] };
+    assert_eq!(client(pb::client_frame::Body::Fetch(fetch)), too_many("documents", limits::FETCH_DOCUMENTS_MAX));
+    let refused = vec![pb::Refused { index: 0, reason: 1, expected: 0 }; limits::PUSH_CHANGES_MAX + 1];
+    let durable = pb::server_frame::Body::Durable(pb::Durable { refused, ..Default::default() });
     let server = ServerMessage::decode(encoded(&pb::ServerFrame { body: Some(durable) })).map(drop);
     assert_eq!(server, too_many("refused", limits::PUSH_CHANGES_MAX));
 }
@@ -202,14 +135,8 @@ fn lists_beyond_their_limit_are_refused() {
 fn lists_at_their_limit_pass() {
     let document = DocumentId::from_slice(&DOCUMENT).expect("17 bytes");
     let messages = [
-        ClientMessage::Push(Push {
-            push: 1,
-            document,
-            changes: vec![Bytes::new(); limits::PUSH_CHANGES_MAX],
-        }),
-        ClientMessage::Fetch(Fetch {
-            documents: vec![document; limits::FETCH_DOCUMENTS_MAX],
-        }),
+        ClientMessage::Push(Push { push: 1, document, changes: vec![Bytes::new(); limits::PUSH_CHANGES_MAX] }),
+        ClientMessage::Fetch(Fetch { documents: vec![document; limits::FETCH_DOCUMENTS_MAX] }),
     ];
     for message in messages {
         assert_eq!(ClientMessage::decode(content(message.encode())), Ok(message));
@@ -219,16 +146,9 @@ fn lists_at_their_limit_pass() {
 #[test]
 fn a_hello_fits_the_limit_that_holds_before_the_device_is_known() {
     let epoch = Epoch::from_slice(&[0xff; 16]).expect("16 bytes");
-    let cursor = Some(Cursor {
-        epoch,
-        position: Position(u64::MAX),
-    });
+    let cursor = Some(Cursor { epoch, position: Position(u64::MAX) });
     let build = "ä".repeat(BUILD_LEN_MAX / 2);
-    let largest = ClientMessage::Hello(Hello {
-        versions: vec![u32::MAX; VERSIONS_MAX],
-        build,
-        cursor,
-    });
+    let largest = ClientMessage::Hello(Hello { versions: vec![u32::MAX; VERSIONS_MAX], build, cursor });
     assert!(largest.encode().len() <= limits::HELLO_LEN_MAX);
     assert_eq!(ClientMessage::decode(content(largest.encode())), Ok(largest));
 }

@@ -19,18 +19,14 @@ use feldakte_proto::{
 use uuid::Uuid;
 
 fn main() -> io::Result<()> {
-    let corpus = std::env::args()
-        .nth(1)
-        .ok_or_else(|| io::Error::other("which directory?"))?;
+    let corpus = std::env::args().nth(1).ok_or_else(|| io::Error::other("which directory?"))?;
     write(&Path::new(&corpus).join("frames"), frames())?;
     write(&Path::new(&corpus).join("admission"), scripts())
 }
 
 fn write(directory: &Path, seeds: Vec<(&str, Vec<u8>)>) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    seeds
-        .into_iter()
-        .try_for_each(|(name, seed)| fs::write(directory.join(format!("seed-{name}")), seed))
+    seeds.into_iter().try_for_each(|(name, seed)| fs::write(directory.join(format!("seed-{name}")), seed))
 }
 
 /// The first byte is the fragment length; then frames, or one content without a header.
@@ -41,19 +37,10 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let hello = ClientMessage::Hello(Hello {
         versions: vec![1],
         build: "0.1.0".to_owned(),
-        cursor: Some(Cursor {
-            epoch,
-            position: Position(300),
-        }),
+        cursor: Some(Cursor { epoch, position: Position(300) }),
     });
-    let push = ClientMessage::Push(Push {
-        push: 1,
-        document: clinical,
-        changes: changes.clone(),
-    });
-    let fetch = ClientMessage::Fetch(Fetch {
-        documents: Part::ALL.map(document).to_vec(),
-    });
+    let push = ClientMessage::Push(Push { push: 1, document: clinical, changes: changes.clone() });
+    let fetch = ClientMessage::Fetch(Fetch { documents: Part::ALL.map(document).to_vec() });
     let welcome = ServerMessage::Welcome(Welcome {
         version: 1,
         session: SessionId(Uuid::from_u128(2)),
@@ -63,38 +50,21 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         server_time_ms: 1_700_000_000_000,
         restored_to: Some(Position(299)),
     });
-    let refused = vec![Refused {
-        index: 1,
-        reason: Reason::SequenceGap,
-        expected: 2,
-    }];
-    let durable = ServerMessage::Durable(Durable {
-        push: 1,
-        position: Position(301),
-        cursor: Some(Position(301)),
-        refused,
-    });
+    let refused = vec![Refused { index: 1, reason: Reason::SequenceGap, expected: 2 }];
+    let durable =
+        ServerMessage::Durable(Durable { push: 1, position: Position(301), cursor: Some(Position(301)), refused });
     let stored = encode_entry(&entry(changes));
     let news = ServerMessage::Changes(ChangesFrame {
         to: Some(Position(302)),
-        entries: vec![RawEntry {
-            position: Position(302),
-            entry: stored.clone(),
-        }],
+        entries: vec![RawEntry { position: Position(302), entry: stored.clone() }],
         bootstrap: vec![document(Part::Identity)],
         caught_up: true,
     });
     let fragmented = |frames: &[Bytes]| [vec![6], frames.concat()].concat();
     let content = |bytes: &[u8]| [vec![255], bytes.to_vec()].concat();
     vec![
-        (
-            "device-to-gateway",
-            fragmented(&[hello.encode(), push.encode(), fetch.encode()]),
-        ),
-        (
-            "gateway-to-device",
-            fragmented(&[welcome.encode(), durable.encode(), news.encode()]),
-        ),
+        ("device-to-gateway", fragmented(&[hello.encode(), push.encode(), fetch.encode()])),
+        ("gateway-to-device", fragmented(&[welcome.encode(), durable.encode(), news.encode()])),
         ("entry", content(&stored)),
         ("hello", content(&hello.encode()[HEADER_LEN..])),
         ("snapshots", content(&snapshots(&case::genesis(Part::Clinical).bytes))),
@@ -109,21 +79,10 @@ fn entry(changes: Vec<Bytes>) -> Entry {
     let unit = "rtw-1-83-1".parse::<feldakte_core::ids::UnitId>().expect("a slug");
     let device = DeviceId(Uuid::from_u128(3));
     let mut entry = Entry::new(document(Part::Clinical));
-    entry.grants = vec![Grant {
-        subject: Subject::Unit(unit.clone()),
-        access: Access::Write,
-    }];
+    entry.grants = vec![Grant { subject: Subject::Unit(unit.clone()), access: Access::Write }];
     entry.revoked = vec![Subject::Device(device)];
-    entry.bindings = vec![Binding {
-        actor: actor(0),
-        device,
-        unit,
-        role: Role::AmbulanceCrew,
-    }];
-    entry.quarantined = vec![Quarantine {
-        change: ChangeHash([0xbb; 32]),
-        reason: QuarantineReason::TooDeep,
-    }];
+    entry.bindings = vec![Binding { actor: actor(0), device, unit, role: Role::AmbulanceCrew }];
+    entry.quarantined = vec![Quarantine { change: ChangeHash([0xbb; 32]), reason: QuarantineReason::TooDeep }];
     entry.changes = changes;
     entry
 }
@@ -131,32 +90,14 @@ fn entry(changes: Vec<Bytes>) -> Entry {
 /// What a bundle holds when it is unpacked.
 fn snapshots(chunks: &[u8]) -> Vec<u8> {
     let id = document(Part::Clinical).to_bytes();
-    let binding = [
-        field(1, &[0x11; 16]),
-        field(2, &[3; 16]),
-        field(3, b"rtw-1-83-1"),
-        vec![0x20, 1],
-    ]
-    .concat();
+    let binding = [field(1, &[0x11; 16]), field(2, &[3; 16]), field(3, b"rtw-1-83-1"), vec![0x20, 1]].concat();
     let quarantine = [field(1, &[0xbb; 32]), vec![0x10, 3]].concat();
-    let snapshot = [
-        field(1, &id),
-        vec![0x10, 5],
-        field(3, chunks),
-        field(4, &binding),
-        field(5, &quarantine),
-    ]
-    .concat();
+    let snapshot = [field(1, &id), vec![0x10, 5], field(3, chunks), field(4, &binding), field(5, &quarantine)].concat();
     [field(1, &snapshot), field(2, &id)].concat()
 }
 
 fn field(number: u64, content: &[u8]) -> Vec<u8> {
-    [
-        craft::unsigned(number << 3 | 2),
-        craft::unsigned(content.len() as u64),
-        content.to_vec(),
-    ]
-    .concat()
+    [craft::unsigned(number << 3 | 2), craft::unsigned(content.len() as u64), content.to_vec()].concat()
 }
 
 /// Scripts of `feldakte_fuzz::admission`: the part, then steps.
@@ -165,83 +106,33 @@ fn scripts() -> Vec<(&'static str, Vec<u8>)> {
     let changes = honest_changes(Part::Clinical);
     let (first, second) = (&changes[0], &changes[1]);
     let genesis = case::genesis(Part::Clinical).hash;
-    let late = Draft::new(actor(0))
-        .at([genesis], 1, (1 << 31) - 1)
-        .with_puts("x", 1)
-        .chunk();
+    let late = Draft::new(actor(0)).at([genesis], 1, (1 << 31) - 1).with_puts("x", 1).chunk();
     let flipped = |at: usize| [&first[..at], &[first[at] ^ 1], &first[at + 1..]].concat();
     vec![
-        (
-            "honest-device",
-            script(&[honest(0, "Penicillin"), honest(1, "Übelkeit"), honest(2, "Pat. wach. ")]),
-        ),
-        (
-            "honest-chunks",
-            script(&changes.iter().map(|change| raw(change)).collect::<Vec<_>>()),
-        ),
-        (
-            "two-devices",
-            script(&[
-                columns(first, 0),
-                columns(first, DEVICE_B),
-                honest(0, "keine"),
-                columns(second, 0),
-            ]),
-        ),
+        ("honest-device", script(&[honest(0, "Penicillin"), honest(1, "Übelkeit"), honest(2, "Pat. wach. ")])),
+        ("honest-chunks", script(&changes.iter().map(|change| raw(change)).collect::<Vec<_>>())),
+        ("two-devices", script(&[columns(first, 0), columns(first, DEVICE_B), honest(0, "keine"), columns(second, 0)])),
         ("without-genesis", [vec![2], raw(first)].concat()),
-        (
-            "genesis-of-another-part",
-            [vec![1], raw(&case::genesis(Part::Clinical).bytes)].concat(),
-        ),
-        (
-            "stranger-first",
-            [vec![0, GENESIS | STRANGER], honest(0, "x"), raw(first)].concat(),
-        ),
-        (
-            "foreign-actor",
-            script(&[columns(first, 0), vec![DRAFT | DEVICE_B | OF_A, PUTS, 1]]),
-        ),
+        ("genesis-of-another-part", [vec![1], raw(&case::genesis(Part::Clinical).bytes)].concat()),
+        ("stranger-first", [vec![0, GENESIS | STRANGER], honest(0, "x"), raw(first)].concat()),
+        ("foreign-actor", script(&[columns(first, 0), vec![DRAFT | DEVICE_B | OF_A, PUTS, 1]])),
         ("wrong-checksum", script(&[raw_unsealed(&flipped(40))])),
         ("sequence-reused", script(&[columns(first, 0), twisted(0, 0xff, 0)])),
         ("sequence-gap", script(&[twisted(0, 1, 0)])),
         ("counter-too-far", script(&[twisted(0, 0, 0x7f)])),
         ("unknown-dependency", script(&[raw(second)])),
         ("no-dependencies", script(&[twisted(0xff, 0, 0)])),
-        (
-            "compressed",
-            script(&[raw(&craft::chunk(craft::CHUNK_COMPRESSED, &first[10..]))]),
-        ),
-        (
-            "document-chunk",
-            script(&[raw(&craft::chunk(craft::CHUNK_DOCUMENT, &first[10..]))]),
-        ),
+        ("compressed", script(&[raw(&craft::chunk(craft::CHUNK_COMPRESSED, &first[10..]))])),
+        ("document-chunk", script(&[raw(&craft::chunk(craft::CHUNK_DOCUMENT, &first[10..]))])),
         ("many-puts", script(&[vec![DRAFT, PUTS, 255], honest(0, "x")])),
-        (
-            "million-puts",
-            script(&[raw(&Draft::new(actor(0)).with_puts("x", 4_000_000).chunk())]),
-        ),
-        (
-            "deep",
-            script(&[vec![DRAFT, NESTED, 100], honest(0, "x"), vec![DRAFT, PUTS, 1]]),
-        ),
+        ("million-puts", script(&[raw(&Draft::new(actor(0)).with_puts("x", 4_000_000).chunk())])),
+        ("deep", script(&[vec![DRAFT, NESTED, 100], honest(0, "x"), vec![DRAFT, PUTS, 1]])),
         ("fairly-deep", script(&[vec![DRAFT, NESTED, 6], honest(0, "x")])),
-        (
-            "actors-not-used",
-            script(&[vec![DRAFT | EVERYBODY, PUTS, 1], honest(0, "x")]),
-        ),
-        (
-            "pushed-twice",
-            script(&[raw(first), raw(first), vec![GENESIS | DEVICE_B]]),
-        ),
+        ("actors-not-used", script(&[vec![DRAFT | EVERYBODY, PUTS, 1], honest(0, "x")])),
+        ("pushed-twice", script(&[raw(first), raw(first), vec![GENESIS | DEVICE_B]])),
         ("counter-out-of-range", script(&[raw(&late)])),
-        (
-            "every-column",
-            script(&changes.iter().map(|change| columns(change, 0)).collect::<Vec<_>>()),
-        ),
-        (
-            "identity",
-            [vec![1, GENESIS], honest(0, "Erika"), honest(2, "Ä")].concat(),
-        ),
+        ("every-column", script(&changes.iter().map(|change| columns(change, 0)).collect::<Vec<_>>())),
+        ("identity", [vec![1, GENESIS], honest(0, "Erika"), honest(2, "Ä")].concat()),
     ]
 }
 
@@ -268,12 +159,7 @@ fn raw(chunk: &[u8]) -> Vec<u8> {
 }
 
 fn raw_unsealed(chunk: &[u8]) -> Vec<u8> {
-    [
-        vec![RAW | TWISTED],
-        (chunk.len() as u16).to_be_bytes().to_vec(),
-        chunk.to_vec(),
-    ]
-    .concat()
+    [vec![RAW | TWISTED], (chunk.len() as u16).to_be_bytes().to_vec(), chunk.to_vec()].concat()
 }
 
 fn twisted(keep: u8, seq: u8, start_op: u8) -> Vec<u8> {
@@ -285,10 +171,7 @@ fn columns(change: &[u8], flags: u8) -> Vec<u8> {
     let columns = read_columns(change);
     let mut step = vec![DRAFT | flags, COLUMNS_AS_THEY_COME, columns.len() as u8];
     for (spec, data) in columns {
-        let number = COLUMNS
-            .iter()
-            .position(|known| u64::from(*known) == spec)
-            .expect("an honest column is known");
+        let number = COLUMNS.iter().position(|known| u64::from(*known) == spec).expect("an honest column is known");
         step.extend([number as u8, data.len() as u8]);
         step.extend(data);
     }
@@ -297,10 +180,7 @@ fn columns(change: &[u8], flags: u8) -> Vec<u8> {
 
 /// Column specifications and data of an honest chunk.
 fn read_columns(chunk: &[u8]) -> Vec<(u64, Vec<u8>)> {
-    let mut chunk = Chunk {
-        bytes: chunk,
-        at: craft::HEADER_LEN + 1,
-    };
+    let mut chunk = Chunk { bytes: chunk, at: craft::HEADER_LEN + 1 };
     chunk.number(); // its length
     let deps = chunk.number() as usize;
     chunk.take(deps * 32);
@@ -312,13 +192,8 @@ fn read_columns(chunk: &[u8]) -> Vec<(u64, Vec<u8>)> {
     for _ in 0..chunk.number() {
         chunk.prefixed(); // another actor
     }
-    let specs: Vec<(u64, usize)> = (0..chunk.number())
-        .map(|_| (chunk.number(), chunk.number() as usize))
-        .collect();
-    specs
-        .into_iter()
-        .map(|(spec, len)| (spec, chunk.take(len).to_vec()))
-        .collect()
+    let specs: Vec<(u64, usize)> = (0..chunk.number()).map(|_| (chunk.number(), chunk.number() as usize)).collect();
+    specs.into_iter().map(|(spec, len)| (spec, chunk.take(len).to_vec())).collect()
 }
 
 struct Chunk<'a> {
@@ -353,11 +228,7 @@ impl<'a> Chunk<'a> {
 /// One change of each kind by the first actor, each on the one before it.
 fn honest_changes(part: Part) -> Vec<Bytes> {
     let edits = [
-        Edit::SetFact {
-            part,
-            name: "allergy".to_owned(),
-            value: Value::Text("Penicillin".to_owned()),
-        },
+        Edit::SetFact { part, name: "allergy".to_owned(), value: Value::Text("Penicillin".to_owned()) },
         Edit::AddEntry {
             part,
             kind: "vitals".to_owned(),
@@ -369,32 +240,13 @@ fn honest_changes(part: Part) -> Vec<Bytes> {
                 ("note".to_owned(), Value::Null),
             ],
         },
-        Edit::Narrate {
-            part,
-            at: None,
-            delete: 0,
-            insert: "Pat. kaltschweißig, Übelkeit. ".to_owned(),
-        },
-        Edit::SetFact {
-            part,
-            name: "allergy".to_owned(),
-            value: Value::Text("keine bekannt".to_owned()),
-        },
-        Edit::Narrate {
-            part,
-            at: Some(5),
-            delete: 4,
-            insert: "blass".to_owned(),
-        },
+        Edit::Narrate { part, at: None, delete: 0, insert: "Pat. kaltschweißig, Übelkeit. ".to_owned() },
+        Edit::SetFact { part, name: "allergy".to_owned(), value: Value::Text("keine bekannt".to_owned()) },
+        Edit::Narrate { part, at: Some(5), delete: 4, insert: "blass".to_owned() },
     ];
     let writer: ActorId = actor(0);
     let mut document = Document::load(&case::genesis(part).bytes, writer).expect("genesis loads");
-    let mut change = |edit: &Edit| {
-        document
-            .edit(0, |edits| edit.apply(edits))
-            .expect("an edit")
-            .expect("a change")
-            .bytes
-    };
+    let mut change =
+        |edit: &Edit| document.edit(0, |edits| edit.apply(edits)).expect("an edit").expect("a change").bytes;
     edits.iter().map(&mut change).collect()
 }

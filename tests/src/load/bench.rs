@@ -44,6 +44,15 @@ pub struct Crew {
     pub reader: Device,
     /// What is written.
     pub log: Arc<CaseLog>,
+    /// What the writer goes on with when that case is complete.
+    pub more: Vec<Arc<CaseLog>>,
+}
+
+impl Crew {
+    /// All it writes, in order.
+    pub fn logs(&self) -> Vec<Arc<CaseLog>> {
+        std::iter::once(&self.log).chain(&self.more).cloned().collect()
+    }
 }
 
 #[derive(Debug)]
@@ -143,7 +152,7 @@ impl Bench {
         let writers: Vec<&Device> = pairs.iter().map(|(writer, _)| writer).collect();
         let logs = self.write_cases(&writers, script).await?;
         let crews = pairs.into_iter().zip(logs);
-        Ok(crews.map(|((writer, reader), log)| Crew { writer, reader, log }).collect())
+        Ok(crews.map(|((writer, reader), log)| Crew { writer, reader, log, more: Vec::new() }).collect())
     }
 
     /// A progress bar; nothing is drawn where stderr is not a terminal.

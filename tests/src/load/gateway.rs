@@ -13,7 +13,7 @@ use feldakte_certs::development::DevelopmentPki;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpStream,
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStdin, ChildStdout, Command},
     time::{sleep, timeout},
 };
 
@@ -38,6 +38,8 @@ pub struct Gateway {
     pub started_within: Duration,
     /// Kept open: the gateway may go on printing.
     _stdout: Lines<BufReader<ChildStdout>>,
+    /// Kept open: the gateway ends when it closes, so that none outlives a load generator that was killed.
+    _stdin: ChildStdin,
 }
 
 impl Site {
@@ -76,7 +78,7 @@ impl Site {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with(OVERRIDE)) {
             command.env_remove(name);
         }
-        Gateway::spawn(command.arg("serve").arg("--config").arg(config), &self.dir).await
+        Gateway::spawn(command.args(["serve", "--while-stdin", "--config"]).arg(config), &self.dir).await
     }
 }
 
@@ -88,15 +90,16 @@ impl Gateway {
     pub async fn spawn(command: &mut Command, dir: &Path) -> Result<Gateway> {
         let log = File::options().create(true).append(true).open(dir.join(LOG))?;
         let spawned = Instant::now();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         let mut child = command.spawn().context("the gateway program cannot be started")?;
         let pid = child.id().context("a child that was not waited for has a process id")?;
+        let stdin = child.stdin.take().expect("stdin is piped");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let line = timeout(READY_WITHIN, stdout.next_line()).await.context("the gateway was not ready in time")?;
         let started_within = spawned.elapsed();
         let Some(line) = line? else { bail!("the gateway ended before it was ready; it said:\n{}", log_end(dir)) };
         let Ready { quic, ops } = Ready::parse(&line)?;
-        Ok(Gateway { child, pid, quic, ops, started_within, _stdout: stdout })
+        Ok(Gateway { child, pid, quic, ops, started_within, _stdout: stdout, _stdin: stdin })
     }
 
     /// Its process id.

@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use feldakte_core::ids::DocumentId;
 use feldakte_proto::{ServerMessage, decode_entry};
 use quinn::Connection;
 use tokio::{
@@ -46,7 +45,7 @@ impl Pair {
         let opening = Arc::<Latencies>::default();
         let reader = Session::dial(&crew.reader, gateway, None).await?;
         let writer = Session::dial(&crew.writer, gateway, None).await?;
-        let track = Arc::new(Track::new(crew.log.clone(), opening));
+        let track = Arc::new(Track::new(&crew.logs(), opening));
         let mut tasks = JoinSet::new();
         tasks.spawn(noting(troubles.clone(), watch(track.clone(), reader.receiver)));
         tasks.spawn(noting(troubles, confirm(track.clone(), writer.receiver)));
@@ -58,13 +57,15 @@ impl Pair {
         Ok(pair)
     }
 
-    /// Sends the next changes as one push.
+    /// Sends up to `count` of the next changes as one push; nothing when there is nothing left.
     ///
     /// # Errors
     /// When the session is over.
     pub async fn send(&mut self, count: usize) -> Result<()> {
-        let changes = self.track.send(self.sender.next_push(), count).to_vec();
-        self.sender.push(self.track.log().document, &changes).await
+        match self.track.send(self.sender.next_push(), count) {
+            Some((document, changes)) => self.sender.push(document, changes).await,
+            None => Ok(()),
+        }
     }
 
     /// Keeps `window` changes outstanding until the end; what becomes ready together is pushed together. Returns
@@ -115,7 +116,7 @@ pub async fn connect_all(
     }
 }
 
-/// The reader: every change of the case, in order, byte for byte.
+/// The reader: every change of the cases, in order, byte for byte.
 ///
 /// # Errors
 /// When anything else comes, or the session ends.
@@ -125,8 +126,7 @@ pub async fn watch(track: Arc<Track>, mut receiver: Receiver) -> Result<()> {
             ServerMessage::Changes(frame) => {
                 for raw in frame.entries {
                     let entry = decode_entry(raw.entry)?;
-                    check_document(entry.document, &track)?;
-                    track.on_changes(&entry.changes)?;
+                    track.on_changes(entry.document, &entry.changes)?;
                 }
             }
             ServerMessage::Durable(_) | ServerMessage::Welcome(_) => bail!("the reader got an answer to nothing"),
@@ -153,11 +153,6 @@ async fn noting(troubles: Arc<Troubles>, task: impl Future<Output = Result<()>>)
     if let Err(error) = task.await {
         troubles.note(&error);
     }
-}
-
-fn check_document(document: DocumentId, track: &Track) -> Result<()> {
-    anyhow::ensure!(document == track.log().document, "the reader got a document of somebody else");
-    Ok(())
 }
 
 /// Genesis and the containers of the script.

@@ -74,6 +74,35 @@ pub async fn quarantined_changes_are_not_loaded(store: SharedLocalStore) -> Resu
     Ok(())
 }
 
+/// What a user wrote on top of somebody's poison is durable and yet shown to nobody: the user hears of it.
+pub async fn own_changes_that_are_quarantined_are_parked(store: SharedLocalStore) -> Result<()> {
+    store.save_edit(document(1), &[own(1), own(2), own(3)]).await?;
+    store.save_answer(&answer(document(1), 4, &[1, 2], &[])).await?;
+    let marked = ReceivedEntry { quarantined: vec![quarantine(2), quarantine(9)], ..entry(document(1), 5, &[]) };
+    receive(&store, vec![marked]).await?;
+    let after_mark = state(&store, document(1)).await?;
+    assert_eq!((after_mark.local, after_mark.durable, after_mark.refused), (1, 1, 1));
+    assert_eq!(after_mark.generation, 1, "the actor's history is cut off");
+    let parked = store.parked(document(1)).await?;
+    assert_eq!(
+        parked.iter().map(|parked| (parked.hash, parked.reason)).collect::<Vec<_>>(),
+        [(hash(2), Reason::DependencyRefused)]
+    );
+    assert_eq!(parked[0].intent, own(2).intent);
+    assert_eq!(chunks(&store, document(1)).await?, contents(&[1, 3]));
+
+    // It stays parked when the log brings it again; one whose answer was lost is parked as well.
+    receive(&store, vec![entry(document(1), 3, &[2])]).await?;
+    store.save_answer(&answer(document(1), 6, &[2], &[])).await?;
+    let with_mark = ReceivedSnapshot { quarantined: vec![quarantine(3)], ..snapshot(document(1), 7, &[1]) };
+    store.save_snapshot(&with_mark).await?;
+    let after_all = state(&store, document(1)).await?;
+    assert_eq!((after_all.local, after_all.durable, after_all.refused), (0, 1, 2));
+    assert_eq!(store.unsent(0, usize::MAX).await?.len(), 0);
+    assert_eq!(chunks(&store, document(1)).await?, [Bytes::from("snapshot 7")]);
+    Ok(())
+}
+
 /// Ascending by actor, from entries and snapshots.
 pub async fn the_latest_binding_counts(store: SharedLocalStore) -> Result<()> {
     let bindings = vec![binding(2, 20), binding(1, 10)];

@@ -11,7 +11,7 @@ use feldakte_client_sdk::store::{
 };
 use feldakte_core::{
     ids::{ActorId, ChangeHash, Cursor, DocumentId, Epoch, Position},
-    log::Binding,
+    log::{Binding, Quarantine},
 };
 use feldakte_proto::Reason;
 
@@ -163,10 +163,8 @@ impl Tables {
         let document = self.documents.entry(*document).or_default();
         document.revoked |= revoked;
         document.bind(bindings);
-        for quarantine in quarantined {
-            let is_new = document.quarantined.insert(quarantine.change);
-            document.bootstrap_pending |= is_new && document.covers(quarantine.change);
-        }
+        let covered = document.quarantine(quarantined);
+        document.bootstrap_pending |= covered;
         for (hash, bytes) in changes {
             document.save_received(&mut self.last_row, *position, *hash, bytes);
         }
@@ -176,12 +174,8 @@ impl Tables {
         let ReceivedSnapshot { document, position, chunks, covered, bindings, quarantined } = snapshot;
         let document = self.documents.entry(*document).or_default();
         document.bind(bindings);
-        document.quarantined.extend(quarantined.iter().map(|quarantine| quarantine.change));
-        for hash in covered {
-            if let Some(known) = document.find(*hash).filter(|known| known.state.is_unsettled()) {
-                known.state = State::Durable(*position);
-            }
-        }
+        document.quarantine(quarantined);
+        covered.iter().for_each(|hash| document.confirm(*hash, *position));
         document.replace_snapshot(chunks, covered.iter().copied().collect());
         document.bootstrap_pending = false;
     }
@@ -189,11 +183,7 @@ impl Tables {
     pub(super) fn save_answer(&mut self, answer: &Answer) {
         self.cursor = answer.cursor.or(self.cursor);
         let Some(document) = self.documents.get_mut(&answer.document) else { return };
-        for hash in &answer.durable {
-            if let Some(known) = document.find(*hash).filter(|known| known.state.is_unsettled()) {
-                known.state = State::Durable(answer.position);
-            }
-        }
+        answer.durable.iter().for_each(|hash| document.confirm(*hash, answer.position));
         let mut refused_any = false;
         for (hash, reason) in &answer.refused {
             let Some(known) = document.find(*hash).filter(|known| known.state == State::Local) else { continue };
@@ -254,6 +244,37 @@ impl Document {
         self.snapshot.as_ref().is_some_and(|snapshot| snapshot.covered.contains(&hash))
     }
 
+    /// Takes in marks and parks own changes among them; whether the snapshot holds one that is new.
+    fn quarantine(&mut self, marks: &[Quarantine]) -> bool {
+        let mut covered = false;
+        for Quarantine { change, reason: _ } in marks {
+            if !self.quarantined.insert(*change) {
+                continue;
+            }
+            covered |= self.covers(*change);
+            let is_own = |state: State| matches!(state, State::Local | State::Durable(_));
+            if let Some(known) = self.find(*change).filter(|known| is_own(known.state)) {
+                known.state = State::Refused(Reason::DependencyRefused);
+                self.generation += 1;
+            }
+        }
+        covered
+    }
+
+    /// The log holds the change: an unsettled own one is durable, unless it is quarantined.
+    fn confirm(&mut self, hash: ChangeHash, position: Position) {
+        let is_quarantined = self.quarantined.contains(&hash);
+        let Some(known) = self.find(hash).filter(|known| known.state.is_unsettled()) else { return };
+        match (is_quarantined, known.state) {
+            (false, _) => known.state = State::Durable(position),
+            (true, State::Local) => {
+                known.state = State::Refused(Reason::DependencyRefused);
+                self.generation += 1;
+            }
+            (true, _) => {}
+        }
+    }
+
     fn insert(&mut self, last_row: &mut u64, change: Change) {
         *last_row += 1;
         self.rows.insert(change.hash, *last_row);
@@ -265,10 +286,8 @@ impl Document {
     }
 
     fn save_received(&mut self, last_row: &mut u64, position: Position, hash: ChangeHash, bytes: &Bytes) {
-        if let Some(known) = self.find(hash) {
-            if known.state.is_unsettled() {
-                known.state = State::Durable(position);
-            }
+        if self.rows.contains_key(&hash) {
+            self.confirm(hash, position);
         } else if !self.covers(hash) {
             let (bytes, state) = (bytes.clone(), State::Received(position));
             self.insert(last_row, Change { hash, bytes, intent: Bytes::new(), state, covered: false });

@@ -70,7 +70,8 @@ pub fn run(run: Run) -> Outcome {
         }
     };
     let changes = world.witness.documents().into_iter();
-    let changes = changes.filter_map(|document| world.witness.with_document(document, |truth| truth.changes.len())).sum();
+    let changes =
+        changes.filter_map(|document| world.witness.with_document(document, |truth| truth.changes.len())).sum();
     Outcome {
         seed,
         violation: world.witness.violation(),
@@ -255,11 +256,7 @@ impl Driver {
         self.set_weather(world.plan.weather);
         self.happen(Event::GatewayDisk(Room::Free));
         for index in 0..world.tablets.len() {
-            let healing = [
-                Event::Mend(index),
-                Event::TabletDisk(index, Room::Free),
-                Event::GoOnline(index),
-            ];
+            let healing = [Event::Mend(index), Event::TabletDisk(index, Room::Free), Event::GoOnline(index)];
             healing.into_iter().for_each(|event| self.happen(event));
         }
     }

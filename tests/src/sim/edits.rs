@@ -69,6 +69,16 @@ fn draw_sentence(rng: &mut StdRng) -> String {
 const FACTS: [&str; 6] = ["family_name", "date_of_birth", "destination", "allergy", "gcs", "status"];
 const KINDS: [&str; 4] = ["vitals", "medication", "finding", "note"];
 const WORDS: [&str; 12] = [
-    "Patientin", "Übelkeit", "seit", "gestern", "ansprechbar", "Straße", "Größe", "Müller", "🤢", "kein", "Thoraxschmerz",
+    "Patientin",
+    "Übelkeit",
+    "seit",
+    "gestern",
+    "ansprechbar",
+    "Straße",
+    "Größe",
+    "Müller",
+    "🤢",
+    "kein",
+    "Thoraxschmerz",
     "übergeben",
 ];

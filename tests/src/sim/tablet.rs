@@ -9,12 +9,12 @@ use std::{
 use feldakte_client_sdk::{
     Client, ClientOptions, SdkError,
     environment::Environment,
-    store::LocalStore,
+    store::{DocumentState, LocalStore},
     view::{CaseView, Status},
 };
 use feldakte_core::{
     access::Role,
-    ids::{CaseId, ChangeHash, DocumentId, Part},
+    ids::{CaseId, ChangeHash, DocumentId},
 };
 use rand::{Rng, rngs::StdRng};
 use tokio::time::Instant;
@@ -51,6 +51,8 @@ pub struct Report {
     pub cases: BTreeMap<CaseId, CaseView>,
     /// Tokens of entries that were refused.
     pub parked: BTreeSet<String>,
+    /// Every document on the device and what its store says of it.
+    pub documents: BTreeMap<DocumentId, DocumentState>,
     /// Changes that were refused.
     pub refused: BTreeSet<(DocumentId, ChangeHash)>,
 }
@@ -229,7 +231,9 @@ impl User<'_> {
         let case = cases[self.draw(|rng| rng.random_range(0..cases.len()))].case;
         let view = self.client.read(case).await?;
         let conflicts: usize = view.documents.iter().map(|document| document.conflicts().count()).sum();
-        self.world.trace.note(format_args!("tablet {} sees {case}: {:?}, {conflicts} conflicts", self.index, view.sync));
+        self.world
+            .trace
+            .note(format_args!("tablet {} sees {case}: {:?}, {conflicts} conflicts", self.index, view.sync));
         Ok(())
     }
 
@@ -243,11 +247,13 @@ impl User<'_> {
             }
         }
         let store = self.machine.disk().clone();
+        let documents = store.documents().await?.into_iter().map(|state| (state.document, state));
+        let documents: BTreeMap<_, _> = documents.collect();
         let mut refused = BTreeSet::new();
-        for document in cases.keys().flat_map(|case| Part::ALL.map(|part| DocumentId { case: *case, part })) {
+        for document in documents.keys().copied() {
             refused.extend(store.parked(document).await?.into_iter().map(|parked| (document, parked.hash)));
         }
-        Ok(Report { status, cases, parked, refused })
+        Ok(Report { status, cases, parked, documents, refused })
     }
 
     fn next_token(&self) -> String {

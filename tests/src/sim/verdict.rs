@@ -19,7 +19,7 @@ pub struct Verdict {
 impl Verdict {
     /// What still differs between what a tablet shows and the log; `None` when nothing does.
     pub fn difference(&mut self, witness: &Witness, tablet: usize, report: &Report) -> Option<String> {
-        let Report { status, cases, parked: _, refused: _ } = report;
+        let Report { status, cases, parked: _, documents, refused: _ } = report;
         if status.sync.local + status.sync.sent > 0 {
             return Some(format!("tablet {tablet} has changes that are not durable: {:?}", status.sync));
         }
@@ -43,6 +43,14 @@ impl Verdict {
                 }
                 _ => {}
             }
+            let is_revoked = documents.get(&document).is_some_and(|state| state.revoked);
+            if holds && is_revoked {
+                return Some(format!("tablet {tablet} takes its grant on {document} for ended, which it is not"));
+            }
+            let author = shown.iter().flat_map(|case| &case.authors).find(|author| !witness.has_written(author));
+            if let Some(author) = author {
+                return Some(format!("tablet {tablet} is shown {author:?} as an author of {}", document.case));
+            }
         }
         None
     }
@@ -51,7 +59,9 @@ impl Verdict {
     pub fn broken_word(&mut self, witness: &Witness, tablet: usize, report: &Report) -> Option<String> {
         let unlogged = witness.unlogged(tablet);
         if let Some((document, hash)) = unlogged.iter().find(|change| !report.refused.contains(change)) {
-            return Some(format!("{hash:?} of {document}, saved by tablet {tablet}, is neither in the log nor refused"));
+            return Some(format!(
+                "{hash:?} of {document}, saved by tablet {tablet}, is neither in the log nor refused"
+            ));
         }
         // Whoever may not write a document may not repeat its first change either, which is in the log all the same.
         let is_genesis = |document: &DocumentId, hash| case::genesis(document.part).hash == hash;

@@ -14,9 +14,7 @@ use feldakte_core::{
     access::Subject,
     ids::{DocumentId, Epoch, Position, TenantId},
 };
-use feldakte_gateway::store::{
-    Append, Changed, DocumentLog, Head, Reader, Store, StoreError, Stored, StoredSnapshot,
-};
+use feldakte_gateway::store::{Append, Changed, DocumentLog, Head, Reader, Store, StoreError, Stored, StoredSnapshot};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::witness::{Invariant, Witness};

@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use feldakte_client_sdk::store::{Answer, Received, ReceivedSnapshot};
+use feldakte_client_sdk::{
+    store::{Answer, Received, ReceivedSnapshot},
+    view::Author,
+};
 use feldakte_core::{
     access::{Grant, Principal, Subject},
     case,
@@ -91,6 +94,7 @@ pub(super) struct DocumentTruth {
     pub(super) grants: GrantHistory,
     pub(super) hashes: BTreeSet<ChangeHash>,
     pub(super) changes: Vec<Bytes>,
+    bindings: Vec<Binding>,
     at: BTreeMap<Position, Vec<ChangeHash>>,
 }
 
@@ -255,7 +259,9 @@ impl Witness {
             };
             self.told_durable(tablet, entry.document, own.into_iter());
         }
-        for document in bootstrap {
+        // After an end of its own the tablet asks whether it holds another grant.
+        let asks = |document: &DocumentId| entries.iter().any(|entry| entry.revoked && entry.document == *document);
+        for document in bootstrap.iter().filter(|document| !asks(document)) {
             self.judge_sight(tablet, *document, None, "the name of a document to fetch");
         }
     }
@@ -325,6 +331,15 @@ impl Witness {
         })
     }
 
+    /// Whether the log names this author.
+    pub fn has_written(&self, author: &Author) -> bool {
+        let Author { actor, device, unit, role } = author;
+        let names = |binding: &Binding| {
+            (&binding.actor, &binding.device, &binding.unit, &binding.role) == (actor, device, unit, role)
+        };
+        self.state().documents.values().any(|truth| truth.bindings.iter().any(names))
+    }
+
     /// Entries of all saves the app was told are on the device.
     pub fn saved_tokens(&self, tablet: usize) -> BTreeSet<String> {
         self.state().devices[tablet].tokens.clone()
@@ -365,7 +380,8 @@ impl Witness {
         }
         for binding in &entry.bindings {
             if !self.is_true(tenant, entry.document, binding) {
-                let what = format!("{} at {position}: a binding names {}, who is not it", entry.document, binding.device);
+                let what =
+                    format!("{} at {position}: a binding names {}, who is not it", entry.document, binding.device);
                 self.violate(Invariant::Authority, what);
             }
         }
@@ -401,13 +417,7 @@ impl Witness {
         }
     }
 
-    fn judge_content(
-        &self,
-        tablet: usize,
-        document: DocumentId,
-        position: Position,
-        changes: &[(ChangeHash, Bytes)],
-    ) {
+    fn judge_content(&self, tablet: usize, document: DocumentId, position: Position, changes: &[(ChangeHash, Bytes)]) {
         let is_same = {
             let state = self.state();
             let logged = state.documents.get(&document).and_then(|truth| truth.at.get(&position));
@@ -436,6 +446,7 @@ impl State {
         let hashes: Vec<_> = parsed.iter().map(|change| change.hash).collect();
         truth.hashes.extend(hashes.iter().copied());
         truth.changes.extend(entry.changes.iter().cloned());
+        truth.bindings.extend(entry.bindings.iter().cloned());
         truth.at.insert(position, hashes);
     }
 

@@ -14,7 +14,6 @@ use feldakte_core::{access::Principal, ids::Epoch};
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use tokio::sync::Notify;
 
-
 use super::{
     gateway::GatewayOrder,
     network::Port,
@@ -151,7 +150,8 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed ^ WORLD);
         let tablets: Vec<_> =
             plan.tablets.iter().map(|tablet| TabletMachine::new(tablet.cast, &plan, sabotage, &mut rng)).collect();
-        let suspects = tablets.iter().map(|(machine, store)| Suspect { principal: machine.principal.clone(), store: *store });
+        let suspects =
+            tablets.iter().map(|(machine, store)| Suspect { principal: machine.principal.clone(), store: *store });
         let witness = Arc::new(Witness::new(trace.clone(), suspects.collect()));
         let gateway = GatewayMachine::new(&plan, sabotage, &mut rng);
         let tablets = tablets.into_iter().map(|(machine, _)| machine).collect();
@@ -241,4 +241,4 @@ fn draw_epoch(rng: &mut StdRng) -> Epoch {
 
 /// When every simulation begins: a moment within the lifetime of its certificates.
 pub const EPOCH: Duration = Duration::from_secs(1_893_456_000);
-const WORLD: u64 = 0x776f_726c_64;
+const WORLD: u64 = 0x77_6f72_6c64;

@@ -131,7 +131,7 @@ async fn each_crafted_change_is_refused_with_its_reason_and_the_rest_is_durable(
 
     let attacks = ground.attacks();
     // Before, between and after them stands something honest; one stands on something refused.
-    let mut first_of = |number| Author::under(ActorId([number; 16]), document).set("gcs", "3").bytes;
+    let first_of = |number| Author::under(ActorId([number; 16]), document).set("gcs", "3").bytes;
     let good = [first_of(0xa1), first_of(0xa2), honest.set("gcs", "neu").bytes];
     let on_refused = ground.fresh(0xa3).at([name_of(&ground.fresh(0x52).at([], 1, 1).chunk())], 1, 2).chunk();
     let mut push = vec![good[0].clone()];

@@ -24,11 +24,11 @@ use super::{bystander::Bystander, frames::Attack};
 
 /// How many of each kind.
 fn repetitions() -> usize {
-    env::var("FELDAKTE_ATTACKS").map_or(40, |text| text.parse().expect("FELDAKTE_ATTACKS is a number"))
+    env::var("FELDAKTE_ATTACKS").map_or(100, |text| text.parse().expect("FELDAKTE_ATTACKS is a number"))
 }
 
 /// Connections at once.
-const ABREAST: usize = 16;
+const ABREAST: usize = 8;
 /// The bar.
 const GROWTH_KIB_MAX: u64 = 64 << 10;
 
@@ -94,7 +94,8 @@ where
 {
     let share = repetitions().div_ceil(attackers.len());
     let mut running = JoinSet::new();
-    for config in attackers.iter().cloned() {
+    for config in attackers {
+        let config = config.clone();
         running.spawn(async move {
             let endpoint = raw::endpoint();
             for _ in 0..share {

@@ -1,5 +1,7 @@
 //! What a hostile device or network may try. Each gets its typed refusal or close code, and nobody else notices.
 
+#![allow(clippy::unwrap_used, reason = "panicking is how a test fails, in its helpers too")]
+
 mod admission;
 mod bystander;
 mod certificates;

@@ -1,5 +1,7 @@
 //! The whole path as its users see it: tablets with the real SDK and raw readers against real gateways, over UDP.
 
+#![allow(clippy::unwrap_used, reason = "panicking is how a test fails, in its helpers too")]
+
 mod authority;
 mod kills;
 mod logs;

@@ -1,5 +1,6 @@
 //! A change that admission lets in and that no reader could bear: marked, left out, and in nobody's way.
 
+use feldakte_client_sdk::{Client, view::Reason};
 use feldakte_core::{
     case,
     change::{Change, craft::Draft},
@@ -11,7 +12,7 @@ use feldakte_tests::harness::{
     local::Site,
     new_document,
     raw::{RawClient, Seen},
-    tablet::{Tablet, texts},
+    tablet::{Tablet, fact, texts},
 };
 
 const TOO_DEEP: u64 = 40;
@@ -61,4 +62,40 @@ async fn a_change_that_nests_too_deep_is_marked_and_everything_else_goes_on() {
     assert_eq!(snapshot.quarantined.len(), 1);
     assert_eq!(case::genesis(document.part).hash, name_of(&honest[0]));
     assert!(gateway.gateway.is_ready().await);
+}
+
+/// A crew that writes while the poison is not yet known for what it is. Nobody can apply what stands on it; the crew
+/// hears of it with what it wrote, and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_on_top_of_it_is_parked_and_not_lost_in_silence() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let [attacker, crew_device, late] = [(); 3].map(|()| site.pki.enrol(&crew("rtw-1")));
+    let live = Tablet::online(&crew_device, gateway.address).await;
+    let (mut client, _) = RawClient::session(&attacker, gateway.address, None).await;
+    let document = new_document();
+    let case = document.case;
+    let mut author = Author::new(&attacker.principal, document);
+    let honest = author.begin(1);
+    let last = Change::parse(honest[1].clone()).unwrap();
+    let attack = Draft::new(author.actor).at([last.hash], 2, last.max_op() + 1).with_nested_maps("tief", TOO_DEEP);
+    client.push_and_wait(document, [honest, vec![attack.chunk()]].concat()).await;
+    live.wait_case(case, "the case", |view| !texts(view, "gcs").is_empty()).await;
+    live.set(case, "spo2", "93").await;
+
+    let is_parked = async |client: &Client| client.case_sync(case).await.is_ok_and(|sync| sync.refused == 1);
+    live.until("the crew hears of it", is_parked).await;
+    let parked = live.client.parked(case).await.unwrap();
+    assert_eq!(parked.len(), 1);
+    assert_eq!(parked[0].edits, [fact(document.part, "spo2", "93")], "with what was written");
+    assert_eq!(parked[0].reason, Reason::DependencyRefused);
+
+    live.client.edit(case, parked[0].edits.clone()).await.unwrap();
+    let is_durable = async |client: &Client| client.case_sync(case).await.is_ok_and(|sync| sync.local + sync.sent == 0);
+    live.until("the next edit is durable", is_durable).await;
+    assert_eq!(live.sync(case).await.refused, 1, "and not refused");
+    let late = Tablet::online(&late, gateway.address).await;
+    let view = late.wait_case(case, "a later tablet shows it", |view| !texts(view, "spo2").is_empty()).await;
+    assert_eq!(texts(&view, "gcs"), ["0".to_owned()].into());
+    late.wait_equal(&live, case).await;
 }

@@ -43,7 +43,7 @@ async fn nothing_new_with_a_thousand_cases_is_one_round_trip_of_a_kilobyte() {
         documents.push((author.document, changes[0].clone()));
         writer.push(author.document, changes).await;
         // Answers are taken as they come, so that the gateway never waits for this client.
-        if documents.len() % 32 == 0 {
+        if documents.len().is_multiple_of(32) {
             drain_answers(&mut writer, 32).await;
         }
     }

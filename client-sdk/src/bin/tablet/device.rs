@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use feldakte_client_sdk::{
-    Client, ClientOptions, Identity, SdkError,
+    Client, ClientOptions, Identity,
     environment::Environment,
     key::FileKey,
     store::{LocalStoreError, sqlcipher::SqlCipherStore},
@@ -165,8 +165,7 @@ impl Opened {
         match (found.next(), found.next()) {
             (Some(case), None) => Ok(case),
             (Some(_), Some(_)) => Err(anyhow!("several cases match `{text}`: give more of the id (`tablet list`)")),
-            (None, _) => Err(anyhow::Error::new(SdkError::UnknownCase)
-                .context(format!("no case matches `{text}`: `tablet list` shows what is on this device"))),
+            (None, _) => Err(anyhow!("no case matches `{text}`: `tablet list` shows what is on this device")),
         }
     }
 }

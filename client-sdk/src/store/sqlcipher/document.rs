@@ -142,3 +142,12 @@ fn to_binding((actor, device, unit, role): (Vec<u8>, Vec<u8>, String, u32)) -> R
         role: Role::from_number(role).ok_or(LocalStoreError::Damaged("a binding"))?,
     })
 }
+
+/// The next edit of the document is written under a new actor.
+pub(super) async fn next_generation(connection: &mut SqliteConnection, document: i64) -> Result<(), LocalStoreError> {
+    sqlx::query("update document set generation = generation + 1 where row = ?")
+        .bind(document)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

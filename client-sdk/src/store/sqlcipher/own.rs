@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     change::{ChangeState, NewRow, Tally, find, hash_of, position_number},
-    document, snapshot,
+    document, received, snapshot,
 };
 use crate::store::{Answer, DocumentEdit, LocalStoreError, OwnChange, Parked, Unsent};
 
@@ -112,7 +112,7 @@ pub(super) async fn save_answer(connection: &mut SqliteConnection, answer: &Answ
         if let Some(known) = find(connection, row, *hash).await?
             && matches!(known.state, ChangeState::Local | ChangeState::Refused)
         {
-            tally.set_durable(connection, known, Some(answer.position)).await?;
+            received::confirm(connection, &mut tally, row, (*hash, known), answer.position).await?;
         }
     }
     let mut refused_any = false;
@@ -129,10 +129,7 @@ pub(super) async fn save_answer(connection: &mut SqliteConnection, answer: &Answ
         }
     }
     if refused_any {
-        sqlx::query("update document set generation = generation + 1 where row = ?")
-            .bind(row)
-            .execute(&mut *connection)
-            .await?;
+        document::next_generation(connection, row).await?;
     }
     tally.save(connection, row).await
 }

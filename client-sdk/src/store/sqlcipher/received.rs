@@ -4,10 +4,11 @@ use feldakte_core::{
     ids::{ChangeHash, Position},
     log::{Binding, Quarantine},
 };
+use feldakte_proto::Reason;
 use sqlx::SqliteConnection;
 
 use super::{
-    change::{ChangeState, NewRow, Tally, find},
+    change::{ChangeState, Known, NewRow, Tally, find},
     document, snapshot,
 };
 use crate::store::{LocalStoreError, Received, ReceivedEntry};
@@ -44,6 +45,7 @@ async fn save_entry(connection: &mut SqliteConnection, entry: &ReceivedEntry) ->
     }
     save_bindings(connection, row, bindings).await?;
     let newly_quarantined = save_quarantined(connection, row, quarantined).await?;
+    park(connection, row, &newly_quarantined).await?;
     save_changes(connection, row, *position, changes).await?;
     for hash in newly_quarantined {
         if snapshot::covers(connection, row, hash).await? {
@@ -92,6 +94,51 @@ pub(super) async fn save_quarantined(
     Ok(new)
 }
 
+/// What the user did and nobody may apply must not vanish in silence: own changes among these are parked, and the
+/// next edit is written under a new actor, since this one's history is cut off.
+pub(super) async fn park(
+    connection: &mut SqliteConnection,
+    document: i64,
+    quarantined: &[ChangeHash],
+) -> Result<(), LocalStoreError> {
+    let mut tally = Tally::default();
+    for hash in quarantined {
+        if let Some(known) = find(connection, document, *hash).await?
+            && matches!(known.state, ChangeState::Local | ChangeState::Durable)
+        {
+            park_one(connection, &mut tally, document, known).await?;
+        }
+    }
+    tally.save(connection, document).await
+}
+
+/// The log holds an own change: it is durable, unless it is quarantined.
+pub(super) async fn confirm(
+    connection: &mut SqliteConnection,
+    tally: &mut Tally,
+    document: i64,
+    (hash, known): (ChangeHash, Known),
+    position: Position,
+) -> Result<(), LocalStoreError> {
+    let sql = "select exists (select 1 from quarantine where document = ? and hash = ?)";
+    let query = sqlx::query_scalar(sql).bind(document).bind(hash.0.as_slice());
+    match (query.fetch_one(&mut *connection).await?, known.state) {
+        (false, _) => tally.set_durable(connection, known, Some(position)).await,
+        (true, ChangeState::Refused) => Ok(()),
+        (true, _) => park_one(connection, tally, document, known).await,
+    }
+}
+
+async fn park_one(
+    connection: &mut SqliteConnection,
+    tally: &mut Tally,
+    document: i64,
+    known: Known,
+) -> Result<(), LocalStoreError> {
+    tally.set_refused(connection, known, Reason::DependencyRefused).await?;
+    document::next_generation(connection, document).await
+}
+
 async fn save_changes(
     connection: &mut SqliteConnection,
     document: i64,
@@ -102,7 +149,7 @@ async fn save_changes(
     for (hash, bytes) in changes {
         match find(connection, document, *hash).await? {
             Some(known) if matches!(known.state, ChangeState::Local | ChangeState::Refused) => {
-                tally.set_durable(connection, known, Some(position)).await?;
+                confirm(connection, &mut tally, document, (*hash, known), position).await?;
             }
             Some(_) => {}
             None if snapshot::covers(connection, document, *hash).await? => {}

@@ -22,12 +22,13 @@ pub(super) async fn save(
     let ReceivedSnapshot { document, position, chunks, covered, bindings, quarantined } = snapshot;
     let row = document::row_or_new(connection, *document).await?;
     received::save_bindings(connection, row, bindings).await?;
-    received::save_quarantined(connection, row, quarantined).await?;
+    let newly_quarantined = received::save_quarantined(connection, row, quarantined).await?;
+    received::park(connection, row, &newly_quarantined).await?;
     let covered: BTreeSet<_> = covered.iter().copied().collect();
     let mut tally = Tally::default();
     for (hash, known) in changes(connection, row).await? {
         if covered.contains(&hash) && matches!(known.state, ChangeState::Local | ChangeState::Refused) {
-            tally.set_durable(connection, known, Some(*position)).await?;
+            received::confirm(connection, &mut tally, row, (hash, known), *position).await?;
         }
     }
     tally.save(connection, row).await?;

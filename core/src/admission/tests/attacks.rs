@@ -26,19 +26,14 @@ fn a_change_under_the_victims_actor_with_its_next_seq() {
     let mut ledger = opened();
     let before = first(0, 2);
     let hash = accept(&mut ledger, 0, &before);
-    let next = Draft::new(actor(0))
-        .at([hash], 2, before.start_op + 2)
-        .with_puts("y", 1);
+    let next = Draft::new(actor(0)).at([hash], 2, before.start_op + 2).with_puts("y", 1);
     assert_eq!(refusal(&mut ledger, &crew(1), &next), Refusal::ForeignActor);
     accept(&mut ledger, 0, &next);
 }
 
 #[test]
 fn a_change_under_the_genesis_actor() {
-    let attack = Draft {
-        actor: case::GENESIS_ACTOR.0.to_vec(),
-        ..first(0, 1)
-    };
+    let attack = Draft { actor: case::GENESIS_ACTOR.0.to_vec(), ..first(0, 1) };
     for seq in [1, 2] {
         assert_eq!(refused(0, &Draft { seq, ..attack.clone() }), Refusal::ForeignActor);
     }
@@ -49,19 +44,9 @@ fn a_sequence_gap_and_a_sequence_reused() {
     let mut ledger = opened();
     let before = first(0, 2);
     let hash = accept(&mut ledger, 0, &before);
-    let with = |seq| {
-        Draft::new(actor(0))
-            .at([hash], seq, before.start_op + 2)
-            .with_puts("y", 1)
-    };
-    assert_eq!(
-        refusal(&mut ledger, &crew(0), &with(3)),
-        Refusal::SequenceGap { expected: 2 }
-    );
-    assert_eq!(
-        refusal(&mut ledger, &crew(0), &with(1)),
-        Refusal::SequenceReused { expected: 2 }
-    );
+    let with = |seq| Draft::new(actor(0)).at([hash], seq, before.start_op + 2).with_puts("y", 1);
+    assert_eq!(refusal(&mut ledger, &crew(0), &with(3)), Refusal::SequenceGap { expected: 2 });
+    assert_eq!(refusal(&mut ledger, &crew(0), &with(1)), Refusal::SequenceReused { expected: 2 });
     accept(&mut ledger, 0, &with(2));
 }
 
@@ -69,10 +54,7 @@ fn a_sequence_gap_and_a_sequence_reused() {
 fn a_start_op_that_is_off() {
     let honest = first(1, 1).start_op;
     for start_op in [1, honest - 1, honest + 1, limits::OP_COUNTER_MAX - 2] {
-        let attack = Draft {
-            start_op,
-            ..first(1, 1)
-        };
+        let attack = Draft { start_op, ..first(1, 1) };
         assert_eq!(refused(1, &attack), Refusal::StartOp { expected: honest }, "{start_op}");
     }
 }
@@ -80,10 +62,7 @@ fn a_start_op_that_is_off() {
 /// Near 2^32 every later edit of the document would panic.
 #[test]
 fn a_start_op_near_two_to_the_32() {
-    let attack = Draft {
-        start_op: u64::from(u32::MAX) - 1,
-        ..first(1, 1)
-    };
+    let attack = Draft { start_op: u64::from(u32::MAX) - 1, ..first(1, 1) };
     assert_eq!(refused(1, &attack), Refusal::Change(ChangeError::CounterRange));
 }
 
@@ -103,54 +82,24 @@ fn a_change_that_does_not_follow_its_actors_last_one() {
     let mut ledger = opened();
     let mine = accept(&mut ledger, 0, &first(0, 1));
     let theirs = accept(&mut ledger, 1, &first(1, 5));
-    let aside = Draft::new(actor(0))
-        .at([theirs], 2, first(1, 5).start_op + 5)
-        .with_puts("y", 1);
+    let aside = Draft::new(actor(0)).at([theirs], 2, first(1, 5).start_op + 5).with_puts("y", 1);
     let error = ChangeError::Malformed("an actor's changes must follow each other");
     assert_eq!(refusal(&mut ledger, &crew(0), &aside), Refusal::Change(error));
-    accept(
-        &mut ledger,
-        0,
-        &Draft {
-            deps: vec![mine, theirs],
-            ..aside
-        },
-    );
+    accept(&mut ledger, 0, &Draft { deps: vec![mine, theirs], ..aside });
 }
 
 #[test]
 fn an_unknown_dependency() {
     let unknown = ChangeHash([7; 32]);
-    assert_eq!(
-        refused(
-            1,
-            &Draft {
-                deps: vec![unknown],
-                ..first(1, 1)
-            }
-        ),
-        Refusal::UnknownDependency
-    );
+    assert_eq!(refused(1, &Draft { deps: vec![unknown], ..first(1, 1) }), Refusal::UnknownDependency);
     let both = vec![genesis().hash, unknown];
-    assert_eq!(
-        refused(
-            1,
-            &Draft {
-                deps: both,
-                ..first(1, 1)
-            }
-        ),
-        Refusal::UnknownDependency
-    );
+    assert_eq!(refused(1, &Draft { deps: both, ..first(1, 1) }), Refusal::UnknownDependency);
 }
 
 /// The library panics when operations name an actor that has no change.
 #[test]
 fn operations_that_refer_to_an_actor_nobody_has_seen() {
-    let attack = |other: ActorId| Draft {
-        others: vec![other.0.to_vec()],
-        ..first(1, 1)
-    };
+    let attack = |other: ActorId| Draft { others: vec![other.0.to_vec()], ..first(1, 1) };
     assert_eq!(refused(1, &attack(ActorId([9; 16]))), Refusal::UnknownDependency);
     accept(&mut opened(), 1, &attack(case::GENESIS_ACTOR));
 }
@@ -160,17 +109,9 @@ fn a_dependency_refused_earlier_in_the_push_and_the_rest_goes_on() {
     let mut ledger = opened();
     let gap = Draft { seq: 2, ..first(0, 1) }.chunk();
     let gap_hash = Change::parse(gap.clone()).expect("it parses").hash;
-    let after_gap = Draft {
-        deps: vec![gap_hash],
-        ..first(0, 2)
-    }
-    .chunk();
+    let after_gap = Draft { deps: vec![gap_hash], ..first(0, 2) }.chunk();
     let after_hash = Change::parse(after_gap.clone()).expect("it parses").hash;
-    let after_that = Draft {
-        deps: vec![after_hash],
-        ..first(0, 2)
-    }
-    .chunk();
+    let after_that = Draft { deps: vec![after_hash], ..first(0, 2) }.chunk();
     let honest = first(0, 3).chunk();
     let damaged = Bytes::from_static(b"damaged");
     let pushed = [gap, after_gap, damaged, honest.clone(), after_that, genesis().bytes];
@@ -191,14 +132,8 @@ fn a_second_root() {
     let root = first(0, 1).at([], 1, 1);
     assert_eq!(refused(0, &root), Refusal::NotGenesis);
     assert_eq!(refusal(&mut new_ledger(), &crew(0), &root), Refusal::NotGenesis);
-    let under_genesis_actor = Draft {
-        actor: case::GENESIS_ACTOR.0.to_vec(),
-        ..root
-    };
-    assert_eq!(
-        refusal(&mut new_ledger(), &crew(0), &under_genesis_actor),
-        Refusal::NotGenesis
-    );
+    let under_genesis_actor = Draft { actor: case::GENESIS_ACTOR.0.to_vec(), ..root };
+    assert_eq!(refusal(&mut new_ledger(), &crew(0), &under_genesis_actor), Refusal::NotGenesis);
 }
 
 #[test]
@@ -216,18 +151,12 @@ fn one_actor_more_than_a_document_may_have() {
     let mut ledger = opened();
     let with = |number: usize| {
         let id = [vec![1; 8], (number as u64).to_be_bytes().to_vec()].concat();
-        Draft {
-            actor: id,
-            ..first(0, 1)
-        }
+        Draft { actor: id, ..first(0, 1) }
     };
     for number in 0..limits::ACTORS_MAX {
         accept(&mut ledger, 0, &with(number));
     }
-    assert_eq!(
-        refusal(&mut ledger, &crew(0), &with(limits::ACTORS_MAX)),
-        Refusal::TooManyActors
-    );
+    assert_eq!(refusal(&mut ledger, &crew(0), &with(limits::ACTORS_MAX)), Refusal::TooManyActors);
     let known = Change::parse(with(0).chunk()).expect("it parses");
     let next = Draft { seq: 2, ..with(0) }.at([known.hash], 2, known.max_op() + 1);
     accept(&mut ledger, 0, &next);
@@ -238,25 +167,10 @@ fn an_actor_stays_with_the_device_that_used_it_first() {
     let mut ledger = opened();
     let admission = offer(&mut ledger, 3, [first(0, 1).chunk()]);
     let binding = admission.entry.expect("it is taken").bindings;
-    let Principal {
-        tenant: _,
-        unit,
-        device,
-        role,
-    } = crew(3);
-    assert_eq!(
-        binding,
-        [Binding {
-            actor: actor(0),
-            device,
-            unit,
-            role
-        }]
-    );
+    let Principal { tenant: _, unit, device, role } = crew(3);
+    assert_eq!(binding, [Binding { actor: actor(0), device, unit, role }]);
     let hash = Change::parse(first(0, 1).chunk()).expect("it parses").hash;
-    let next = Draft::new(actor(0))
-        .at([hash], 2, first(0, 1).start_op + 1)
-        .with_puts("y", 1);
+    let next = Draft::new(actor(0)).at([hash], 2, first(0, 1).start_op + 1).with_puts("y", 1);
     assert_eq!(refusal(&mut ledger, &crew(0), &next), Refusal::ForeignActor);
     accept(&mut ledger, 3, &next);
 }

@@ -2,10 +2,7 @@ use super::*;
 use crate::access::{Access, Role, Subject};
 
 fn stranger() -> Principal {
-    Principal {
-        unit: unit("rtw-9-83-9"),
-        ..crew(8)
-    }
+    Principal { unit: unit("rtw-9-83-9"), ..crew(8) }
 }
 
 fn unit(name: &str) -> UnitId {
@@ -13,20 +10,14 @@ fn unit(name: &str) -> UnitId {
 }
 
 fn granted(subject: Subject, access: Access) -> Entry {
-    Entry {
-        grants: vec![Grant { subject, access }],
-        ..Entry::new(document_id())
-    }
+    Entry { grants: vec![Grant { subject, access }], ..Entry::new(document_id()) }
 }
 
 #[test]
 fn opening_a_document_grants_it_to_the_unit() {
     let mut ledger = new_ledger();
     let entry = offer(&mut ledger, 0, [genesis().bytes]).entry.expect("it is taken");
-    let grant = Grant {
-        subject: Subject::Unit(crew(0).unit),
-        access: Access::Write,
-    };
+    let grant = Grant { subject: Subject::Unit(crew(0).unit), access: Access::Write };
     assert_eq!(entry.grants, [grant]);
     assert!(entry.bindings.is_empty(), "the genesis belongs to nobody");
     accept(&mut ledger, 5, &first(5, 1));
@@ -41,9 +32,7 @@ fn a_unit_without_a_grant_is_not_permitted() {
 fn reading_does_not_permit_writing() {
     let mut ledger = opened();
     let reader = Subject::Device(stranger().device);
-    ledger
-        .replay(&granted(reader.clone(), Access::Read))
-        .expect("grants replay");
+    ledger.replay(&granted(reader.clone(), Access::Read)).expect("grants replay");
     assert_eq!(refusal(&mut ledger, &stranger(), &first(8, 1)), Refusal::NotPermitted);
     ledger.replay(&granted(reader, Access::Write)).expect("grants replay");
     let admission = ledger.admit(&stranger(), parse([first(8, 1).chunk()]));
@@ -55,12 +44,7 @@ fn a_revoked_unit_is_not_permitted_any_more() {
     let mut ledger = opened();
     accept(&mut ledger, 0, &first(0, 1));
     let revoked = vec![Subject::Unit(crew(0).unit)];
-    ledger
-        .replay(&Entry {
-            revoked,
-            ..Entry::new(document_id())
-        })
-        .expect("revocations replay");
+    ledger.replay(&Entry { revoked, ..Entry::new(document_id()) }).expect("revocations replay");
     assert_eq!(refusal(&mut ledger, &crew(1), &first(1, 1)), Refusal::NotPermitted);
     assert_eq!(ledger.permit(&crew(0)), None);
 }
@@ -77,10 +61,7 @@ fn roles_that_may_not_open_documents() {
 
 #[test]
 fn another_tenant_with_the_same_unit_device_and_actor() {
-    let intruder = Principal {
-        tenant: "hagen".parse().expect("a slug"),
-        ..crew(0)
-    };
+    let intruder = Principal { tenant: "hagen".parse().expect("a slug"), ..crew(0) };
     assert_eq!(refusal(&mut opened(), &intruder, &first(0, 1)), Refusal::NotPermitted);
     let mut ledger = new_ledger();
     let admission = ledger.admit(&intruder, parse([genesis().bytes]));
@@ -96,10 +77,7 @@ fn a_document_granted_before_its_first_change_is_opened_by_its_grantee_alone() {
     ledger.replay(&assigned).expect("grants replay");
     let admission = offer(&mut ledger, 0, [genesis().bytes]);
     assert_eq!(admission.refused, [(0, Refusal::NotPermitted)]);
-    let entry = ledger
-        .admit(&stranger(), parse([genesis().bytes]))
-        .entry
-        .expect("it is taken");
+    let entry = ledger.admit(&stranger(), parse([genesis().bytes])).entry.expect("it is taken");
     assert_eq!(entry.grants, []);
     assert_eq!(ledger.grants(), assigned.grants);
 }

@@ -102,17 +102,11 @@ proptest! {
 
 #[test]
 fn a_stored_change_that_is_damaged_does_not_replay() {
-    let mut entry = offer(&mut new_ledger(), 0, [genesis().bytes])
-        .entry
-        .expect("it is taken");
+    let mut entry = offer(&mut new_ledger(), 0, [genesis().bytes]).entry.expect("it is taken");
     entry.changes = vec![entry.changes[0].slice(1..)];
     assert!(matches!(new_ledger().replay(&entry), Err(Refusal::Change(_))));
     entry.changes = vec![genesis().bytes, first(0, 1).chunk()];
-    assert_eq!(
-        new_ledger().replay(&entry),
-        Err(Refusal::ForeignActor),
-        "it has no binding"
-    );
+    assert_eq!(new_ledger().replay(&entry), Err(Refusal::ForeignActor), "it has no binding");
 }
 
 #[test]

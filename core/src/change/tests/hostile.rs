@@ -37,9 +37,6 @@ fn malformed(draft: &Draft) -> &'static str {
 
 fn honest_reading() -> Bytes {
     let mut team = Team::new(1);
-    let pressure = Act::Put {
-        name: 0,
-        value: Value::Text("120/80".into()),
-    };
+    let pressure = Act::Put { name: 0, value: Value::Text("120/80".into()) };
     team.save(0, 1_700_000_000, &[pressure]).expect("a change").bytes
 }

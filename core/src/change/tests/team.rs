@@ -50,10 +50,7 @@ pub(crate) struct Team {
 }
 
 pub(crate) fn document_id() -> DocumentId {
-    DocumentId {
-        case: CaseId(Uuid::from_u128(7)),
-        part: Part::Clinical,
-    }
+    DocumentId { case: CaseId(Uuid::from_u128(7)), part: Part::Clinical }
 }
 
 pub(crate) fn device(number: usize) -> DeviceId {
@@ -81,13 +78,7 @@ impl Team {
             has: BTreeSet::from([0]),
         };
         let members = (0..size).map(member).collect();
-        Self {
-            members,
-            written: vec![Written {
-                who: 0,
-                change: genesis.clone(),
-            }],
-        }
+        Self { members, written: vec![Written { who: 0, change: genesis.clone() }] }
     }
 
     pub(crate) fn after(size: usize, steps: &[Step]) -> Self {
@@ -112,19 +103,12 @@ impl Team {
         let edit = |edits: &mut Edits<'_>| acts.iter().try_for_each(|act| act.apply(edits));
         let change = member.document.edit(time, edit).expect("acts are always possible")?;
         member.has.insert(self.written.len());
-        self.written.push(Written {
-            who,
-            change: change.clone(),
-        });
+        self.written.push(Written { who, change: change.clone() });
         Some(change)
     }
 
     pub(crate) fn pull(&mut self, who: usize, from: usize) {
-        let missing: Vec<usize> = self.members[from]
-            .has
-            .difference(&self.members[who].has)
-            .copied()
-            .collect();
+        let missing: Vec<usize> = self.members[from].has.difference(&self.members[who].has).copied().collect();
         let member = &mut self.members[who];
         let changes = missing.iter().map(|index| &self.written[*index].change.bytes);
         member.document.apply(changes).expect("honest changes merge");

@@ -53,7 +53,9 @@ impl<'a> Player<'a> {
     /// Plays the whole mission.
     pub async fn play(mut self, mission: &Mission) -> anyhow::Result<Report> {
         for who in [Who::A, Who::B] {
-            self.stage.tablet(who).ask(json!({"online": true})).await?;
+            let tablet = self.stage.tablet(who);
+            tablet.ask(json!({"online": true})).await?;
+            tablet.wait_until("connecting", ARRIVES_WITHIN, |state| state.link == "connected").await?;
         }
         for phase in &mission.phases {
             let played = match (phase.offline, phase.burst) {

@@ -83,7 +83,7 @@ async fn one_round(site: &Site, crew: &Crew) -> Result<Outcome> {
 
 /// Writer and reader at full speed, until the reader has seen enough and the gateway is gone.
 async fn edit_until_killed(gateway: &Gateway, crew: &Crew) -> Result<Arc<Track>> {
-    let track = Arc::new(Track::new(crew.log.clone(), Arc::<Latencies>::default()));
+    let track = Arc::new(Track::new(&crew.logs(), Arc::<Latencies>::default()));
     let reader = Session::dial(&crew.reader, gateway.quic, None).await?;
     let writer = Session::dial(&crew.writer, gateway.quic, None).await?;
     let confirming = tokio::spawn(pair::confirm(track.clone(), writer.receiver));
@@ -104,8 +104,8 @@ async fn push_until_cut(track: Arc<Track>, mut sender: Sender) -> Result<()> {
         match track.ready(OUTSTANDING) {
             0 => timeout_at(end, track.seen_more()).await?,
             ready => {
-                let changes = track.send(sender.next_push(), ready).to_vec();
-                sender.push(track.log().document, &changes).await?;
+                let Some((document, changes)) = track.send(sender.next_push(), ready) else { break };
+                sender.push(document, changes).await?;
             }
         }
     }
@@ -117,7 +117,8 @@ async fn watch_and_kill(track: &Track, mut receiver: Receiver, gateway: u32) -> 
         let message = receiver.next().await.context("the reader's session ended before the kill")?;
         let ServerMessage::Changes(frame) = message else { continue };
         for raw in frame.entries {
-            track.on_changes(&decode_entry(raw.entry)?.changes)?;
+            let entry = decode_entry(raw.entry)?;
+            track.on_changes(entry.document, &entry.changes)?;
             // The genesis is not an edit.
             if track.seen() > SEEN {
                 return process::send_signal(gateway, Signal::Kill);

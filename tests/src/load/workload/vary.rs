@@ -14,10 +14,8 @@ use super::{Op, Scalar, Script, Step};
 pub(super) fn vary(script: &Script, scripts: &[Arc<Script>], seed: u64) -> Script {
     let pool = Pool::of(scripts);
     let mut rng = StdRng::seed_from_u64(seed);
-    let vary_step = |step: &Step| Step {
-        ops: step.ops.iter().map(|op| pool.vary(op, &mut rng)).collect(),
-        ..step.clone()
-    };
+    let vary_step =
+        |step: &Step| Step { ops: step.ops.iter().map(|op| pool.vary(op, &mut rng)).collect(), ..step.clone() };
     Script { steps: script.steps.iter().map(vary_step).collect() }
 }
 

@@ -3,10 +3,7 @@ use super::*;
 #[test]
 fn one_flipped_bit_that_turns_120_80_into_920_80() {
     let mut bytes = honest_reading().to_vec();
-    let at = bytes
-        .windows(6)
-        .position(|window| window == b"120/80")
-        .expect("the value stands in the bytes");
+    let at = bytes.windows(6).position(|window| window == b"120/80").expect("the value stands in the bytes");
     bytes[at] ^= b'1' ^ b'9';
     assert_eq!(refusal(bytes.clone()), ChangeError::Checksum);
     // The check is what refuses it: with the checksum recomputed it is a change like any other.
@@ -25,17 +22,8 @@ fn every_flipped_bit_of_a_change_is_noticed() {
 
 #[test]
 fn compressed_document_and_bundle_chunks() {
-    for kind in [
-        craft::CHUNK_DOCUMENT,
-        craft::CHUNK_COMPRESSED,
-        craft::CHUNK_BUNDLE,
-        4,
-        0xff,
-    ] {
-        assert_eq!(
-            refusal(craft::chunk(kind, &draft().body())),
-            ChangeError::ChunkType(kind)
-        );
+    for kind in [craft::CHUNK_DOCUMENT, craft::CHUNK_COMPRESSED, craft::CHUNK_BUNDLE, 4, 0xff] {
+        assert_eq!(refusal(craft::chunk(kind, &draft().body())), ChangeError::ChunkType(kind));
     }
 }
 
@@ -60,10 +48,7 @@ fn bytes_that_are_no_chunk() {
 fn truncated_at_every_offset() {
     let honest = honest_reading();
     for len in 0..honest.len() {
-        assert!(
-            matches!(refusal(honest.slice(..len)), ChangeError::Malformed(_)),
-            "{len} bytes"
-        );
+        assert!(matches!(refusal(honest.slice(..len)), ChangeError::Malformed(_)), "{len} bytes");
     }
 }
 
@@ -82,34 +67,19 @@ fn truncated_bodies_with_valid_checksums() {
 #[test]
 fn trailing_garbage_after_the_chunk() {
     let bytes = [draft().chunk().as_ref(), &[0]].concat();
-    assert_eq!(
-        refusal(bytes),
-        ChangeError::Malformed("the chunk's length is not its own")
-    );
+    assert_eq!(refusal(bytes), ChangeError::Malformed("the chunk's length is not its own"));
     let two = [draft().chunk(), draft().chunk()].concat();
-    assert_eq!(
-        refusal(two),
-        ChangeError::Malformed("the chunk's length is not its own")
-    );
+    assert_eq!(refusal(two), ChangeError::Malformed("the chunk's length is not its own"));
 }
 
 #[test]
 fn larger_than_allowed() {
-    let with_extra = |len| {
-        Draft {
-            extra: vec![0; len],
-            ..draft()
-        }
-        .chunk()
-    };
+    let with_extra = |len| Draft { extra: vec![0; len], ..draft() }.chunk();
     let overhead = with_extra(limits::CHANGE_LEN_MAX / 2).len() - limits::CHANGE_LEN_MAX / 2;
     let fits = with_extra(limits::CHANGE_LEN_MAX - overhead);
     assert_eq!(fits.len(), limits::CHANGE_LEN_MAX);
     assert!(Change::parse(fits).is_ok());
-    assert_eq!(
-        refusal(with_extra(limits::CHANGE_LEN_MAX - overhead + 1)),
-        ChangeError::TooLarge
-    );
+    assert_eq!(refusal(with_extra(limits::CHANGE_LEN_MAX - overhead + 1)), ChangeError::TooLarge);
 }
 
 #[test]
@@ -117,10 +87,7 @@ fn a_length_that_is_not_in_its_shortest_form() {
     let body = draft().body();
     assert!(body.len() < 128, "one byte is the shortest form");
     let hashed = [&[craft::CHUNK_CHANGE, body.len() as u8 | 0x80, 0], body.as_slice()].concat();
-    assert_eq!(
-        refusal(craft::seal(&hashed)),
-        ChangeError::Malformed("a number is not in its shortest form")
-    );
+    assert_eq!(refusal(craft::seal(&hashed)), ChangeError::Malformed("a number is not in its shortest form"));
 }
 
 #[test]

@@ -20,11 +20,7 @@ fn any_damage() -> impl Strategy<Value = Damage> {
 
 /// Damages the body and makes length and checksum fit again.
 fn damaged(change: &Bytes, damages: &[Damage]) -> Bytes {
-    let parsed_header = change
-        .iter()
-        .skip(craft::HEADER_LEN + 1)
-        .take_while(|byte| **byte & 0x80 != 0)
-        .count();
+    let parsed_header = change.iter().skip(craft::HEADER_LEN + 1).take_while(|byte| **byte & 0x80 != 0).count();
     let mut body = change[craft::HEADER_LEN + 2 + parsed_header..].to_vec();
     for damage in damages {
         let len = body.len().max(1);
