@@ -35,6 +35,16 @@ pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
     }
 }
 
+/// Waits for something that has no event of its own, by looking often.
+pub async fn until(what: &str, is_it: impl Fn() -> bool) {
+    within(what, async {
+        while !is_it() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    })
+    .await;
+}
+
 /// A new ambulance crew's tablet in tenant `dortmund`.
 pub fn crew(unit: &str) -> Principal {
     device("dortmund", unit, Role::AmbulanceCrew)
@@ -63,3 +73,6 @@ pub fn new_epoch() -> Epoch {
 fn random_uuid() -> Uuid {
     uuid::Builder::from_random_bytes(rand::random()).into_uuid()
 }
+
+/// Between two looks at something without an event.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);

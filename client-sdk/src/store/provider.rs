@@ -429,6 +429,21 @@ mod tests {
     }
 
     #[test]
+    fn random_fills_the_buffer_differently_each_time() {
+        let draw = || {
+            let mut bytes = [0; 64];
+            // SAFETY: the buffer holds 64 bytes.
+            let code = unsafe { (provider().random)(ptr::null_mut(), bytes.as_mut_ptr().cast(), 64) };
+            assert_eq!(code, SQLITE_OK);
+            bytes
+        };
+        let (first, second) = (draw(), draw());
+        assert_ne!(first, second);
+        assert_ne!(first[..32], first[32..]);
+        assert_ne!(first[32..], [0; 32], "to the end");
+    }
+
+    #[test]
     fn panics_and_wild_arguments_become_error_codes() {
         assert_eq!(guarded(|| panic!("on purpose")), SQLITE_ERROR);
         // SAFETY: the pointers are null, which the functions check before anything else.

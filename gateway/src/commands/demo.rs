@@ -11,7 +11,8 @@ use serde_json::json;
 
 use self::{
     mission::Mission,
-    play::{Player, conflicts_of},
+    play::Player,
+    replicas::conflicts_of,
     screen::Screen,
     stage::{Place, Stage},
     tablet::{TENANT, UNIT},
@@ -24,6 +25,7 @@ mod gateway;
 mod mission;
 mod play;
 mod relay;
+mod replicas;
 mod screen;
 mod stage;
 mod tablet;

@@ -1,6 +1,9 @@
 //! Applies entries to a document and proves that what was saved is what will be loaded. Pure computation.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use bytes::Bytes;
 use feldakte_core::{
@@ -63,8 +66,8 @@ pub fn project(base: Base, entries: &[Entry]) -> Option<Projection> {
         .filter_map(|bytes| Change::parse(bytes.clone()).ok())
         .filter(|change| !skip.contains(&change.hash))
         .collect();
-    let together = apply_all(chunks.as_deref(), &changes).ok();
-    let ((chunks, covered), newly_quarantined) = match together.and_then(|mut document| save_verified(&mut document)) {
+    let together = guarded(|| save_verified(&mut apply_all(chunks.as_deref(), &changes).ok()?)).flatten();
+    let ((chunks, covered), newly_quarantined) = match together {
         Some(saved) => (saved, Vec::new()),
         None => apply_one_by_one(chunks.as_deref(), &changes, skip)?,
     };
@@ -95,7 +98,7 @@ fn apply_one_by_one(
         // What stands on a change that was left out cannot be applied either.
         let reason = match change.deps.iter().any(|dep| left_out.contains(dep)) {
             true => Some(QuarantineReason::Rejected),
-            false => match try_one(document.take(), base, &taken, change) {
+            false => match try_one_guarded(document.take(), base, &taken, change) {
                 Ok(grown) => {
                     document = Some(grown);
                     None
@@ -115,7 +118,21 @@ fn apply_one_by_one(
         Some(document) => document,
         None => rebuild(base, &taken).ok()?,
     };
-    Some((save_verified(&mut document)?, marks))
+    Some((guarded(|| save_verified(&mut document)).flatten()?, marks))
+}
+
+fn try_one_guarded(
+    document: Option<Document>,
+    base: Option<&[u8]>,
+    taken: &[&Change],
+    change: &Change,
+) -> Result<Document, QuarantineReason> {
+    guarded(|| try_one(document, base, taken, change)).unwrap_or(Err(QuarantineReason::Panicked))
+}
+
+/// `None` when the library panicked, whichever call it was: what has been admitted must not end the projector.
+fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 fn try_one(

@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::within;
+use super::{LOOK_AGAIN, within};
 
 /// Status and body of a GET; `None` when nobody answers.
 pub async fn get(ops: SocketAddr, path: &str) -> Option<(u16, String)> {
@@ -20,9 +20,8 @@ pub async fn get(ops: SocketAddr, path: &str) -> Option<(u16, String)> {
 /// When it does not in time.
 pub async fn until_status(ops: SocketAddr, path: &str, wanted: u16) {
     within(&format!("{path} answers {wanted}"), async {
-        // Each question is a connection of its own, which paces the loop.
         while get(ops, path).await.is_none_or(|(status, _)| status != wanted) {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     })
     .await;

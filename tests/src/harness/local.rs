@@ -21,7 +21,7 @@ use feldakte_gateway::{
 use quinn::Endpoint;
 use tempfile::TempDir;
 
-use super::{pki::Pki, process, within};
+use super::{LOOK_AGAIN, pki::Pki, process, within};
 
 /// A directory with a PKI and a gateway's store, and the port its gateways listen on.
 pub struct Site {
@@ -157,5 +157,3 @@ impl Clock {
         self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
 }
-
-const LOOK_AGAIN: Duration = Duration::from_millis(10);

@@ -144,15 +144,32 @@ impl Bench {
     /// # Errors
     /// When a device gets no certificate or a script does not fit.
     pub async fn crews(&mut self, count: usize, script: impl Fn(usize) -> (Arc<Script>, usize)) -> Result<Vec<Crew>> {
+        self.crews_with(count, 1, script).await
+    }
+
+    /// Crews with several cases each, one after the other.
+    ///
+    /// # Errors
+    /// When a device gets no certificate or a script does not fit.
+    pub async fn crews_with(
+        &mut self,
+        count: usize,
+        cases_each: usize,
+        script: impl Fn(usize) -> (Arc<Script>, usize),
+    ) -> Result<Vec<Crew>> {
         let mut pairs = Vec::with_capacity(count);
         for _ in 0..count {
             let unit = self.unit();
             pairs.push((self.fleet.device(&unit)?, self.fleet.device(&unit)?));
         }
-        let writers: Vec<&Device> = pairs.iter().map(|(writer, _)| writer).collect();
-        let logs = self.write_cases(&writers, script).await?;
-        let crews = pairs.into_iter().zip(logs);
-        Ok(crews.map(|((writer, reader), log)| Crew { writer, reader, log, more: Vec::new() }).collect())
+        let writers = pairs.iter().flat_map(|(writer, _)| std::iter::repeat_n(writer, cases_each));
+        let writers: Vec<&Device> = writers.collect();
+        let mut logs = self.write_cases(&writers, |index| script(index / cases_each)).await?.into_iter();
+        let crew = |(writer, reader)| {
+            let log = logs.next().expect("every writer has cases");
+            Crew { writer, reader, log, more: logs.by_ref().take(cases_each - 1).collect() }
+        };
+        Ok(pairs.into_iter().map(crew).collect())
     }
 
     /// A progress bar; nothing is drawn where stderr is not a terminal.

@@ -3,10 +3,11 @@
 use anyhow::Result;
 use bytes::Bytes;
 use feldakte_client_sdk::store::{Received, ReceivedEntry, ReceivedSnapshot, SharedLocalStore};
+use feldakte_proto::Reason;
 
 use super::{
-    binding, chunks, contents, counts, cursor, document, entry, hash, load, own, quarantine, receive, snapshot, state,
-    unsent,
+    answer, binding, chunks, contents, counts, cursor, document, entry, hash, load, own, quarantine, receive, snapshot,
+    state, unsent,
 };
 
 /// Content and cursor move together; a frame without a cursor leaves it.

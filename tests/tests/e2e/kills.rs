@@ -79,12 +79,7 @@ async fn a_killed_gateway_loses_nothing_that_was_told_durable() {
         b.until("b has the case", async |client| client.read(case).await.is_ok()).await;
         b.set(case, "b", &kill.to_string()).await;
         let enough = rng.random_range(1..200);
-        within("the load is on", async {
-            while answered.load(Ordering::Relaxed) < enough {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        until("the load is on", || !(answered.load(Ordering::Relaxed) < enough)).await;
         // The moment itself: anywhere between two commits, not always right after an answer.
         tokio::time::sleep(Duration::from_micros(rng.random_range(0..15_000))).await;
         gateway.kill().await;

@@ -4,15 +4,18 @@ use feldakte_client_sdk::{Client, view::Reason};
 use feldakte_core::{
     case,
     change::{Change, craft::Draft},
+    crdt::Document,
+    ids::ActorId,
     log::QuarantineReason,
 };
 use feldakte_tests::harness::{
     author::{Author, name_of},
     crew,
     local::Site,
-    new_document,
+    new_document, new_epoch,
     raw::{RawClient, Seen},
     tablet::{Tablet, fact, texts},
+    within,
 };
 
 const TOO_DEEP: u64 = 40;
@@ -98,4 +101,28 @@ async fn what_was_written_on_top_of_it_is_parked_and_not_lost_in_silence() {
     let view = late.wait_case(case, "a later tablet shows it", |view| !texts(view, "spo2").is_empty()).await;
     assert_eq!(texts(&view, "gcs"), ["0".to_owned()].into());
     late.wait_equal(&live, case).await;
+}
+
+/// A change that is valid and that the document library would have encoded otherwise: the library may not find it again
+/// after saving. The projector survives it, whatever the library does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_no_library_writes_does_not_end_the_projector() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let attacker = site.pki.enrol(&crew("rtw-1"));
+    let (mut client, _) = RawClient::session(&attacker, gateway.address, None).await;
+    let document = new_document();
+    let genesis = Change::parse(Author::genesis(document)).unwrap();
+    let odd = Draft::new(case::actor(attacker.principal.device, document, new_epoch(), 0));
+    let odd = odd.at([genesis.hash], 1, genesis.max_op() + 1).with_puts("x", 1).chunk();
+    client.push_and_wait(document, vec![genesis.bytes, odd]).await;
+    let mut honest = Author::new(&attacker.principal, new_document());
+    client.push_and_wait(honest.document, honest.begin(2)).await;
+
+    let metrics = gateway.metrics();
+    until("both documents are projected", || !(metrics.snapshots_written.get() < 2)).await;
+    let snapshots = client.fetch(&[document, honest.document]).await.snapshots;
+    for snapshot in snapshots {
+        Document::load(&snapshot.chunks, ActorId([1; 16])).expect("what readers get, they can load");
+    }
 }

@@ -89,12 +89,7 @@ async fn a_reader_that_lags_leaves_the_tail_and_catches_up_without_loss() {
     }
     assert_eq!(quick_seen.changes(), written);
     let metrics = gateway.metrics();
-    within("the slow one has left the tail", async {
-        while metrics.readers_lagged.get() == 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until("the slow one has left the tail", || !(metrics.readers_lagged.get() == 0)).await;
 
     let mut seen = Seen::default();
     let last = *written.last().unwrap();

@@ -15,8 +15,9 @@ use bytes::Bytes;
 use feldakte_client_sdk::store::{LocalStore, LocalStoreError, OwnChange};
 use feldakte_tests::local_store_conformance::{document, hash, own};
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use sqlx::Connection;
 
-use super::{child, open};
+use super::{child, open, opening::raw};
 
 const ROUNDS: u32 = 20;
 
@@ -126,6 +127,26 @@ fn fill(path: &Path) {
     for size in [1 << 16, 1 << 10, 1] {
         while file.write_all(&vec![0; size]).is_ok() {}
     }
+}
+
+#[tokio::test]
+async fn an_operation_that_fails_half_way_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).await.unwrap().close().await;
+    let mut other = raw(&directory.path().join("case.db")).await;
+    // Unlike a full disk this leaves the transaction open: rolling it back is up to the store.
+    let sql = "create trigger poison before insert on change when new.bytes = x'00' begin select raise(fail, ''); end";
+    sqlx::query(sql).execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+
+    let store = open(directory.path()).await.unwrap();
+    let poison = OwnChange { bytes: Bytes::from_static(&[0]), ..own(2) };
+    let failed = store.save_edit(document(1), &[own(1), poison]).await;
+    assert!(matches!(failed, Err(LocalStoreError::Failed(_))), "{failed:?}");
+    assert_eq!(store.documents().await.unwrap(), []);
+    store.save_edit(document(1), &[own(3)]).await.unwrap();
+    store.close().await;
+    assert_eq!(saved(directory.path()).await.into_iter().map(|change| change.hash).collect::<Vec<_>>(), [hash(3)]);
 }
 
 #[tokio::test]

@@ -34,6 +34,24 @@ async fn a_wrong_key_is_told_as_such_and_harms_nothing() {
     store.close().await;
 }
 
+/// After a crash the newest pages are in the log beside the file.
+#[tokio::test]
+async fn a_wrong_key_harms_no_unmerged_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await.unwrap();
+    store.save_edit(document(1), &[own(1)]).await.unwrap();
+    let crashed = tempfile::tempdir().unwrap();
+    for name in ["case.db", "case.db-wal"] {
+        fs::copy(directory.path().join(name), crashed.path().join(name)).unwrap();
+    }
+    store.close().await;
+    let wrong = SqlCipherStore::open(&crashed.path().join("case.db"), &FixedKey([7; 32]), STORE).await;
+    assert!(matches!(wrong, Err(LocalStoreError::WrongKey)), "{:?}", wrong.err());
+    let store = open(crashed.path()).await.unwrap();
+    assert_eq!(store.documents().await.unwrap()[0].local, 1);
+    store.close().await;
+}
+
 #[tokio::test]
 async fn without_a_key_nothing_is_created() {
     struct Locked;
@@ -155,6 +173,10 @@ async fn read_all(directory: &Path) -> Result<(), LocalStoreError> {
         store.unsent(0, usize::MAX).await.map(|_| ())
     };
     let read = read.await;
+    if read.is_err() {
+        let again = store.save_edit(document(1), &[own(1)]).await;
+        assert!(matches!(again, Err(LocalStoreError::Damaged(_))), "{again:?}");
+    }
     store.close().await;
     read
 }

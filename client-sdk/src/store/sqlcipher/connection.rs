@@ -14,16 +14,22 @@ pub(super) struct Slot {
     connection: Option<SqliteConnection>,
     /// Set from `begin` until `commit` or `rollback` was answered.
     in_transaction: bool,
+    /// The store closed itself because a page is damaged.
+    damaged: bool,
 }
 
 impl Slot {
     pub(super) fn new(connection: SqliteConnection) -> Self {
-        Self { connection: Some(connection), in_transaction: false }
+        Self { connection: Some(connection), in_transaction: false, damaged: false }
     }
 
     /// Starts a transaction. One that a caller left behind by no longer waiting for it is rolled back first.
     pub(super) async fn begin(&mut self) -> Result<&mut SqliteConnection, LocalStoreError> {
-        let connection = self.connection.as_mut().ok_or_else(error::closed)?;
+        let damaged = self.damaged;
+        let connection = self.connection.as_mut().ok_or_else(|| match damaged {
+            true => LocalStoreError::Damaged(error::PAGE),
+            false => error::closed(),
+        })?;
         if self.in_transaction {
             rollback(connection).await;
         }
@@ -32,8 +38,8 @@ impl Slot {
         Ok(connection)
     }
 
-    /// Commits when the operation succeeded, rolls back when not. After an error of the disk itself nothing that
-    /// SQLite keeps in memory is to be trusted: the store closes, and opening it again recovers.
+    /// Commits when the operation succeeded, rolls back when not. After an error of the disk itself or a damaged
+    /// page nothing that SQLite keeps in memory is to be trusted: the store closes, and opening it again recovers.
     pub(super) async fn end<T>(&mut self, outcome: Result<T, LocalStoreError>) -> Result<T, LocalStoreError> {
         let connection = self.connection.as_mut().ok_or_else(error::closed)?;
         let ended = match outcome {
@@ -44,8 +50,9 @@ impl Slot {
             rollback(connection).await;
         }
         self.in_transaction = false;
-        if ended.as_ref().is_err_and(error::is_disk_failure) {
-            warn!("the local store closes after a disk failure");
+        self.damaged = ended.as_ref().is_err_and(error::is_damaged_page);
+        if self.damaged || ended.as_ref().is_err_and(error::is_disk_failure) {
+            warn!(damaged = self.damaged, "the local store closes after a disk failure");
             self.connection = None;
         }
         ended

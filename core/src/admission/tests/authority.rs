@@ -63,10 +63,31 @@ fn roles_that_may_not_open_documents() {
 fn another_tenant_with_the_same_unit_device_and_actor() {
     let intruder = Principal { tenant: "hagen".parse().expect("a slug"), ..crew(0) };
     assert_eq!(refusal(&mut opened(), &intruder, &first(0, 1)), Refusal::NotPermitted);
+}
+
+/// The ledger of an unknown document may be in memory because another tenant asked for it.
+#[test]
+fn a_document_belongs_to_whoever_opens_it_not_to_whoever_asked_first() {
     let mut ledger = new_ledger();
-    let admission = ledger.admit(&intruder, parse([genesis().bytes]));
-    assert_eq!(admission.refused, [(0, Refusal::NotPermitted)]);
+    let hagen: TenantId = "hagen".parse().expect("a slug");
+    let nosy = Principal { tenant: hagen.clone(), role: Role::TelePhysician, ..crew(0) };
+    assert_eq!(ledger.admit(&nosy, parse([genesis().bytes])).refused, [(0, Refusal::NotPermitted)]);
     assert!(ledger.is_new() && ledger.grants().is_empty());
+    let admission = ledger.admit(&crew(0), parse([genesis().bytes]));
+    assert!(admission.refused.is_empty() && admission.entry.is_some());
+    assert_eq!(ledger.tenant(), &crew(0).tenant);
+    assert_eq!(ledger.permit(&Principal { tenant: hagen, ..crew(0) }), None);
+}
+
+#[test]
+fn a_device_that_lost_its_grant_still_learns_that_its_change_is_durable() {
+    let mut ledger = opened();
+    accept(&mut ledger, 0, &first(0, 1));
+    let revoked = vec![Subject::Unit(crew(0).unit)];
+    ledger.replay(&Entry { revoked, ..Entry::new(document_id()) }).expect("revocations replay");
+    let again = ledger.admit(&crew(0), parse([first(0, 1).chunk()]));
+    assert_eq!((again.refused, again.duplicates), (vec![], 1));
+    assert_eq!(refusal(&mut ledger, &crew(1), &first(0, 1)), Refusal::NotPermitted, "nobody else is told");
 }
 
 /// A case that the back office assigned is not free for whoever writes first.

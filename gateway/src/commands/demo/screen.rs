@@ -141,12 +141,12 @@ impl Screen {
         let Counters { local, sent, durable, refused } = state.total();
         let cut = self.wire.as_ref().is_some_and(|wire| wire.is_cut());
         let link = if cut { "no network" } else { state.link.as_str() };
-        let mut text = format!("  {} {link:<10}  local {local:>4}  sent {sent:>3}  durable {durable:>4}", row.label);
+        let mut text = format!("  {} {link:<10} local {local:>3} sent {sent:>3} durable {durable:>3}", row.label);
         if refused > 0 {
             text += &format!("  REFUSED {refused}");
         }
         if !caption.is_empty() {
-            text += &format!("   {caption}");
+            text += &format!("  {caption}");
         }
         text
     }

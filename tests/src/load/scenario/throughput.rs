@@ -11,7 +11,6 @@ use tokio::{
 
 use crate::load::{
     bench::{Bench, Crew},
-    fleet::Device,
     fsync::FsyncProbe,
     latency::Latencies,
     options::Scenario,
@@ -65,13 +64,8 @@ pub async fn run(bench: &mut Bench) -> Result<Report> {
 async fn crews(bench: &mut Bench, writers: usize, seconds: usize) -> Result<Vec<Crew>> {
     let script = bench.workload.large.clone();
     let wanted = (RATE_PREPARED * seconds).min(PREPARED_MAX).div_ceil(writers) + OUTSTANDING;
-    let mut crews = bench.crews(writers, |_| (script.clone(), wanted)).await?;
-    for _ in 1..wanted.div_ceil(script.steps.len()) {
-        let writers: Vec<Device> = crews.iter().map(|crew| crew.writer.clone()).collect();
-        let logs = bench.write_cases(&writers.iter().collect::<Vec<_>>(), |_| (script.clone(), wanted)).await?;
-        crews.iter_mut().zip(logs).for_each(|(crew, log)| crew.more.push(log));
-    }
-    Ok(crews)
+    let cases_each = wanted.div_ceil(script.steps.len());
+    bench.crews_with(writers, cases_each, |_| (script.clone(), wanted)).await
 }
 
 struct Measured {
