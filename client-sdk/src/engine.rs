@@ -64,6 +64,8 @@ pub(crate) struct Engine {
     epoch: Option<Epoch>,
     /// Documents asked for and not yet there; asked for again after a failure.
     fetching: Vec<DocumentId>,
+    /// A snapshot may be missing: whether one is, only a look at all documents tells.
+    look_for_pending: bool,
     /// Documents whose snapshots came damaged: left alone for a while, so that they hold up nothing else.
     unfetchable: BTreeSet<DocumentId>,
     clock_offset_ms: Option<i64>,
@@ -92,6 +94,7 @@ impl Engine {
             outbound: None,
             epoch: None,
             fetching: Vec::new(),
+            look_for_pending: true,
             unfetchable: BTreeSet::new(),
             clock_offset_ms: None,
         })
@@ -277,7 +280,10 @@ impl Engine {
             LinkInput::Up { welcome, outbound } => self.begin_session(welcome, outbound).await?,
             LinkInput::Message(message) => self.handle_message(message).await?,
             LinkInput::Snapshots(unbundled) => self.handle_snapshots(unbundled).await?,
-            LinkInput::FetchFailed => self.unfetchable.extend(self.fetching.drain(..)),
+            LinkInput::FetchFailed => {
+                self.unfetchable.extend(self.fetching.drain(..));
+                self.look_for_pending = true;
+            }
             LinkInput::Down(error) => {
                 self.drop_session();
                 let state = match &error {
@@ -313,6 +319,7 @@ impl Engine {
     /// Changes that waited for somebody else's are offered again; snapshots still missing are asked for again.
     async fn handle_retry(&mut self) -> Result<(), SdkError> {
         self.outbox.retry_waiting();
+        self.look_for_pending |= !self.unfetchable.is_empty();
         self.unfetchable.clear();
         self.pump().await
     }
@@ -321,13 +328,14 @@ impl Engine {
     async fn pump(&mut self) -> Result<(), SdkError> {
         let Some(outbound) = self.outbound.clone() else { return Ok(()) };
         self.outbox.pump(&self.store, &outbound, &self.notifier).await?;
-        if self.fetching.is_empty() {
+        if self.fetching.is_empty() && self.look_for_pending {
             let pending = self.store.documents().await?;
             let is_wanted = |state: &&DocumentState| {
                 state.bootstrap_pending && !state.revoked && !self.unfetchable.contains(&state.document)
             };
             let pending = pending.iter().filter(is_wanted);
             let wanted: Vec<DocumentId> = pending.map(|state| state.document).take(FETCH_AT_ONCE).collect();
+            self.look_for_pending = !wanted.is_empty();
             if !wanted.is_empty()
                 && outbound.try_send(ClientMessage::Fetch(Fetch { documents: wanted.clone() })).is_ok()
             {

@@ -20,7 +20,6 @@ pub struct CatchUp {
     up_to: Position,
     bootstrap: Vec<DocumentId>,
     positions: std::vec::IntoIter<Position>,
-    started: bool,
     done: bool,
 }
 
@@ -51,7 +50,7 @@ impl CatchUp {
         positions.extend(ends);
         positions.sort_unstable();
         let positions = positions.into_iter();
-        Ok(CatchUp { reader: reader.clone(), after, up_to, bootstrap, positions, started: false, done: false })
+        Ok(CatchUp { reader: reader.clone(), after, up_to, bootstrap, positions, done: false })
     }
 
     /// Whether nothing has to be sent.
@@ -67,13 +66,12 @@ impl CatchUp {
         if self.done {
             return Ok(None);
         }
-        if !self.started && !self.bootstrap.is_empty() {
-            self.started = true;
+        if !self.bootstrap.is_empty() {
             // The cursor may not move before the device has stored what it has to fetch.
-            let bootstrap = std::mem::take(&mut self.bootstrap);
+            let rest = self.bootstrap.split_off(self.bootstrap.len().min(BOOTSTRAP_AT_ONCE));
+            let bootstrap = std::mem::replace(&mut self.bootstrap, rest);
             return Ok(Some(ChangesFrame { to: cursor(self.after), bootstrap, ..ChangesFrame::default() }));
         }
-        self.started = true;
         let page: Vec<Position> = self.positions.by_ref().take(PAGE_POSITIONS).collect();
         let mut entries = store.read(&self.reader.tenant, &page).await?;
         self.keep_one_frame(&mut entries, page);
@@ -127,6 +125,8 @@ fn cursor(position: Position) -> Option<Position> {
     (position > Position::START).then_some(position)
 }
 
+/// Documents named in one frame, 19 bytes each: a first session may have to fetch a whole district.
+const BOOTSTRAP_AT_ONCE: usize = 4096;
 /// Positions read at once; most pages are cut by bytes, not by this.
 const PAGE_POSITIONS: usize = 512;
 /// Tags and lengths around an entry in a frame.

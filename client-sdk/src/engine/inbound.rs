@@ -48,6 +48,7 @@ impl Engine {
                 .await?;
         }
         self.outbound = Some(outbound);
+        self.look_for_pending = true;
         self.control.caught_up.send_replace(caught_up);
         self.set_link(LinkState::Connected);
         Ok(())
@@ -84,6 +85,7 @@ impl Engine {
 
     async fn store_received(&mut self, received: Received) -> Result<(), SdkError> {
         self.store.save_received(&received).await?;
+        self.look_for_pending |= !received.bootstrap.is_empty();
         self.cursor = received.cursor.or(self.cursor);
         let mut cases = BTreeSet::new();
         for entry in &received.entries {
@@ -203,6 +205,7 @@ impl Engine {
             let Some(verified) = self.environment.compute(move || verify(snapshot)).await else {
                 warn!(%document, "a snapshot does not load; it is asked for again later");
                 self.fetching.retain(|wanted| *wanted != document);
+                self.look_for_pending = true;
                 self.unfetchable.insert(document);
                 continue;
             };
@@ -227,6 +230,7 @@ impl Engine {
 
     fn arrived(&mut self, document: DocumentId) {
         self.fetching.retain(|wanted| *wanted != document);
+        self.look_for_pending = true;
         self.documents.forget(document);
         self.notify_both(document.case);
     }

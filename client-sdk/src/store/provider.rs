@@ -431,7 +431,7 @@ mod tests {
     #[test]
     fn random_fills_the_buffer_differently_each_time() {
         let draw = || {
-            let mut bytes = [0; 64];
+            let mut bytes = [0_u8; 64];
             // SAFETY: the buffer holds 64 bytes.
             let code = unsafe { (provider().random)(ptr::null_mut(), bytes.as_mut_ptr().cast(), 64) };
             assert_eq!(code, SQLITE_OK);

@@ -6,10 +6,6 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use feldakte_tests::load::{self, options::CommandLine};
 
-// The same as the gateway's, so that the bare server of m3 is a fair floor.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     match run(line) {

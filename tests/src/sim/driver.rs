@@ -154,6 +154,11 @@ impl Driver {
         if self.world.gateway.faults.crash_now.swap(false, Ordering::Relaxed) {
             cut_power(&self.world.gateway.power);
         }
+        for machine in &self.world.tablets {
+            if machine.faults.crash_now.swap(false, Ordering::Relaxed) {
+                cut_power(&machine.power);
+            }
+        }
         self.turn_machines();
         match self.world.witness.violation() {
             Some(_) => Err(Broken),
@@ -198,11 +203,13 @@ impl Driver {
             Event::LoseCommitOutcome => world.gateway.faults.lose_next_outcome.store(true, Ordering::Relaxed),
             Event::DrainGateway => world.gateway.orders.give(GatewayOrder::Drain),
             Event::CrashTablet(index) => cut_power(&tablet(index).power),
+            Event::RestartApp(index) => tablet(index).orders.give(TabletOrder::Restart),
             Event::GoOffline(index) => self.want_link(index, TabletOrder::GoOffline),
             Event::GoOnline(index) => self.want_link(index, TabletOrder::GoOnline),
             Event::ChangeNetwork(index) => tablet(index).orders.give(TabletOrder::ChangeNetwork),
             Event::GatewayDisk(room) => world.gateway.store.disk_full(room == Room::Full),
-            Event::TabletDisk(index, room) => tablet(index).is_full.store(room == Room::Full, Ordering::Relaxed),
+            Event::CrashTabletInSave(index) => tablet(index).faults.crash_in_next.store(true, Ordering::Relaxed),
+            Event::TabletDisk(index, room) => tablet(index).faults.is_full.store(room == Room::Full, Ordering::Relaxed),
             Event::Grant(pick, access) => {
                 if let Some(document) = self.pick(&pick) {
                     let grant = Grant { subject: pick.subject, access };
@@ -255,7 +262,8 @@ impl Driver {
         world.gateway.faults.lose_next_outcome.store(false, Ordering::Relaxed);
         self.set_weather(world.plan.weather);
         self.happen(Event::GatewayDisk(Room::Free));
-        for index in 0..world.tablets.len() {
+        for (index, machine) in world.tablets.iter().enumerate() {
+            machine.faults.crash_in_next.store(false, Ordering::Relaxed);
             let healing = [Event::Mend(index), Event::TabletDisk(index, Room::Free), Event::GoOnline(index)];
             healing.into_iter().for_each(|event| self.happen(event));
         }

@@ -83,12 +83,17 @@ async fn serve(world: &Arc<World>) -> Ending {
     };
     world.trace.note(format_args!("gateway serves"));
     let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut lagged = 0;
     loop {
         let order = tokio::select! {
             biased;
             () = gateway.failed() => return Ending::StoreFailed,
             _ = look.tick() => {
                 judge_bounds(world, &gateway);
+                let lags = gateway.metrics().readers_lagged.get();
+                if std::mem::replace(&mut lagged, lags) != lags {
+                    world.trace.note(format_args!("{lags} readers have lagged"));
+                }
                 continue;
             }
             order = machine.orders.next() => order,

@@ -60,6 +60,10 @@ pub enum Event {
     DrainGateway,
     /// Power cut at a tablet.
     CrashTablet(usize),
+    /// Power cut at a tablet while its user's next save is under way.
+    CrashTabletInSave(usize),
+    /// The app is closed in order and opened again.
+    RestartApp(usize),
     /// The app wants no connection.
     GoOffline(usize),
     /// The app wants a connection.
@@ -129,7 +133,9 @@ impl Plan {
         let mut rng = StdRng::seed_from_u64(seed);
         let others = (2..cast().len()).filter(|_| rng.random_bool(0.6));
         let everybody: Vec<usize> = (0..2).chain(others.collect::<Vec<_>>()).collect();
-        let tablets: Vec<Tablet> = everybody.into_iter().map(|cast| Tablet::draw(&mut rng, cast)).collect();
+        // Now and then everybody types at once: queues fill, and who is cut off falls far behind.
+        let tempo = if rng.random_bool(0.15) { 8 } else { 1 };
+        let tablets: Vec<Tablet> = everybody.into_iter().map(|cast| Tablet::draw(&mut rng, cast, tempo)).collect();
         let ms = Duration::from_millis;
         let latencies = [(ms(5), ms(20)), (ms(5), ms(120)), (ms(20), ms(60)), (ms(80), ms(120))];
         let weathers = [(0.0, 0.0), (0.01, 0.01), (0.03, 0.1), (0.1, 0.02)];
@@ -140,7 +146,7 @@ impl Plan {
             weather,
             gateway_sync: ms(rng.random_range(2..40)),
             tablet_sync: ms(rng.random_range(1..12)),
-            active: ms(rng.random_range(12_000..24_000)),
+            active: ms(rng.random_range(12_000..30_000)),
             events: Vec::new(),
             tablets,
         };
@@ -172,12 +178,14 @@ impl Plan {
             26..32 => (Event::CrashGatewayInCommit, None),
             32..35 => (Event::LoseCommitOutcome, None),
             35..38 => (Event::DrainGateway, None),
-            38..50 => (Event::CrashTablet(tablet), None),
+            38..44 => (Event::CrashTablet(tablet), None),
+            44..50 => (Event::CrashTabletInSave(tablet), None),
             50..58 => (Event::GoOffline(tablet), Some(Event::GoOnline(tablet))),
             58..60 => (Event::ChangeNetwork(tablet), None),
-            60..64 => (Event::GatewayDisk(Room::Full), Some(Event::GatewayDisk(Room::Free))),
-            64..69 => (Event::TabletDisk(tablet, Room::Full), Some(Event::TabletDisk(tablet, Room::Free))),
-            69..88 => (Event::Grant(pick, access), None),
+            60..63 => (Event::RestartApp(tablet), None),
+            63..66 => (Event::GatewayDisk(Room::Full), Some(Event::GatewayDisk(Room::Free))),
+            66..70 => (Event::TabletDisk(tablet, Room::Full), Some(Event::TabletDisk(tablet, Room::Free))),
+            70..88 => (Event::Grant(pick, access), None),
             _ => (Event::Revoke(pick), None),
         };
         self.events.push((at, begins));
@@ -186,12 +194,12 @@ impl Plan {
 }
 
 impl Tablet {
-    fn draw(rng: &mut StdRng, cast: usize) -> Self {
+    fn draw(rng: &mut StdRng, cast: usize, tempo: u32) -> Self {
         let clock_skew_ms = match rng.random_range(0..4) {
             0 => rng.random_range(-86_400_000..86_400_000),
             _ => rng.random_range(-2_000..2_000),
         };
-        Self { cast, pace: Duration::from_millis(rng.random_range(150..900)), clock_skew_ms }
+        Self { cast, pace: Duration::from_millis(rng.random_range(150..900)) / tempo, clock_skew_ms }
     }
 }
 

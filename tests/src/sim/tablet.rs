@@ -38,6 +38,8 @@ pub enum TabletOrder {
     GoOnline,
     /// The operating system reports another network.
     ChangeNetwork,
+    /// Closes the app in order and opens it again.
+    Restart,
     /// Shows everything there is.
     Report,
 }
@@ -78,6 +80,14 @@ pub async fn run(world: Arc<World>, index: usize) -> turmoil::Result {
 enum Never {}
 
 async fn live(world: &Arc<World>, index: usize) -> Result<Never, SdkError> {
+    loop {
+        open_and_use(world, index).await?;
+        world.trace.note(format_args!("tablet {index} closes the app and opens it again"));
+    }
+}
+
+/// Returns when the user has closed the app.
+async fn open_and_use(world: &Arc<World>, index: usize) -> Result<(), SdkError> {
     let machine = &world.tablets[index];
     let store = {
         let mut disk = machine.disk();
@@ -113,7 +123,7 @@ async fn open(
             inner: store,
             witness: world.witness.clone(),
             tablet: index,
-            is_full: machine.is_full.clone(),
+            faults: machine.faults.clone(),
         }),
         environment: Environment::simulated(clock(skew), machine.next_seed(), Arc::new(network)),
     })
@@ -128,7 +138,7 @@ struct User<'a> {
 }
 
 impl User<'_> {
-    async fn act(self) -> Result<Never, SdkError> {
+    async fn act(self) -> Result<(), SdkError> {
         let mut next = Instant::now() + self.pause();
         loop {
             let order = tokio::select! {
@@ -137,6 +147,10 @@ impl User<'_> {
                 () = tokio::time::sleep_until(next) => None,
             };
             match order {
+                Some(TabletOrder::Restart) => {
+                    self.client.shutdown().await;
+                    return Ok(());
+                }
                 Some(order) => self.obey(order).await?,
                 None if self.world.is_active.load(Ordering::Relaxed) => {
                     self.work().await?;
@@ -152,6 +166,7 @@ impl User<'_> {
             TabletOrder::GoOffline => self.client.go_offline(),
             TabletOrder::GoOnline => self.client.go_online(),
             TabletOrder::ChangeNetwork => self.client.network_changed(),
+            TabletOrder::Restart => {}
             TabletOrder::Report => {
                 let report = self.report().await?;
                 *self.machine.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);

@@ -22,6 +22,17 @@ use feldakte_core::{
 
 use super::witness::Witness;
 
+/// What goes wrong with a tablet's disk. Survives restarts.
+#[derive(Debug, Default)]
+pub struct DiskFaults {
+    /// It takes no writes.
+    pub is_full: AtomicBool,
+    /// The tablet loses power while the next save is under way.
+    pub crash_in_next: AtomicBool,
+    /// Set when that moment has come.
+    pub crash_now: AtomicBool,
+}
+
 /// The store as the client sees it.
 pub struct WatchedLocalStore {
     /// What keeps the data.
@@ -30,13 +41,13 @@ pub struct WatchedLocalStore {
     pub witness: Arc<Witness>,
     /// Whose store this is.
     pub tablet: usize,
-    /// Whether the tablet's disk takes no writes.
-    pub is_full: Arc<AtomicBool>,
+    /// What goes wrong.
+    pub faults: Arc<DiskFaults>,
 }
 
 impl WatchedLocalStore {
     fn room(&self) -> Result<(), LocalStoreError> {
-        match self.is_full.load(Ordering::Relaxed) {
+        match self.faults.is_full.load(Ordering::Relaxed) {
             true => Err(LocalStoreError::Full),
             false => Ok(()),
         }
@@ -90,6 +101,9 @@ impl LocalStore for WatchedLocalStore {
 
     async fn save_edits(&self, edits: &[DocumentEdit]) -> Result<(), LocalStoreError> {
         self.room()?;
+        if self.faults.crash_in_next.swap(false, Ordering::Relaxed) {
+            self.faults.crash_now.store(true, Ordering::Relaxed);
+        }
         self.inner.save_edits(edits).await?;
         for DocumentEdit { document, changes } in edits {
             self.witness.saved(self.tablet, *document, changes.iter().map(|change| change.hash));

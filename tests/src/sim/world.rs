@@ -20,6 +20,7 @@ use super::{
     plan::{self, Plan},
     tablet::{Report, TabletOrder},
     trace::Trace,
+    watched_local_store::DiskFaults,
     watched_store::{CommitFaults, Permits},
     witness::{Suspect, Witness},
 };
@@ -83,8 +84,8 @@ pub struct TabletMachine {
     pub cast: usize,
     /// Its disk; replaced at each opening.
     pub store: Mutex<Arc<MemoryLocalStore>>,
-    /// Whether the disk takes no writes.
-    pub is_full: Arc<AtomicBool>,
+    /// What goes wrong with the disk.
+    pub faults: Arc<DiskFaults>,
     /// Whether the app wants a connection.
     pub wants_link: AtomicBool,
     /// Its way into the network.
@@ -200,7 +201,7 @@ impl TabletMachine {
             principal: plan::cast()[cast].clone(),
             cast,
             store: Mutex::new(store),
-            is_full: Arc::default(),
+            faults: Arc::default(),
             wants_link: AtomicBool::new(true),
             port: Port::new(rng.next_u64()),
             orders: Orders::default(),

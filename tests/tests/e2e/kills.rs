@@ -17,7 +17,8 @@ use bytes::Bytes;
 use feldakte_core::{access::Role, ids::DocumentId, limits};
 use feldakte_proto::ServerMessage;
 use feldakte_tests::harness::{
-    author::Author, crew, device, local::Site, new_document, pki::Enrolled, raw::RawClient, tablet::Tablet, within,
+    author::Author, crew, device, local::Site, new_document, pki::Enrolled, raw::RawClient, tablet::Tablet, until,
+    within,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
@@ -79,7 +80,7 @@ async fn a_killed_gateway_loses_nothing_that_was_told_durable() {
         b.until("b has the case", async |client| client.read(case).await.is_ok()).await;
         b.set(case, "b", &kill.to_string()).await;
         let enough = rng.random_range(1..200);
-        until("the load is on", || !(answered.load(Ordering::Relaxed) < enough)).await;
+        until("the load is on", || answered.load(Ordering::Relaxed) >= enough).await;
         // The moment itself: anywhere between two commits, not always right after an answer.
         tokio::time::sleep(Duration::from_micros(rng.random_range(0..15_000))).await;
         gateway.kill().await;

@@ -15,7 +15,7 @@ use feldakte_tests::harness::{
     new_document, new_epoch,
     raw::{RawClient, Seen},
     tablet::{Tablet, fact, texts},
-    within,
+    until,
 };
 
 const TOO_DEEP: u64 = 40;
@@ -120,7 +120,7 @@ async fn a_change_that_no_library_writes_does_not_end_the_projector() {
     client.push_and_wait(honest.document, honest.begin(2)).await;
 
     let metrics = gateway.metrics();
-    until("both documents are projected", || !(metrics.snapshots_written.get() < 2)).await;
+    until("both documents are projected", || metrics.snapshots_written.get() >= 2).await;
     let snapshots = client.fetch(&[document, honest.document]).await.snapshots;
     for snapshot in snapshots {
         Document::load(&snapshot.chunks, ActorId([1; 16])).expect("what readers get, they can load");
