@@ -1,4 +1,6 @@
 //! `load`: puts a gateway under load and says what it costs. `load --help` has the scenarios.
+//!
+//! It takes the system's allocator, as the gateway does: its bare server of m3 is the gateway's floor.
 
 use std::{process::ExitCode, time::Duration};
 

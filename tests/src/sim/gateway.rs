@@ -61,8 +61,11 @@ async fn serve(world: &Arc<World>) -> Ending {
     let deny = DenyList::default();
     let pki = pki::shared();
     let config = tls::endpoint_config(&pki.reset_secret());
-    let endpoint = machine.port.server(PORT, config, pki.server_config(deny.clone()));
-    let batch_max = world.tablets.len() * PUSHES_MAX + ORDERS_MAX;
+    let mut server = pki.server_config(deny.clone());
+    let transport = Arc::get_mut(&mut server.transport).expect("nobody else has the new configuration");
+    transport.send_window(world.plan.send_window);
+    let endpoint = machine.port.server(PORT, config, server);
+    let batch_max = SESSIONS_STALLED * world.tablets.len() * PUSHES_MAX + ORDERS_MAX;
     let store = WatchedStore::new(
         machine.store.clone(),
         world.witness.clone(),
@@ -139,7 +142,7 @@ fn judge_bounds(world: &World, gateway: &Gateway) {
         ("live entries in a mailbox", census.mailbox_entries, limits::READER_OUTBOX),
         ("bytes in a mailbox", census.mailbox_bytes, limits::READER_OUTBOX_BYTES),
         ("answers in a mailbox", census.mailbox_answers, PUSHES_MAX),
-        ("submissions", census.submissions, world.tablets.len() * PUSHES_MAX + ORDERS_MAX),
+        ("submissions", census.submissions, SESSIONS_STALLED * world.tablets.len() * PUSHES_MAX + ORDERS_MAX),
         // Ledgers of documents that were refused to be opened stand beside those of the log.
         ("bytes of ledgers", census.ledger_bytes, LEDGER_BYTES_MAX),
     ];
@@ -154,6 +157,8 @@ fn judge_bounds(world: &World, gateway: &Gateway) {
 pub const PORT: u16 = 4433;
 /// Pushes that one device may have under way: half of what the gateway takes.
 const PUSHES_MAX: usize = limits::PUSHES_IN_FLIGHT / 2;
+/// While the store takes no commits, pushes of a device's older sessions wait beside those of its present one.
+const SESSIONS_STALLED: usize = 4;
 /// Acts of authority and quarantine marks that may stand beside them in one commit.
 const ORDERS_MAX: usize = 8;
 /// A simulation writes some thousand changes; each is worth some fifty bytes of ledger.

@@ -20,6 +20,8 @@ pub struct Plan {
     pub latency: (Duration, Duration),
     /// The weather when nothing else is said.
     pub weather: Weather,
+    /// Bytes the gateway sends ahead of a tablet's acknowledgement. With few of them, who is cut off soon lags.
+    pub send_window: u64,
     /// Time of a commit of the gateway.
     pub gateway_sync: Duration,
     /// Time of a commit of a tablet.
@@ -133,8 +135,8 @@ impl Plan {
         let mut rng = StdRng::seed_from_u64(seed);
         let others = (2..cast().len()).filter(|_| rng.random_bool(0.6));
         let everybody: Vec<usize> = (0..2).chain(others.collect::<Vec<_>>()).collect();
-        // Now and then everybody types at once: queues fill, and who is cut off falls far behind.
-        let tempo = if rng.random_bool(0.15) { 8 } else { 1 };
+        // Now and then everybody types at once: queues fill, and slow readers fall far behind.
+        let tempo = if rng.random_bool(0.15) { 5 } else { 1 };
         let tablets: Vec<Tablet> = everybody.into_iter().map(|cast| Tablet::draw(&mut rng, cast, tempo)).collect();
         let ms = Duration::from_millis;
         let latencies = [(ms(5), ms(20)), (ms(5), ms(120)), (ms(20), ms(60)), (ms(80), ms(120))];
@@ -144,6 +146,7 @@ impl Plan {
         let mut plan = Plan {
             latency: *latencies.choose(&mut rng).expect("not empty"),
             weather,
+            send_window: *[2 << 20, 2 << 20, 2 << 10, 512].choose(&mut rng).expect("not empty"),
             gateway_sync: ms(rng.random_range(2..40)),
             tablet_sync: ms(rng.random_range(1..12)),
             active: ms(rng.random_range(12_000..30_000)),

@@ -98,6 +98,8 @@ pub struct TabletMachine {
     pub report: Mutex<Option<Report>>,
     /// Its user's randomness.
     pub user: Mutex<StdRng>,
+    /// How often its user has saved.
+    pub saves: AtomicU64,
     /// Tokens its user has used.
     pub tokens: AtomicU64,
     seeds: Mutex<StdRng>,
@@ -208,6 +210,7 @@ impl TabletMachine {
             power: Power::default(),
             report: Mutex::default(),
             user: Mutex::new(StdRng::seed_from_u64(rng.next_u64())),
+            saves: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
             seeds: Mutex::new(StdRng::seed_from_u64(rng.next_u64())),
         };
