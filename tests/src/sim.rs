@@ -4,6 +4,7 @@
 //! [`driver::run`] plays one seed; [`witness::Invariant`] says what must hold at every moment of it.
 
 mod authority;
+pub mod campaign;
 pub mod driver;
 mod edits;
 mod gateway;

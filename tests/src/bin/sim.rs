@@ -3,16 +3,14 @@
 use std::{
     ops::Range,
     process::ExitCode,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Instant,
 };
 
 use clap::{Parser, ValueEnum};
 use feldakte_tests::sim::{
-    driver::{self, Outcome, Run},
+    campaign,
+    driver::{self, Run},
     trace::Keep,
     world::Sabotage,
 };
@@ -38,7 +36,7 @@ struct Arguments {
     wrong: Wrong,
     /// Threads.
     #[arg(long, default_value_t = 2)]
-    threads: u64,
+    threads: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -83,7 +81,7 @@ fn play_one(seed: u64, arguments: &Arguments) -> bool {
     if arguments.trace || outcome.violation.is_some() {
         outcome.trace.iter().for_each(|line| println!("{line}"));
     }
-    println!("{} in {took:.1?}", describe(&outcome));
+    println!("{outcome} in {took:.1?}");
     if arguments.twice {
         let again = driver::run(run);
         let differ = outcome.trace.iter().zip(&again.trace).position(|(first, second)| first != second);
@@ -98,46 +96,24 @@ fn play_one(seed: u64, arguments: &Arguments) -> bool {
 }
 
 fn play_many(seeds: Range<u64>, arguments: &Arguments) -> bool {
-    let next = AtomicU64::new(seeds.start);
-    let failures = Mutex::new(Vec::new());
+    let seeds: Vec<u64> = seeds.collect();
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} seeds, {msg}, {eta} left");
-    let progress = ProgressBar::new(seeds.end.saturating_sub(seeds.start));
+    let progress = ProgressBar::new(seeds.len() as u64);
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     progress.set_message("all hold");
-    std::thread::scope(|scope| {
-        for _ in 0..arguments.threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let outcome = driver::run(Run { seed, sabotage: arguments.wrong.into(), keep: Keep::Tail });
-                    if outcome.violation.is_some() {
-                        let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
-                        progress.suspend(|| println!("{}", describe(&outcome)));
-                        failures.push(seed);
-                        progress.set_message(format!("{} do not hold", failures.len()));
-                    }
-                    progress.inc(1);
-                }
-            });
+    let broken = AtomicU64::new(0);
+    let failures = campaign::play(&seeds, arguments.wrong.into(), arguments.threads, |outcome| {
+        if outcome.violation.is_some() {
+            progress.suspend(|| println!("{outcome}"));
+            let broken = broken.fetch_add(1, Ordering::Relaxed) + 1;
+            progress.set_message(format!("{broken} do not hold"));
         }
+        progress.inc(1);
     });
     progress.finish();
-    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-    println!("{} seeds, {} do not hold: {failures:?}", seeds.end.saturating_sub(seeds.start), failures.len());
+    let failures: Vec<u64> = failures.iter().map(|outcome| outcome.seed).collect();
+    println!("{} seeds, {} do not hold: {failures:?}", seeds.len(), failures.len());
     failures.is_empty()
-}
-
-fn describe(outcome: &Outcome) -> String {
-    let Outcome { seed, violation, fingerprint, trace: _, lasted, settled_in, changes } = outcome;
-    let verdict = match violation {
-        None => format!("holds; safe {settled_in:.1?} after the healing"),
-        Some(violation) => format!("{:?} broken at {:.3?}: {}", violation.invariant, violation.at, violation.what),
-    };
-    let hash: String = fingerprint.hash[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("seed {seed}: {verdict}; {lasted:.1?} simulated, {changes} changes, {} lines {hash}", fingerprint.lines)
 }
 
 fn parse_range(text: &str) -> Result<Range<u64>, String> {

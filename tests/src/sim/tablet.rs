@@ -291,6 +291,6 @@ impl User<'_> {
 /// Cases a tablet's user opens new ones up to.
 const CASES_MAX: usize = 5;
 /// What a user saves at most in a run; stores and judge look at everything there is, again and again.
-const SAVES_MAX: u64 = 300;
+const SAVES_MAX: u64 = 200;
 /// How often an idle user looks whether there is something to do.
 const IDLE: Duration = Duration::from_secs(1);

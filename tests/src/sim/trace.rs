@@ -42,6 +42,14 @@ pub struct Fingerprint {
     pub hash: [u8; 32],
 }
 
+impl std::fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Fingerprint { lines, hash } = self;
+        write!(f, "{lines} lines ")?;
+        hash[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl Trace {
     /// An empty trace.
     pub fn new(keep: Keep) -> Self {
