@@ -319,7 +319,8 @@ impl Engine {
     /// Changes that waited for somebody else's are offered again; snapshots still missing are asked for again.
     async fn handle_retry(&mut self) -> Result<(), SdkError> {
         self.outbox.retry_waiting();
-        self.look_for_pending |= !self.unfetchable.is_empty();
+        // A refused or quarantined change can make a document incomplete without anybody asking for it.
+        self.look_for_pending = true;
         self.unfetchable.clear();
         self.pump().await
     }
