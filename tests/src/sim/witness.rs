@@ -4,29 +4,28 @@
 //! store. It shares no code with gateway or SDK beyond the types.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use bytes::Bytes;
 use feldakte_client_sdk::{
     store::{Answer, Received, ReceivedSnapshot},
     view::Author,
 };
 use feldakte_core::{
-    access::{Grant, Principal, Subject},
-    case,
-    change::Change,
+    access::Principal,
     ids::{ChangeHash, DocumentId, Epoch, Position, TenantId},
-    log::{Binding, Entry},
+    log::Binding,
 };
 use feldakte_gateway::store::Append;
 
-use super::{
-    authority::{GrantHistory, Moment, Span},
-    trace::Trace,
-};
+pub use self::truth::AuthorityPromise;
+use self::truth::{DeviceTruth, DocumentTruth, State};
+use super::{authority::Moment, trace::Trace};
+
+mod judge;
+mod truth;
 
 /// What must hold at every moment of every run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,57 +69,6 @@ pub struct Witness {
     trace: Trace,
     tablets: Vec<Suspect>,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    violation: Option<Violation>,
-    logs: BTreeMap<TenantId, BTreeMap<Position, Committed>>,
-    documents: BTreeMap<DocumentId, DocumentTruth>,
-    told_durable: BTreeMap<(DocumentId, ChangeHash), usize>,
-    told_authority: Vec<AuthorityPromise>,
-    devices: Vec<DeviceTruth>,
-}
-
-struct Committed {
-    at: Duration,
-    document: DocumentId,
-}
-
-/// One document as the log has it.
-#[derive(Default)]
-pub(super) struct DocumentTruth {
-    pub(super) tenant: Option<TenantId>,
-    pub(super) grants: GrantHistory,
-    pub(super) hashes: BTreeSet<ChangeHash>,
-    pub(super) changes: Vec<Bytes>,
-    bindings: Vec<Binding>,
-    at: BTreeMap<Position, Vec<ChangeHash>>,
-}
-
-/// What a tablet has been told and has told.
-#[derive(Default)]
-struct DeviceTruth {
-    dialled: Duration,
-    /// Own changes that its store has acknowledged.
-    saved: BTreeSet<(DocumentId, ChangeHash)>,
-    /// Entries whose save the app was told.
-    tokens: BTreeSet<String>,
-    /// Entries of saves that failed as a whole.
-    denied: BTreeSet<String>,
-}
-
-/// A grant or revocation that the gateway called durable.
-#[derive(Debug, Clone)]
-pub struct AuthorityPromise {
-    /// The document.
-    pub document: DocumentId,
-    /// Where it stands.
-    pub position: Position,
-    /// What began.
-    pub grants: Vec<Grant>,
-    /// What ended.
-    pub revoked: Vec<Subject>,
 }
 
 impl Witness {
@@ -359,117 +307,7 @@ impl Witness {
         state.devices[tablet].saved.iter().filter(|change| !is_stored(change)).copied().collect()
     }
 
-    fn note_entry(&self, tenant: &TenantId, position: Position, entry: &Entry) {
-        let Entry { document, grants, revoked, bindings, quarantined, changes } = entry;
-        let hashes: Vec<_> = changes.iter().filter_map(|bytes| Change::parse(bytes.clone()).ok()).collect();
-        let hashes: Vec<_> = hashes.iter().map(|change| change.hash).collect();
-        self.trace.note(format_args!(
-            "log {tenant} {position}: {document} changes {hashes:?} +{} -{} bindings {} quarantined {}",
-            grants.len(),
-            revoked.len(),
-            bindings.len(),
-            quarantined.len()
-        ));
-    }
-
-    /// An honest world has honest entries only.
-    fn judge_entry(&self, tenant: &TenantId, position: Position, entry: &Entry) {
-        if !entry.quarantined.is_empty() {
-            let what = format!("{} at {position}: an honest change is quarantined", entry.document);
-            self.violate(Invariant::Converge, what);
-        }
-        for binding in &entry.bindings {
-            if !self.is_true(tenant, entry.document, binding) {
-                let what =
-                    format!("{} at {position}: a binding names {}, who is not it", entry.document, binding.device);
-                self.violate(Invariant::Authority, what);
-            }
-        }
-    }
-
-    /// Whether the actor is the one that this device makes for this document.
-    fn is_true(&self, tenant: &TenantId, document: DocumentId, binding: &Binding) -> bool {
-        let suspect = self.tablets.iter().find(|tablet| tablet.principal.device == binding.device);
-        suspect.is_some_and(|Suspect { principal, store }| {
-            let actor = |generation| case::actor(principal.device, document, *store, generation);
-            principal.tenant == *tenant
-                && (&principal.unit, principal.role) == (&binding.unit, binding.role)
-                && (0..GENERATIONS_MAX).any(|generation| actor(generation) == binding.actor)
-        })
-    }
-
-    /// Whether the tablet may be shown something of the document that stands at `position`.
-    fn judge_sight(&self, tablet: usize, document: DocumentId, position: Option<Position>, what: &str) {
-        let principal = &self.tablets[tablet].principal;
-        let is_allowed = {
-            let state = self.state();
-            let dialled = state.devices[tablet].dialled;
-            let truth = state.documents.get(&document);
-            let truth = truth.filter(|truth| truth.tenant.as_ref() == Some(&principal.tenant));
-            let spans = truth.map(|truth| truth.grants.spans(&principal.subjects())).unwrap_or_default();
-            let in_force = spans.iter().any(|span| span.is_in_force_since(dialled));
-            in_force && position.is_none_or(|position| spans.iter().any(|span: &Span| span.shows(position)))
-        };
-        if !is_allowed {
-            let position = position.map_or_else(String::new, |position| format!(" at {position}"));
-            let what = format!("tablet {tablet} was sent {what} of {document}{position} without a grant");
-            self.violate(Invariant::Authority, what);
-        }
-    }
-
-    fn judge_content(&self, tablet: usize, document: DocumentId, position: Position, changes: &[(ChangeHash, Bytes)]) {
-        let is_same = {
-            let state = self.state();
-            let logged = state.documents.get(&document).and_then(|truth| truth.at.get(&position));
-            logged.is_some_and(|hashes| hashes.iter().eq(changes.iter().map(|(hash, _)| hash)))
-        };
-        if !is_same {
-            let what = format!("tablet {tablet} was sent {document} at {position} other than it is in the log");
-            self.violate(Invariant::Durable, what);
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-impl State {
-    fn record(&mut self, tenant: &TenantId, moment: Moment, entry: &Entry) {
-        let Moment { position, at } = moment;
-        let log = self.logs.entry(tenant.clone()).or_default();
-        log.insert(position, Committed { at, document: entry.document });
-        let truth = self.documents.entry(entry.document).or_default();
-        truth.tenant.get_or_insert_with(|| tenant.clone());
-        truth.grants.record(moment, entry);
-        let parsed: Vec<_> = entry.changes.iter().filter_map(|bytes| Change::parse(bytes.clone()).ok()).collect();
-        let hashes: Vec<_> = parsed.iter().map(|change| change.hash).collect();
-        truth.hashes.extend(hashes.iter().copied());
-        truth.changes.extend(entry.changes.iter().cloned());
-        truth.bindings.extend(entry.bindings.iter().cloned());
-        truth.at.insert(position, hashes);
-    }
-
-    fn first_broken_promise(&self) -> Option<String> {
-        let is_stored = |document: &DocumentId, hash: &ChangeHash| {
-            self.documents.get(document).is_some_and(|truth| truth.hashes.contains(hash))
-        };
-        let lost = self.told_durable.iter().find(|((document, hash), _)| !is_stored(document, hash));
-        if let Some(((document, hash), tablet)) = lost {
-            return Some(format!("tablet {tablet} was told {hash:?} of {document} is durable, and it is gone"));
-        }
-        let lost = self.told_authority.iter().find(|promise| !self.has_authority(promise));
-        lost.map(|promise| format!("authority over {} at {} is gone", promise.document, promise.position))
-    }
-
-    fn has_authority(&self, promise: &AuthorityPromise) -> bool {
-        let AuthorityPromise { document, position, grants, revoked } = promise;
-        let Some(truth) = self.documents.get(document) else { return false };
-        let tenant = truth.tenant.as_ref().and_then(|tenant| self.logs.get(tenant));
-        let is_there = tenant.and_then(|log| log.get(position)).is_some_and(|entry| entry.document == *document);
-        is_there && truth.grants.has(*position, grants, revoked)
-    }
-}
-
-/// Actors a device can have used in one document: one more after each refusal.
-const GENERATIONS_MAX: u32 = 64;
