@@ -33,6 +33,7 @@ use crate::{
 mod documents;
 mod inbound;
 mod outbox;
+mod redo;
 
 type Reply<T> = oneshot::Sender<Result<T, SdkError>>;
 
@@ -177,6 +178,10 @@ impl Engine {
             let edit = stamp(edit, now_ms, self.clock_offset_ms);
             by_part.entry(edit.part()).or_default().push(edit);
         }
+        for part in by_part.keys() {
+            // What is older goes first, so that it does not overrule what comes now.
+            self.redo(DocumentId { case, part: *part }).await?;
+        }
         for DocumentEdit { document, changes } in self.documents.edit(case, &by_part, now_ms).await? {
             self.notifier.testify(document, changes.iter().map(|change| &change.hash), ChangeFact::Saved);
         }
@@ -225,7 +230,7 @@ impl Engine {
         let mut parked = Vec::new();
         for state in self.states_of(case).await? {
             for item in self.store.parked(state.document).await? {
-                parked.push(ParkedEdit { reason: item.reason, edits: intent::decode(&item.intent) });
+                parked.push(ParkedEdit { reason: item.reason, edits: intent::decode(&item.intent).edits });
             }
         }
         Ok(parked)

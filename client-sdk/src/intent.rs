@@ -6,6 +6,22 @@ use bytes::Bytes;
 use feldakte_core::{case::Edit, crdt::Value, ids::Part};
 use serde::{Deserialize, Serialize};
 
+/// What one own change was made for.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Intent {
+    /// What the user did.
+    pub(crate) edits: Vec<Edit>,
+    /// How often it has been done again after a refusal.
+    pub(crate) again: u32,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct StoredIntent {
+    edits: Vec<StoredEdit>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    again: u32,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum StoredEdit {
@@ -26,15 +42,22 @@ enum StoredValue {
 }
 
 /// Encodes edits for the local store.
-pub(crate) fn encode(edits: &[Edit]) -> Bytes {
-    let stored: Vec<StoredEdit> = edits.iter().map(StoredEdit::from).collect();
+pub(crate) fn encode(edits: &[Edit], again: u32) -> Bytes {
+    let stored = StoredIntent { edits: edits.iter().map(StoredEdit::from).collect(), again };
     serde_json::to_vec(&stored).expect("plain data serialises").into()
 }
 
-/// Reads what [`encode`] wrote; empty for a genesis change or an intent of a newer app.
-pub(crate) fn decode(intent: &[u8]) -> Vec<Edit> {
-    let stored: Vec<StoredEdit> = serde_json::from_slice(intent).unwrap_or_default();
-    stored.into_iter().filter_map(StoredEdit::into_edit).collect()
+/// Reads what [`encode`] wrote; without edits for a genesis change or an intent of a newer app.
+pub(crate) fn decode(intent: &[u8]) -> Intent {
+    let StoredIntent { edits, again } = serde_json::from_slice(intent).unwrap_or_default();
+    // All of it or nothing: half of what the user did is something else.
+    let edits: Option<Vec<Edit>> = edits.into_iter().map(StoredEdit::into_edit).collect();
+    Intent { edits: edits.unwrap_or_default(), again }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl From<&Edit> for StoredEdit {
@@ -117,8 +140,10 @@ mod tests {
             Edit::AddEntry { part: Part::Clinical, kind: "vitals".into(), fields },
             Edit::Narrate { part: Part::Clinical, at: Some(3), delete: 1, insert: "ß".into() },
         ];
-        assert_eq!(decode(&encode(&edits)), edits);
-        assert!(decode(b"").is_empty());
-        assert!(decode(br#"[{"later":{}}]"#).is_empty());
+        for again in [0, 3] {
+            assert_eq!(decode(&encode(&edits, again)), Intent { edits: edits.clone(), again });
+        }
+        assert_eq!(decode(b""), Intent::default());
+        assert_eq!(decode(br#"{"edits":[{"later":{}}]}"#), Intent::default());
     }
 }

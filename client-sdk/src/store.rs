@@ -68,6 +68,15 @@ pub trait LocalStore: Send + Sync + 'static {
     /// Parked (refused) changes of a document, oldest first.
     async fn parked(&self, document: DocumentId) -> Result<Vec<Parked>, LocalStoreError>;
 
+    /// Does refused work again: the refused changes `replaced` are no longer parked, and `changes`, which hold what the
+    /// user did in them, are stored like an edit. All of it in one transaction. What is not refused is not replaced.
+    async fn save_redone(
+        &self,
+        document: DocumentId,
+        replaced: &[ChangeHash],
+        changes: &[OwnChange],
+    ) -> Result<(), LocalStoreError>;
+
     /// A new log epoch: own durable changes after `restored_to` become unsent again and the cursor is set.
     async fn begin_epoch(&self, cursor: Cursor, restored_to: Position) -> Result<(), LocalStoreError>;
 

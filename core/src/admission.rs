@@ -58,6 +58,9 @@ pub enum Refusal {
     /// The document has [`limits::ACTORS_MAX`] actors.
     #[error("the document has too many actors")]
     TooManyActors,
+    /// The document has [`limits::DOCUMENT_LEN_MAX`] bytes of changes.
+    #[error("the document is full")]
+    DocumentFull,
 }
 
 /// What a push came to.
@@ -80,6 +83,8 @@ pub struct Ledger {
     /// Every change in the log and the counter of its last operation.
     known: HashMap<ChangeHash, u32>,
     actors: BTreeMap<ActorId, Actor>,
+    /// Bytes of all changes in the log.
+    len: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +105,7 @@ impl Actor {
 impl Ledger {
     /// A document nobody has written yet.
     pub fn new(tenant: TenantId, document: DocumentId) -> Self {
-        Self { tenant, document, grants: Vec::new(), known: HashMap::new(), actors: BTreeMap::new() }
+        Self { tenant, document, grants: Vec::new(), known: HashMap::new(), actors: BTreeMap::new(), len: 0 }
     }
 
     /// Takes in an entry that is already durable, in log order.
@@ -224,6 +229,9 @@ impl Ledger {
         if self.known.contains_key(&change.hash) {
             return Ok(Taken::Known);
         }
+        if self.len + change.bytes.len() > limits::DOCUMENT_LEN_MAX {
+            return Err(Refusal::DocumentFull);
+        }
         let is_genesis = self.check_dependencies(change, refused)?;
         if !is_genesis && self.check_actor(principal, change)? {
             let Principal { tenant: _, unit, device, role } = principal;
@@ -309,6 +317,7 @@ impl Ledger {
             actor.last = Some(change.hash);
         }
         self.known.insert(change.hash, max_op);
+        self.len += change.bytes.len();
         Ok(())
     }
 }

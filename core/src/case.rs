@@ -118,6 +118,73 @@ impl Edit {
     }
 }
 
+/// The same edits in portions that each fit into one change: a form is one, a pasted report may be several. Order is
+/// kept, and what several portions do is what the edits do.
+pub fn portions(edits: &[Edit]) -> Vec<Vec<Edit>> {
+    let mut portions: Vec<Vec<Edit>> = vec![Vec::new()];
+    let mut full = 0;
+    for edit in edits.iter().flat_map(Edit::pieces) {
+        let size = edit.size();
+        if full + size > PORTION && full > 0 {
+            portions.push(Vec::new());
+            full = 0;
+        }
+        full += size;
+        portions.last_mut().expect("begins with one").push(edit);
+    }
+    portions
+}
+
+impl Edit {
+    /// A long narrative as several edits, one after the other; everything else as it is.
+    fn pieces(&self) -> Vec<Edit> {
+        let Edit::Narrate { part, at, delete, insert } = self else { return vec![self.clone()] };
+        let part = *part;
+        let mut pieces = Vec::new();
+        let mut left = *delete;
+        while left > PIECE {
+            pieces.push(Edit::Narrate { part, at: *at, delete: PIECE, insert: String::new() });
+            left -= PIECE;
+        }
+        let letters: Vec<char> = insert.chars().collect();
+        let (first, rest) = letters.split_at(letters.len().min(PIECE));
+        pieces.push(Edit::Narrate { part, at: *at, delete: left, insert: first.iter().collect() });
+        for (index, piece) in rest.chunks(PIECE).enumerate() {
+            let at = at.map(|at| at + PIECE * (index + 1));
+            pieces.push(Edit::Narrate { part, at, delete: 0, insert: piece.iter().collect() });
+        }
+        pieces
+    }
+
+    /// About how much of a change it takes: operations, or bytes where these are what fills it.
+    fn size(&self) -> usize {
+        match self {
+            Edit::SetFact { part: _, name, value } => size_of_value(name, value),
+            Edit::AddEntry { part: _, kind, fields } => {
+                2 + kind.len() / BYTES_PER_OP
+                    + fields.iter().map(|(name, value)| size_of_value(name, value)).sum::<usize>()
+            }
+            Edit::Narrate { part: _, at: _, delete, insert } => delete + insert.chars().count(),
+        }
+    }
+}
+
+fn size_of_value(name: &str, value: &Value) -> usize {
+    let text = match value {
+        Value::Text(text) => text.len(),
+        _ => 0,
+    };
+    1 + (name.len() + text) / BYTES_PER_OP
+}
+
+/// Code points of a narrative in one piece.
+const PIECE: usize = 8_000;
+/// Operations in one portion, well below [`limits::CHANGE_OPS_MAX`](crate::limits::CHANGE_OPS_MAX).
+const PORTION: usize = 16_000;
+/// Bytes of text that fill a change as much as one operation: a full portion is about half of
+/// [`limits::CHANGE_LEN_MAX`](crate::limits::CHANGE_LEN_MAX).
+const BYTES_PER_OP: usize = 8;
+
 /// What one document shows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DocumentView {
@@ -207,6 +274,39 @@ mod tests {
         let text = DocumentView::of(Part::Clinical, &a).narrative;
         assert_eq!(text, DocumentView::of(Part::Clinical, &b).narrative);
         assert!(text.contains("Patientin ansprechbar. ") && text.contains("Übelkeit 🤢. "));
+    }
+
+    #[test]
+    fn what_is_too_much_for_one_change_is_made_in_several_and_means_the_same() {
+        let narrate =
+            |at, delete, insert: &str| Edit::Narrate { part: Part::Clinical, at, delete, insert: insert.to_owned() };
+        let report = "Ärztlicher Bericht 🤢 ".repeat(2_000);
+        let form: Vec<Edit> = (0..200).map(|n| set(&format!("feld_{n}"), "ja")).collect();
+        let letter = set("arztbrief", &"Sehr geehrte Frau Kollegin, ".repeat(2_000));
+        let cases = [
+            (form.clone(), 1),
+            (vec![narrate(None, 0, "kurz")], 1),
+            (vec![narrate(None, 0, &report)], 3),
+            (vec![narrate(Some(3), 2, &report), set("gcs", "15"), narrate(Some(1), 30_000, "Ende")], 4),
+            (vec![letter.clone(), letter.clone(), letter.clone(), narrate(None, 5, "x")], 2),
+        ];
+        for (edits, at_least) in cases {
+            let portions = portions(&edits);
+            assert!(portions.len() >= at_least && portions.len() <= at_least + 4, "{}", portions.len());
+            let (mut whole, mut pieces) = (writer(1), writer(2));
+            for document in [&mut whole, &mut pieces] {
+                document.edit(0, |e| narrate(None, 0, "Vorher steht etwas hier.").apply(e)).expect("edit");
+            }
+            whole.edit(0, |target| edits.iter().try_for_each(|edit| edit.apply(target))).expect("edit");
+            for portion in &portions {
+                let change = pieces.edit(0, |target| portion.iter().try_for_each(|edit| edit.apply(target)));
+                let change = change.expect("edit").expect("something to do");
+                Change::parse(change.bytes).expect("admission takes each of them");
+            }
+            let facts = |document: &Document| DocumentView::of(Part::Clinical, document).facts.len();
+            assert_eq!((whole.text(NARRATIVE), facts(&whole)), (pieces.text(NARRATIVE), facts(&pieces)));
+        }
+        assert_eq!(portions(&[]), [Vec::new()], "nothing is nothing");
     }
 
     #[test]

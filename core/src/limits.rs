@@ -32,6 +32,10 @@ pub const CHANGE_UNROLLED_MAX: u64 = 4 << 20;
 /// Dependencies of one change: concurrent heads of one document.
 pub const CHANGE_DEPS_MAX: usize = 256;
 
+/// Bytes of all changes of one document. A case with its history is 50–200 KB (DOMAIN); a document at this limit still
+/// fits into one frame of a snapshot stream, whatever is in it.
+pub const DOCUMENT_LEN_MAX: usize = 16 << 20;
+
 /// Message text in a change; we write none.
 pub const CHANGE_MESSAGE_MAX: usize = 256;
 

@@ -39,10 +39,11 @@ pub enum Reason {
     StartOp = 13,
     NotGenesis = 14,
     TooManyActors = 15,
+    DocumentFull = 16,
 }
 
 impl Reason {
-    const ALL: [Reason; 15] = [
+    const ALL: [Reason; 16] = [
         Reason::Malformed,
         Reason::TooLarge,
         Reason::Checksum,
@@ -58,6 +59,7 @@ impl Reason {
         Reason::StartOp,
         Reason::NotGenesis,
         Reason::TooManyActors,
+        Reason::DocumentFull,
     ];
 
     /// The reason of that number.
@@ -80,6 +82,7 @@ impl Refused {
             Refusal::StartOp { expected } => (Reason::StartOp, expected),
             Refusal::NotGenesis => (Reason::NotGenesis, 0),
             Refusal::TooManyActors => (Reason::TooManyActors, 0),
+            Refusal::DocumentFull => (Reason::DocumentFull, 0),
         };
         let index = u32::try_from(index).expect("a push has at most limits::PUSH_CHANGES_MAX changes");
         Self { index, reason, expected }
@@ -141,7 +144,7 @@ mod tests {
     use super::*;
 
     // Golden: on the wire and in the stores of devices; a number is never used again.
-    const NUMBERS: [(u32, Reason, &str); 15] = [
+    const NUMBERS: [(u32, Reason, &str); 16] = [
         (1, Reason::Malformed, "REASON_MALFORMED"),
         (2, Reason::TooLarge, "REASON_TOO_LARGE"),
         (3, Reason::Checksum, "REASON_CHECKSUM"),
@@ -157,6 +160,7 @@ mod tests {
         (13, Reason::StartOp, "REASON_START_OP"),
         (14, Reason::NotGenesis, "REASON_NOT_GENESIS"),
         (15, Reason::TooManyActors, "REASON_TOO_MANY_ACTORS"),
+        (16, Reason::DocumentFull, "REASON_DOCUMENT_FULL"),
     ];
 
     #[test]
@@ -190,6 +194,7 @@ mod tests {
             (Refusal::StartOp { expected: 6 }, Reason::StartOp, 6),
             (Refusal::NotGenesis, Reason::NotGenesis, 0),
             (Refusal::TooManyActors, Reason::TooManyActors, 0),
+            (Refusal::DocumentFull, Reason::DocumentFull, 0),
         ];
         for (refusal, reason, expected) in cases {
             let refused = Refused::new(limits::PUSH_CHANGES_MAX - 1, refusal);
@@ -202,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_reason_we_do_not_know_is_refused() {
-        for reason in [0, 16, -1, i32::MAX, i32::MIN] {
+        for reason in [0, 17, -1, i32::MAX, i32::MIN] {
             let refused = pb::Refused { index: 0, reason, expected: 0 };
             assert_eq!(Refused::try_from(refused), Err(DecodeError::UnknownValue("reason")), "{reason}");
         }

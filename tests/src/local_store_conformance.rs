@@ -43,6 +43,8 @@ macro_rules! for_each_local_store_behaviour {
             an_answer_for_an_unknown_document_moves_the_cursor
             refused_changes_are_parked_under_a_new_generation
             a_late_refusal_changes_nothing
+            refused_work_that_is_done_again_is_parked_no_more
+            work_done_again_that_the_log_holds_after_all_is_durable
             revoked_documents_keep_their_content
             a_revocation_of_an_unknown_document_leaves_no_trace
             bootstrap_is_pending_until_the_snapshot

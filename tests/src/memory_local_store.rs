@@ -12,8 +12,8 @@ use std::{
 
 use async_trait::async_trait;
 use feldakte_client_sdk::store::{
-    Answer, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, Parked, Received,
-    ReceivedSnapshot, Unsent,
+    Answer, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange, Parked,
+    Received, ReceivedSnapshot, Unsent,
 };
 use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position};
 use tokio::time::{Instant, sleep};
@@ -174,6 +174,15 @@ impl LocalStore for MemoryLocalStore {
 
     async fn parked(&self, document: DocumentId) -> Result<Vec<Parked>, LocalStoreError> {
         self.read(|tables| tables.parked(document)).await
+    }
+
+    async fn save_redone(
+        &self,
+        document: DocumentId,
+        replaced: &[ChangeHash],
+        changes: &[OwnChange],
+    ) -> Result<(), LocalStoreError> {
+        self.write(|tables| tables.save_redone(document, replaced, changes)).await
     }
 
     async fn begin_epoch(&self, cursor: Cursor, restored_to: Position) -> Result<(), LocalStoreError> {

@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 use feldakte_core::{
     case::{self, DocumentView, Edit},
     change::Change,
-    crdt::{CrdtError, Document},
+    crdt::{CrdtError, Document, Edits, NewChange, Packing},
     ids::{ActorId, CaseId, ChangeHash, DeviceId, DocumentId, Epoch, Part},
+    limits,
     log::Binding,
 };
 use tracing::warn;
@@ -35,6 +36,30 @@ struct Open {
     used: u64,
 }
 
+/// How changes are made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Making {
+    /// The device's clock.
+    pub(super) now_ms: i64,
+    /// How often the same was made before.
+    pub(super) again: u32,
+}
+
+impl Open {
+    fn make_change(&mut self, edits: &[Edit], now_ms: i64) -> Result<Option<NewChange>, SdkError> {
+        let apply = |target: &mut Edits<'_>| edits.iter().try_for_each(|edit| edit.apply(target));
+        let change = self.document.edit(now_ms.div_euclid(1000), apply).map_err(|error| match error {
+            CrdtError::NoContainer(_) => SdkError::Edit("the document has another schema"),
+            _ => SdkError::Edit("the document library refused"),
+        })?;
+        if let Some(NewChange { hash: _, bytes }) = &change {
+            // The gateway's own check: what it would refuse is refused here, while the user can still do something.
+            Change::parse(bytes.clone()).map_err(|_| SdkError::Edit("a single value is too large"))?;
+        }
+        Ok(change)
+    }
+}
+
 impl Documents {
     pub(super) fn new(device: DeviceId, store_id: Epoch, store: SharedLocalStore) -> Self {
         Self { device, store_id, store, open: BTreeMap::new(), clock: 0 }
@@ -54,7 +79,7 @@ impl Documents {
             match &saved {
                 Err(_) => drop(self.open.remove(&id)),
                 Ok(saved) if saved.iter().any(|edit| edit.document == id) => {
-                    self.open.entry(id).and_modify(|open| open.is_new = false);
+                    self.stored(id);
                 }
                 Ok(_) => {}
             }
@@ -71,7 +96,7 @@ impl Documents {
         let mut made = Vec::with_capacity(edits.len());
         for (part, edits) in edits {
             let document = DocumentId { case, part: *part };
-            let changes = self.make_changes(document, edits, now_ms).await?;
+            let changes = self.make_changes(document, edits, Making { now_ms, again: 0 }).await?;
             if !changes.is_empty() {
                 made.push(DocumentEdit { document, changes });
             }
@@ -82,27 +107,34 @@ impl Documents {
         Ok(made)
     }
 
-    async fn make_changes(&mut self, id: DocumentId, edits: &[Edit], now_ms: i64) -> Result<Vec<OwnChange>, SdkError> {
+    /// Makes what the edits come to: one change, or several when it would be too large for one. Whoever stores them
+    /// says so with [`Documents::stored`]; whoever does not must [`Documents::forget`] the document.
+    pub(super) async fn make_changes(
+        &mut self,
+        id: DocumentId,
+        edits: &[Edit],
+        making: Making,
+    ) -> Result<Vec<OwnChange>, SdkError> {
         if self.store.document(id).await?.is_some_and(|state| state.revoked) {
             return Err(SdkError::AccessEnded);
         }
         let open = self.open(id).await?;
-        let change =
-            open.document.edit(now_ms.div_euclid(1000), |target| edits.iter().try_for_each(|edit| edit.apply(target)));
-        let change = change.map_err(|error| match error {
-            CrdtError::NoContainer(_) => SdkError::Edit("the document has another schema"),
-            _ => SdkError::Edit("the document library refused"),
-        })?;
-        let Some(change) = change else { return Ok(Vec::new()) };
-        // The gateway's own check: what it would refuse is refused here, while the user can still do something.
-        Change::parse(change.bytes.clone()).map_err(|_| SdkError::Edit("too large to be saved at once"))?;
         let mut own = Vec::with_capacity(2);
-        if open.is_new {
-            let genesis = case::genesis(id.part);
-            own.push(OwnChange { hash: genesis.hash, bytes: genesis.bytes.clone(), intent: Bytes::new() });
+        for edits in case::portions(edits) {
+            let Some(change) = open.make_change(&edits, making.now_ms)? else { continue };
+            if open.is_new && own.is_empty() {
+                let genesis = case::genesis(id.part);
+                own.push(OwnChange { hash: genesis.hash, bytes: genesis.bytes.clone(), intent: Bytes::new() });
+            }
+            let intent = intent::encode(&edits, making.again);
+            own.push(OwnChange { hash: change.hash, bytes: change.bytes, intent });
         }
-        own.push(OwnChange { hash: change.hash, bytes: change.bytes, intent: intent::encode(edits) });
         Ok(own)
+    }
+
+    /// What was made of the document is in the store.
+    pub(super) fn stored(&mut self, id: DocumentId) {
+        self.open.entry(id).and_modify(|open| open.is_new = false);
     }
 
     pub(super) async fn view(&mut self, id: DocumentId) -> Result<(DocumentView, Vec<Binding>), SdkError> {
@@ -143,15 +175,29 @@ impl Documents {
         let stored = self.store.load(id).await?;
         let generation = stored.as_ref().map_or(0, |stored| stored.state.generation);
         let actor = case::actor(self.device, id, self.store_id, generation);
-        let (chunks, bindings) = match stored {
-            Some(LocalDocument { state: _, chunks, bindings }) => (chunks, bindings),
-            None => (Vec::new(), Vec::new()),
+        let (chunks, bindings, is_settled) = match stored {
+            Some(LocalDocument { state, chunks, bindings }) => (chunks, bindings, state.local == 0),
+            None => (Vec::new(), Vec::new(), false),
         };
         if chunks.is_empty() {
             return Ok(Open { document: genesis(id, actor)?, is_new: true, bindings, used: 0 });
         }
-        let document = load_chunks(id, &chunks, actor)?;
+        let mut document = load_chunks(id, &chunks, actor)?;
+        if is_settled && chunks.len() >= COMPACT_AT {
+            self.compact(id, &mut document).await;
+        }
         Ok(Open { document, is_new: false, bindings, used: 0 })
+    }
+
+    /// Puts one snapshot in the place of many changes, so that the next opening is quick. Not done is no harm.
+    async fn compact(&self, id: DocumentId, document: &mut Document) {
+        let Some((saved, covered)) = save_verified(document) else {
+            warn!(document = %id, "not compacted: what was saved is not what was loaded");
+            return;
+        };
+        if let Err(error) = self.store.compact(id, &saved, &covered).await {
+            warn!(document = %id, %error, "not compacted");
+        }
     }
 
     fn make_room(&mut self) {
@@ -209,6 +255,14 @@ fn base_of(id: DocumentId, chunks: &[Bytes], actor: ActorId) -> Result<(Document
     Ok((genesis(id, actor)?, chunks))
 }
 
+/// The document as one chunk with the names of its changes; `None` when it would not load again as it is.
+fn save_verified(document: &mut Document) -> Option<(Vec<u8>, Vec<ChangeHash>)> {
+    let saved = document.save(Packing::Deflated);
+    let mut loaded = Document::load(&saved, case::GENESIS_ACTOR).ok()?;
+    let is_same = loaded.heads() == document.heads() && loaded.save(Packing::Deflated) == saved;
+    is_same.then(|| (saved, loaded.change_hashes()))
+}
+
 fn concatenated(chunks: &[Bytes]) -> BytesMut {
     let mut all = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
     chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
@@ -219,5 +273,7 @@ fn damaged() -> SdkError {
     SdkError::Store(LocalStoreError::Damaged("a document"))
 }
 
+/// Stored chunks of a document from which on opening it writes a snapshot: as in the gateway's projector.
+const COMPACT_AT: usize = limits::SNAPSHOT_EVERY;
 /// Documents kept in memory: a form, its neighbours, and the list a crew flips through (35–240 KB each).
 const OPEN_MAX: usize = 48;

@@ -49,6 +49,7 @@ impl Engine {
         }
         self.outbound = Some(outbound);
         self.look_for_pending = true;
+        self.redo_all().await?;
         self.control.caught_up.send_replace(caught_up);
         self.set_link(LinkState::Connected);
         Ok(())
@@ -87,13 +88,16 @@ impl Engine {
         self.store.save_received(&received).await?;
         self.look_for_pending |= !received.bootstrap.is_empty();
         self.cursor = received.cursor.or(self.cursor);
-        let mut cases = BTreeSet::new();
+        let (mut cases, mut quarantined) = (BTreeSet::new(), BTreeSet::new());
         for entry in &received.entries {
             let changes = entry.changes.iter().map(|(hash, _)| hash);
             self.notifier.testify(entry.document, changes, ChangeFact::Received(entry.position));
             match entry.quarantined.is_empty() {
                 true => self.documents.apply(entry.document, &entry.changes, &entry.bindings),
-                false => self.documents.forget(entry.document),
+                false => {
+                    self.documents.forget(entry.document);
+                    quarantined.insert(entry.document);
+                }
             }
             cases.insert(entry.document.case);
         }
@@ -104,6 +108,9 @@ impl Engine {
         for case in cases {
             self.notifier.content(case);
             self.notifier.sync(case);
+        }
+        for document in quarantined {
+            self.redo(document).await?;
         }
         Ok(())
     }
@@ -182,12 +189,17 @@ impl Engine {
             }
             answer.refused.push((hash, refused.reason));
         }
+        if !answer.refused.is_empty() {
+            let lost = answer.refused.iter().map(|(hash, _)| *hash);
+            answer.refused.extend(self.doomed(document, lost).await?);
+        }
         self.store.save_answer(&answer).await?;
         self.cursor = answer.cursor.or(self.cursor);
         self.notifier.testify(document, &answer.durable, ChangeFact::Durable(position));
         if !answer.refused.is_empty() {
             // The document in memory holds what the gateway refused: build it again without, under a new actor.
             self.documents.forget(document);
+            self.redo(document).await?;
             self.notifier.content(document.case);
         }
         self.notifier.sync(document.case);
@@ -235,7 +247,7 @@ impl Engine {
         self.notify_both(document.case);
     }
 
-    fn notify_both(&self, case: CaseId) {
+    pub(super) fn notify_both(&self, case: CaseId) {
         self.notifier.content(case);
         self.notifier.sync(case);
     }

@@ -13,8 +13,8 @@ use tokio::sync::Mutex;
 
 use self::connection::Slot;
 use super::{
-    Answer, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, Parked, Received,
-    ReceivedSnapshot, Unsent,
+    Answer, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange, Parked,
+    Received, ReceivedSnapshot, Unsent,
 };
 use crate::key::KeyProvider;
 
@@ -104,6 +104,17 @@ impl LocalStore for SqlCipherStore {
     async fn parked(&self, document: DocumentId) -> Result<Vec<Parked>, LocalStoreError> {
         let mut slot = self.slot.lock().await;
         let outcome = own::parked(slot.begin().await?, document).await;
+        slot.end(outcome).await
+    }
+
+    async fn save_redone(
+        &self,
+        document: DocumentId,
+        replaced: &[ChangeHash],
+        changes: &[OwnChange],
+    ) -> Result<(), LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = own::save_redone(slot.begin().await?, document, replaced, changes).await;
         slot.end(outcome).await
     }
 

@@ -82,6 +82,14 @@ impl Draft {
         self
     }
 
+    /// The same change with one operation that sets root key `key` to a text.
+    pub fn with_text(mut self, key: &str, text: &str) -> Self {
+        const TEXT: u64 = 6;
+        self = self.with_puts(key, 1);
+        let meta = run(1, unsigned((text.len() as u64) << 4 | TEXT));
+        self.with_column(VALUE_META, meta).with_column(VALUE, text.as_bytes().to_vec())
+    }
+
     /// The same change with `depth` maps, each inside the one before it, the first at root key `key`.
     pub fn with_nested_maps(mut self, key: &str, depth: u64) -> Self {
         assert!(depth >= 2, "one map is not nested");

@@ -133,6 +133,36 @@ pub async fn refused_changes_are_parked_under_a_new_generation(store: SharedLoca
     Ok(())
 }
 
+/// The refused change stays on the device, out of sight; what replaces it goes the way of every edit.
+pub async fn refused_work_that_is_done_again_is_parked_no_more(store: SharedLocalStore) -> Result<()> {
+    store.save_edit(document(1), &[own(1), own(2), own(3)]).await?;
+    store.save_answer(&answer(document(1), 5, &[1], &[2, 3])).await?;
+    store.save_redone(document(1), &[hash(2), hash(1), hash(77)], &[own(4)]).await?;
+    assert_eq!(counts(&store, document(1)).await?, (1, 1, 1), "only what was refused is replaced");
+    assert_eq!(chunks(&store, document(1)).await?, contents(&[1, 4]));
+    assert_eq!(store.parked(document(1)).await?.iter().map(|parked| parked.hash).collect::<Vec<_>>(), [hash(3)]);
+    assert_eq!(unsent(&store).await?, [hash(4)]);
+    store.save_answer(&answer(document(1), 6, &[], &[2])).await?;
+    assert_eq!(counts(&store, document(1)).await?, (1, 1, 1), "a late refusal of what was replaced is no news");
+    store.compact(document(1), b"with it", &[hash(1), hash(2)]).await?;
+    assert_eq!(chunks(&store, document(1)).await?, contents(&[1, 4]), "it is in no snapshot of this device");
+    store.save_redone(document(9), &[hash(1)], &[own(1)]).await?;
+    assert_eq!(store.document(document(9)).await?, None, "nothing of an unknown document is refused");
+    Ok(())
+}
+
+/// Shown twice is bad, shown otherwise than elsewhere is worse.
+pub async fn work_done_again_that_the_log_holds_after_all_is_durable(store: SharedLocalStore) -> Result<()> {
+    store.save_edit(document(1), &[own(1), own(2)]).await?;
+    store.save_answer(&answer(document(1), 5, &[], &[1, 2])).await?;
+    store.save_redone(document(1), &[hash(1), hash(2)], &[own(3)]).await?;
+    receive(&store, vec![entry(document(1), 8, &[1])]).await?;
+    store.save_answer(&answer(document(1), 9, &[2], &[])).await?;
+    assert_eq!(chunks(&store, document(1)).await?, contents(&[1, 2, 3]));
+    assert_eq!(counts(&store, document(1)).await?, (1, 2, 0));
+    Ok(())
+}
+
 /// A change that is durable stays so.
 pub async fn a_late_refusal_changes_nothing(store: SharedLocalStore) -> Result<()> {
     store.save_edit(document(1), &[own(1)]).await?;

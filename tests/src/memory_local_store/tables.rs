@@ -58,12 +58,13 @@ enum State {
     Durable(Position),
     Refused(Reason),
     Received(Position),
+    Replaced,
 }
 
 impl State {
     /// An own change that the gateway has not confirmed, or has refused.
     fn is_unsettled(self) -> bool {
-        matches!(self, State::Local | State::Refused(_))
+        matches!(self, State::Local | State::Refused(_) | State::Replaced)
     }
 }
 
@@ -195,6 +196,16 @@ impl Tables {
         document.generation += u32::from(refused_any);
     }
 
+    pub(super) fn save_redone(&mut self, id: DocumentId, replaced: &[ChangeHash], changes: &[OwnChange]) {
+        let Some(document) = self.documents.get_mut(&id) else { return };
+        for hash in replaced {
+            if let Some(known) = document.find(*hash).filter(|known| matches!(known.state, State::Refused(_))) {
+                known.state = State::Replaced;
+            }
+        }
+        self.save_edit(id, changes);
+    }
+
     pub(super) fn begin_epoch(&mut self, cursor: Cursor, restored_to: Position) {
         self.cursor = Some(cursor);
         for change in self.documents.values_mut().flat_map(|document| document.changes.values_mut()) {
@@ -231,7 +242,7 @@ impl Document {
     }
 
     fn is_shown(&self, change: &Change) -> bool {
-        let refused = matches!(change.state, State::Refused(_));
+        let refused = matches!(change.state, State::Refused(_) | State::Replaced);
         !(refused || change.covered || self.quarantined.contains(&change.hash))
     }
 

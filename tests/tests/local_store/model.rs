@@ -31,6 +31,7 @@ enum Operation {
     Receive(Received),
     Snapshot(ReceivedSnapshot),
     Answer(Answer),
+    Redo(DocumentId, Vec<ChangeHash>, Vec<OwnChange>),
     Epoch(Cursor, Position),
     Compact(DocumentId, Vec<u8>, Vec<ChangeHash>),
 }
@@ -42,6 +43,7 @@ impl Operation {
             Operation::Receive(received) => store.save_received(received).await,
             Operation::Snapshot(snapshot) => store.save_snapshot(snapshot).await,
             Operation::Answer(answer) => store.save_answer(answer).await,
+            Operation::Redo(document, replaced, changes) => store.save_redone(*document, replaced, changes).await,
             Operation::Epoch(cursor, restored_to) => store.begin_epoch(*cursor, *restored_to).await,
             Operation::Compact(document, chunks, covered) => store.compact(*document, chunks, covered).await,
         }
@@ -61,7 +63,11 @@ impl Source {
             0..30 => Operation::Edit(self.document(), self.numbers().into_iter().map(own).collect()),
             30..55 => Operation::Receive(self.received()),
             55..65 => Operation::Snapshot(self.snapshot()),
-            65..85 => Operation::Answer(self.answer()),
+            65..80 => Operation::Answer(self.answer()),
+            80..85 => {
+                let changes = self.numbers().into_iter().map(own).collect();
+                Operation::Redo(self.document(), self.hashes(), changes)
+            }
             85..90 => Operation::Epoch(self.cursor(), Position(self.rng.random_range(0..=self.position))),
             _ => {
                 let label = format!("compacted {}", self.position);

@@ -17,11 +17,13 @@ pub(super) enum ChangeState {
     Refused = 3,
     /// Somebody else's.
     Received = 4,
+    /// Own, refused, and done again in another change.
+    Replaced = 5,
 }
 
 impl ChangeState {
     pub(super) fn from_number(number: i64) -> Result<Self, LocalStoreError> {
-        [Self::Local, Self::Durable, Self::Refused, Self::Received]
+        [Self::Local, Self::Durable, Self::Refused, Self::Received, Self::Replaced]
             .into_iter()
             .find(|state| *state as i64 == number)
             .ok_or(LocalStoreError::Damaged("a change's state"))
@@ -29,6 +31,11 @@ impl ChangeState {
 
     pub(super) fn is_own(self) -> bool {
         self != Self::Received
+    }
+
+    /// Own, and not in the log as far as is known.
+    pub(super) fn is_unsettled(self) -> bool {
+        matches!(self, Self::Local | Self::Refused | Self::Replaced)
     }
 }
 
@@ -117,6 +124,17 @@ impl Tally {
         Ok(())
     }
 
+    /// What the user did in it stands in another change.
+    pub(super) async fn set_replaced(
+        &mut self,
+        connection: &mut SqliteConnection,
+        known: Known,
+    ) -> Result<(), LocalStoreError> {
+        sqlx::query("update change set state = 5 where row = ?").bind(known.row).execute(connection).await?;
+        self.count(known.state, -1);
+        Ok(())
+    }
+
     /// Brings the document's counters up to date.
     pub(super) async fn save(self, connection: &mut SqliteConnection, document: i64) -> Result<(), LocalStoreError> {
         let Tally { local, durable, refused } = self;
@@ -140,7 +158,7 @@ impl Tally {
             ChangeState::Local => self.local += by,
             ChangeState::Durable => self.durable += by,
             ChangeState::Refused => self.refused += by,
-            ChangeState::Received => {}
+            ChangeState::Received | ChangeState::Replaced => {}
         }
     }
 }

@@ -112,7 +112,7 @@ pub(super) async fn load(
         .await?;
     let changes: Vec<Vec<u8>> = sqlx::query_scalar(
         "select bytes from change
-         where document = ?1 and covered = 0 and state <> 3
+         where document = ?1 and covered = 0 and state not in (3, 5)
            and not exists (select 1 from quarantine where document = ?1 and quarantine.hash = change.hash)
          order by row",
     )

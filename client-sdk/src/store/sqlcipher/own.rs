@@ -1,7 +1,7 @@
 //! Own changes: saved, sent, answered, and offered again to a restored gateway.
 
 use bytes::Bytes;
-use feldakte_core::ids::{Cursor, DocumentId, Position};
+use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Position};
 use feldakte_proto::Reason;
 use sqlx::SqliteConnection;
 
@@ -110,7 +110,7 @@ pub(super) async fn save_answer(connection: &mut SqliteConnection, answer: &Answ
     let mut tally = Tally::default();
     for hash in &answer.durable {
         if let Some(known) = find(connection, row, *hash).await?
-            && matches!(known.state, ChangeState::Local | ChangeState::Refused)
+            && known.state.is_unsettled()
         {
             received::confirm(connection, &mut tally, row, (*hash, known), answer.position).await?;
         }
@@ -132,6 +132,25 @@ pub(super) async fn save_answer(connection: &mut SqliteConnection, answer: &Answ
         document::next_generation(connection, row).await?;
     }
     tally.save(connection, row).await
+}
+
+pub(super) async fn save_redone(
+    connection: &mut SqliteConnection,
+    document: DocumentId,
+    replaced: &[ChangeHash],
+    changes: &[OwnChange],
+) -> Result<(), LocalStoreError> {
+    let Some(row) = document::row_of(connection, document).await? else { return Ok(()) };
+    let mut tally = Tally::default();
+    for hash in replaced {
+        if let Some(known) = find(connection, row, *hash).await?
+            && known.state == ChangeState::Refused
+        {
+            tally.set_replaced(connection, known).await?;
+        }
+    }
+    tally.save(connection, row).await?;
+    save_edit(connection, document, changes).await
 }
 
 pub(super) async fn parked(

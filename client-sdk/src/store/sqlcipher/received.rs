@@ -124,7 +124,7 @@ pub(super) async fn confirm(
     let query = sqlx::query_scalar(sql).bind(document).bind(hash.0.as_slice());
     match (query.fetch_one(&mut *connection).await?, known.state) {
         (false, _) => tally.set_durable(connection, known, Some(position)).await,
-        (true, ChangeState::Refused) => Ok(()),
+        (true, ChangeState::Refused | ChangeState::Replaced) => Ok(()),
         (true, _) => park_one(connection, tally, document, known).await,
     }
 }
@@ -148,7 +148,7 @@ async fn save_changes(
     let mut tally = Tally::default();
     for (hash, bytes) in changes {
         match find(connection, document, *hash).await? {
-            Some(known) if matches!(known.state, ChangeState::Local | ChangeState::Refused) => {
+            Some(known) if known.state.is_unsettled() => {
                 confirm(connection, &mut tally, document, (*hash, known), position).await?;
             }
             Some(_) => {}

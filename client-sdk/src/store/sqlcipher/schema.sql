@@ -38,8 +38,9 @@ create table change (
     document integer not null references document (row),
     hash blob not null check (length(hash) = 32),
     bytes blob not null,
-    -- 1 local, 2 durable, 3 refused: own changes; 4 received: somebody else's. See ChangeState.
-    state integer not null check (state between 1 and 4),
+    -- 1 local, 2 durable, 3 refused, 5 refused and done again in another change: own changes; 4 received: somebody
+    -- else's. See ChangeState.
+    state integer not null check (state between 1 and 5),
     -- Durable and received: where it stands in the log, or a later place.
     position integer,
     -- Refused: feldakte_proto::Reason.

@@ -27,7 +27,7 @@ pub(super) async fn save(
     let covered: BTreeSet<_> = covered.iter().copied().collect();
     let mut tally = Tally::default();
     for (hash, known) in changes(connection, row).await? {
-        if covered.contains(&hash) && matches!(known.state, ChangeState::Local | ChangeState::Refused) {
+        if covered.contains(&hash) && known.state.is_unsettled() {
             received::confirm(connection, &mut tally, row, (hash, known), *position).await?;
         }
     }
@@ -48,9 +48,7 @@ pub(super) async fn compact(
     let Some(row) = document::row_of(connection, document).await? else { return Ok(()) };
     let covered: BTreeSet<_> = covered.iter().copied().collect();
     let quarantined = quarantined(connection, row).await?;
-    let unsafe_to_cover = |(hash, known): &(ChangeHash, Known)| {
-        covered.contains(hash) && matches!(known.state, ChangeState::Local | ChangeState::Refused)
-    };
+    let unsafe_to_cover = |(hash, known): &(ChangeHash, Known)| covered.contains(hash) && known.state.is_unsettled();
     if !quarantined.is_disjoint(&covered) || changes(connection, row).await?.iter().any(unsafe_to_cover) {
         debug!(%document, "compaction holds changes that are not settled, left undone");
         return Ok(());

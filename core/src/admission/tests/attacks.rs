@@ -163,6 +163,31 @@ fn one_actor_more_than_a_document_may_have() {
 }
 
 #[test]
+fn one_byte_more_than_a_document_may_have() {
+    let mut ledger = opened();
+    let mut last = Change::parse(genesis().bytes).expect("it parses");
+    // Honest in every other way: one long text after the other, by one actor, each on the one before.
+    let long = |last: &Change, seq, len: usize| {
+        let draft = Draft { seq, ..first(0, 1) }.at([last.hash], seq, last.max_op() + 1);
+        draft.with_text("x", &"ß".repeat(len / 2)).chunk()
+    };
+    let (mut seq, mut len) = (1, last.bytes.len());
+    loop {
+        let chunk = long(&last, seq, 200 << 10);
+        len += chunk.len();
+        let is_full = len > limits::DOCUMENT_LEN_MAX;
+        let expected = if is_full { vec![(0, Refusal::DocumentFull)] } else { Vec::new() };
+        assert_eq!(offer(&mut ledger, 0, [chunk.clone()]).refused, expected, "{len} bytes");
+        if is_full {
+            break;
+        }
+        last = Change::parse(chunk).expect("it parses");
+        seq += 1;
+    }
+    assert_eq!(offer(&mut ledger, 0, [long(&last, seq, 100)]).refused, [], "what fits is still taken");
+}
+
+#[test]
 fn an_actor_stays_with_the_device_that_used_it_first() {
     let mut ledger = opened();
     let admission = offer(&mut ledger, 3, [first(0, 1).chunk()]);
