@@ -6,4 +6,7 @@ pub mod local_store_conformance;
 pub mod memory_local_store;
 pub mod memory_store;
 pub mod sim;
+pub mod skip;
 pub mod store_conformance;
+
+pub use skip::skipped;

@@ -1,6 +1,6 @@
 //! Compares what the tablets show at the end with a document built from the gateway's log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use feldakte_core::{
     case::{self, DocumentView, GENESIS_ACTOR},
@@ -75,8 +75,12 @@ impl Verdict {
         }
         let documents = witness.documents();
         let entries = documents.iter().flat_map(|document| self.build(witness, *document).entries.clone());
-        let logged: std::collections::BTreeSet<String> =
-            entries.filter_map(|item| edits::token_of(&item.fields).map(str::to_owned)).collect();
+        let mut logged = BTreeSet::new();
+        for token in entries.filter_map(|item| edits::token_of(&item.fields).map(str::to_owned)) {
+            if !logged.insert(token.clone()) {
+                return Some(format!("entry {token} is there twice"));
+            }
+        }
         let lost = witness.saved_tokens(tablet);
         let lost = lost.iter().find(|token| !logged.contains(*token) && !report.parked.contains(*token));
         if let Some(token) = lost {

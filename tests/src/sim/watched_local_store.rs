@@ -10,8 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use feldakte_client_sdk::store::{
-    Answer, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, Parked, Received,
-    ReceivedSnapshot, Unsent,
+    Answer, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange, Parked,
+    Received, ReceivedSnapshot, Unsent,
 };
 use feldakte_core::{
     case::GENESIS_ACTOR,
@@ -135,6 +135,22 @@ impl LocalStore for WatchedLocalStore {
 
     async fn parked(&self, document: DocumentId) -> Result<Vec<Parked>, LocalStoreError> {
         self.inner.parked(document).await
+    }
+
+    async fn save_redone(
+        &self,
+        document: DocumentId,
+        replaced: &[ChangeHash],
+        changes: &[OwnChange],
+    ) -> Result<(), LocalStoreError> {
+        self.room()?;
+        if self.faults.crash_in_next.swap(false, Ordering::Relaxed) {
+            self.faults.crash_now.store(true, Ordering::Relaxed);
+        }
+        self.witness.redoing(self.tablet, document, replaced);
+        self.inner.save_redone(document, replaced, changes).await?;
+        self.witness.saved(self.tablet, document, changes.iter().map(|change| change.hash));
+        Ok(())
     }
 
     async fn begin_epoch(&self, cursor: Cursor, restored_to: Position) -> Result<(), LocalStoreError> {

@@ -147,6 +147,12 @@ impl Witness {
         self.state().devices[tablet].saved.extend(hashes.into_iter().map(|hash| (document, hash)));
     }
 
+    /// The tablet is about to put other changes in the place of these, which were refused.
+    pub fn redoing(&self, tablet: usize, document: DocumentId, replaced: &[ChangeHash]) {
+        self.trace.note(format_args!("tablet {tablet} does {document} {replaced:?} again"));
+        self.state().devices[tablet].replaced.extend(replaced.iter().map(|hash| (document, *hash)));
+    }
+
     /// The app was told that a save is on the device.
     pub fn told_saved<'a>(&self, tablet: usize, tokens: impl Iterator<Item = &'a str>) {
         self.state().devices[tablet].tokens.extend(tokens.map(str::to_owned));
@@ -236,7 +242,9 @@ impl Witness {
         let missing = {
             let state = self.state();
             let saved = &state.devices[tablet].saved;
-            saved.iter().copied().find(|change| !held.contains(change) && !state.told_durable.contains_key(change))
+            let replaced = &state.devices[tablet].replaced;
+            let is_kept = |change: &_| held.contains(change) || replaced.contains(change);
+            saved.iter().copied().find(|change| !is_kept(change) && !state.told_durable.contains_key(change))
         };
         if let Some((document, hash)) = missing {
             let what = format!("tablet {tablet} lost {hash:?} of {document}, which was saved on the device");
@@ -251,8 +259,8 @@ impl Witness {
             let is_stored = |document: &DocumentId, hash: &ChangeHash| {
                 state.documents.get(document).is_some_and(|truth| truth.hashes.contains(hash))
             };
-            let saved = &state.devices[tablet].saved;
-            saved.iter().copied().find(|(document, hash)| !is_stored(document, hash))
+            let DeviceTruth { saved, replaced, .. } = &state.devices[tablet];
+            saved.difference(replaced).copied().find(|(document, hash)| !is_stored(document, hash))
         };
         if let Some((document, hash)) = missing {
             let what = format!("tablet {tablet} shows all safe, and {hash:?} of {document} is not in the log");
@@ -298,13 +306,14 @@ impl Witness {
         self.state().devices[tablet].denied.clone()
     }
 
-    /// Changes of the tablet that are in no log.
+    /// Changes of the tablet that are in no log and that no other one stands for.
     pub fn unlogged(&self, tablet: usize) -> Vec<(DocumentId, ChangeHash)> {
         let state = self.state();
         let is_stored = |(document, hash): &&(DocumentId, ChangeHash)| {
             state.documents.get(document).is_some_and(|truth| truth.hashes.contains(hash))
         };
-        state.devices[tablet].saved.iter().filter(|change| !is_stored(change)).copied().collect()
+        let DeviceTruth { saved, replaced, .. } = &state.devices[tablet];
+        saved.difference(replaced).filter(|change| !is_stored(change)).copied().collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -5,6 +5,7 @@
 mod authority;
 mod kills;
 mod logs;
+mod long;
 mod operation;
 mod quarantine;
 mod readers;

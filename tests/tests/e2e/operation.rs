@@ -110,7 +110,7 @@ async fn spawn_on_small_disk(site: &Site) -> Option<(ChildGateway, PathBuf)> {
     match probe {
         Ok(output) if output.status.success() => {}
         refused => {
-            println!("SKIPPED: no small file system to be had: {refused:?}");
+            feldakte_tests::skipped(&format!("no small file system to be had: {refused:?}"));
             return None;
         }
     }
@@ -127,7 +127,7 @@ async fn spawn_on_small_disk(site: &Site) -> Option<(ChildGateway, PathBuf)> {
     let inside = PathBuf::from(format!("/proc/{}/root", gateway.pid()));
     let disk = inside.join(disk.strip_prefix("/").unwrap());
     if !disk.join("gateway.sqlite").exists() {
-        println!("SKIPPED: the gateway's own file system cannot be reached from here");
+        feldakte_tests::skipped("the gateway's own file system cannot be reached from here");
         return None;
     }
     Some((gateway, disk))

@@ -1,6 +1,5 @@
 //! A change that admission lets in and that no reader could bear: marked, left out, and in nobody's way.
 
-use feldakte_client_sdk::{Client, view::Reason};
 use feldakte_core::{
     case,
     change::{Change, craft::Draft},
@@ -14,7 +13,7 @@ use feldakte_tests::harness::{
     local::Site,
     new_document, new_epoch,
     raw::{RawClient, Seen},
-    tablet::{Tablet, fact, texts},
+    tablet::{Tablet, texts},
     until,
 };
 
@@ -67,10 +66,10 @@ async fn a_change_that_nests_too_deep_is_marked_and_everything_else_goes_on() {
     assert!(gateway.gateway.is_ready().await);
 }
 
-/// A crew that writes while the poison is not yet known for what it is. Nobody can apply what stands on it; the crew
-/// hears of it with what it wrote, and goes on.
+/// A crew that writes while the poison is not yet known for what it is. Nobody can apply what stands on it; what the
+/// crew wrote is done again without it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_written_on_top_of_it_is_parked_and_not_lost_in_silence() {
+async fn what_was_written_on_top_of_it_is_done_again_without_it() {
     let site = Site::new();
     let gateway = site.start().await;
     let [attacker, crew_device, late] = [(); 3].map(|()| site.pki.enrol(&crew("rtw-1")));
@@ -86,21 +85,15 @@ async fn what_was_written_on_top_of_it_is_parked_and_not_lost_in_silence() {
     live.wait_case(case, "the case", |view| !texts(view, "gcs").is_empty()).await;
     live.set(case, "spo2", "93").await;
 
-    let is_parked = async |client: &Client| client.case_sync(case).await.is_ok_and(|sync| sync.refused == 1);
-    live.until("the crew hears of it", is_parked).await;
-    let parked = live.client.parked(case).await.unwrap();
-    assert_eq!(parked.len(), 1);
-    assert_eq!(parked[0].edits, [fact(document.part, "spo2", "93")], "with what was written");
-    assert_eq!(parked[0].reason, Reason::DependencyRefused);
-
-    live.client.edit(case, parked[0].edits.clone()).await.unwrap();
-    let is_durable = async |client: &Client| client.case_sync(case).await.is_ok_and(|sync| sync.local + sync.sent == 0);
-    live.until("the next edit is durable", is_durable).await;
-    assert_eq!(live.sync(case).await.refused, 1, "and not refused");
+    let metrics = gateway.metrics();
+    until("attack and edit are marked", || metrics.changes_quarantined.get() >= 2).await;
     let late = Tablet::online(&late, gateway.address).await;
     let view = late.wait_case(case, "a later tablet shows it", |view| !texts(view, "spo2").is_empty()).await;
     assert_eq!(texts(&view, "gcs"), ["0".to_owned()].into());
     late.wait_equal(&live, case).await;
+    live.wait_durable(case).await;
+    assert_eq!(live.sync(case).await.refused, 0, "nothing is left for a person to decide");
+    assert_eq!(live.client.parked(case).await.unwrap(), []);
 }
 
 /// A change that is valid and that the document library would have encoded otherwise: the library may not find it again

@@ -85,7 +85,7 @@ fn a_full_disk_refuses_and_harms_nothing() {
     child::with_directory(&mut command, directory.path());
     let Output { status, stdout, stderr } = match command.output() {
         Ok(output) if output.status.code() != Some(99) && !output.stderr.starts_with(b"unshare:") => output,
-        refused => return println!("skipped: no small file system to be had: {refused:?}"),
+        refused => return feldakte_tests::skipped(&format!("no small file system to be had: {refused:?}")),
     };
     let said = String::from_utf8_lossy(&stdout);
     assert!(status.success(), "{said}{}", String::from_utf8_lossy(&stderr));

@@ -102,7 +102,7 @@ async fn a_full_disk_takes_nothing_stays_readable_and_goes_on_later() -> Result<
 async fn a_full_file_system_takes_nothing_and_goes_on_with_room() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let Some(mount) = Mount::tmpfs(directory.path(), "size=2m")? else {
-        println!("skipped: this process may not mount a file system");
+        feldakte_tests::skipped("this process may not mount a file system");
         return Ok(());
     };
     let store = SqliteStore::open(&directory.path().join("log.db"), epoch(1)).await?;

@@ -48,6 +48,8 @@ pub(super) struct DeviceTruth {
     pub(super) dialled: Duration,
     /// Own changes that its store has acknowledged.
     pub(super) saved: BTreeSet<(DocumentId, ChangeHash)>,
+    /// Those of them that were refused and done again in others.
+    pub(super) replaced: BTreeSet<(DocumentId, ChangeHash)>,
     /// Entries whose save the app was told.
     pub(super) tokens: BTreeSet<String>,
     /// Entries of saves that failed as a whole.
