@@ -65,10 +65,14 @@ pub(crate) struct Engine {
     epoch: Option<Epoch>,
     /// Documents asked for and not yet there; asked for again after a failure.
     fetching: Vec<DocumentId>,
+    /// A fetch has been sent whose stream has not ended.
+    is_fetch_open: bool,
     /// A snapshot may be missing: whether one is, only a look at all documents tells.
     look_for_pending: bool,
     /// Documents whose snapshots came damaged: left alone for a while, so that they hold up nothing else.
     unfetchable: BTreeSet<DocumentId>,
+    /// Documents per fetch; fewer after one that failed.
+    fetch_at_once: usize,
     clock_offset_ms: Option<i64>,
 }
 
@@ -95,8 +99,10 @@ impl Engine {
             outbound: None,
             epoch: None,
             fetching: Vec::new(),
+            is_fetch_open: false,
             look_for_pending: true,
             unfetchable: BTreeSet::new(),
+            fetch_at_once: FETCH_AT_ONCE,
             clock_offset_ms: None,
         })
     }
@@ -285,10 +291,8 @@ impl Engine {
             LinkInput::Up { welcome, outbound } => self.begin_session(welcome, outbound).await?,
             LinkInput::Message(message) => self.handle_message(message).await?,
             LinkInput::Snapshots(unbundled) => self.handle_snapshots(unbundled).await?,
-            LinkInput::FetchFailed => {
-                self.unfetchable.extend(self.fetching.drain(..));
-                self.look_for_pending = true;
-            }
+            LinkInput::FetchEnded => self.leave_alone_what_is_missing(),
+            LinkInput::FetchFailed => self.fetch_fewer(),
             LinkInput::Down(error) => {
                 self.drop_session();
                 let state = match &error {
@@ -303,12 +307,35 @@ impl Engine {
         self.pump().await
     }
 
+    /// What was fetched and has not come cannot be read at the gateway at the moment.
+    fn leave_alone_what_is_missing(&mut self) {
+        self.is_fetch_open = false;
+        self.unfetchable.extend(self.fetching.drain(..));
+        self.fetch_at_once = (2 * self.fetch_at_once).min(FETCH_AT_ONCE);
+        self.look_for_pending = true;
+    }
+
+    /// One of the documents came in a form that could not be read: fetching fewer at a time finds out which.
+    fn fetch_fewer(&mut self) {
+        self.is_fetch_open = false;
+        match self.fetching.len() {
+            0 | 1 => self.unfetchable.extend(self.fetching.drain(..)),
+            many => {
+                self.fetch_at_once = many / 2;
+                self.fetching.clear();
+            }
+        }
+        self.look_for_pending = true;
+    }
+
     fn drop_session(&mut self) {
         self.outbound = None;
         self.epoch = None;
         self.control.caught_up.send_replace(false);
         self.fetching.clear();
+        self.is_fetch_open = false;
         self.unfetchable.clear();
+        self.fetch_at_once = FETCH_AT_ONCE;
         let cases = self.outbox.reset();
         cases.into_iter().for_each(|case| self.notifier.sync(case));
         self.count_unanswered();
@@ -334,18 +361,19 @@ impl Engine {
     async fn pump(&mut self) -> Result<(), SdkError> {
         let Some(outbound) = self.outbound.clone() else { return Ok(()) };
         self.outbox.pump(&self.store, &outbound, &self.notifier).await?;
-        if self.fetching.is_empty() && self.look_for_pending {
+        if !self.is_fetch_open && self.look_for_pending {
             let pending = self.store.documents().await?;
             let is_wanted = |state: &&DocumentState| {
                 state.bootstrap_pending && !state.revoked && !self.unfetchable.contains(&state.document)
             };
             let pending = pending.iter().filter(is_wanted);
-            let wanted: Vec<DocumentId> = pending.map(|state| state.document).take(FETCH_AT_ONCE).collect();
+            let wanted: Vec<DocumentId> = pending.map(|state| state.document).take(self.fetch_at_once).collect();
             self.look_for_pending = !wanted.is_empty();
             if !wanted.is_empty()
                 && outbound.try_send(ClientMessage::Fetch(Fetch { documents: wanted.clone() })).is_ok()
             {
                 self.fetching = wanted;
+                self.is_fetch_open = true;
             }
         }
         self.count_unanswered();
@@ -353,7 +381,7 @@ impl Engine {
     }
 
     fn count_unanswered(&self) {
-        let unanswered = self.outbox.pushes() + self.fetching.len();
+        let unanswered = self.outbox.pushes() + usize::from(self.is_fetch_open);
         self.control.unanswered.store(unanswered, Ordering::Relaxed);
     }
 
@@ -390,7 +418,7 @@ fn is_for_another(reason: Reason) -> bool {
 
 /// What the link may bring between two commands: an answer and what a few other writers did meanwhile.
 const LINK_INPUTS_PER_COMMAND: usize = 4;
-/// Documents per fetch: one bundle or a few.
+/// Documents per fetch at most: one bundle or a few.
 const FETCH_AT_ONCE: usize = 128;
 /// How often waiting changes are offered again.
 const RETRY_EVERY: std::time::Duration = std::time::Duration::from_secs(5);

@@ -36,6 +36,8 @@ pub(crate) enum LinkInput {
     Message(ServerMessage),
     /// A bundle of snapshots.
     Snapshots(Unbundled),
+    /// The gateway has sent all it could of what was fetched.
+    FetchEnded,
     /// Fetched snapshots did not arrive as they should; those still pending are asked for again.
     FetchFailed,
     /// No session any more, or none came about.
@@ -201,14 +203,14 @@ impl Link {
                             LinkInput::FetchFailed
                         }
                     },
-                    Ok(None) => break,
+                    Ok(None) => LinkInput::FetchEnded,
                     Err(_) => LinkInput::FetchFailed,
                 };
-                let failed = matches!(input, LinkInput::FetchFailed);
+                let is_over = matches!(input, LinkInput::FetchFailed | LinkInput::FetchEnded);
                 if self.engine.send(input).await.is_err() {
                     return LinkError::Closed(CloseCode::Done);
                 }
-                if failed {
+                if is_over {
                     break;
                 }
             }

@@ -10,7 +10,7 @@ use feldakte_core::{
     log::Entry,
 };
 use feldakte_proto::{
-    ChangesFrame, ClientMessage, Durable, RawEntry, ServerMessage, Snapshot, Unbundled, Welcome, decode_entry,
+    ChangesFrame, ClientMessage, Durable, RawEntry, Reason, ServerMessage, Snapshot, Unbundled, Welcome, decode_entry,
 };
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     error::SdkError,
-    store::{Answer, LocalDocument, Received, ReceivedEntry, ReceivedSnapshot},
+    store::{Answer, Received, ReceivedEntry, ReceivedSnapshot},
     view::LinkState,
     witness::ChangeFact,
 };
@@ -124,23 +124,12 @@ impl Engine {
         }
         let begins = entry.grants.iter().any(|grant| self.is_mine(&grant.subject));
         if begins {
-            return Ok(entry.changes.is_empty() && !self.holds(document, before).await?);
+            // Between an end and a new beginning others may have written: what this device holds says nothing.
+            return Ok(entry.changes.is_empty());
         }
         let ends = entry.revoked.iter().any(|subject| self.is_mine(subject));
         let is_known = before.entries.iter().any(|entry| entry.document == document);
         Ok(ends && (is_known || self.store.document(document).await?.is_some()))
-    }
-
-    /// Whether the device has the document from the log. A row alone says nothing: a device may hold edits of its own
-    /// that the log refused.
-    async fn holds(&self, document: DocumentId, before: &Received) -> Result<bool, SdkError> {
-        if before.entries.iter().any(|entry| entry.document == document && !entry.changes.is_empty()) {
-            return Ok(true);
-        }
-        let Some(LocalDocument { state, chunks: _, bindings }) = self.store.load(document).await? else {
-            return Ok(false);
-        };
-        Ok(!state.revoked && (state.durable > 0 || !bindings.is_empty()))
     }
 
     fn received_entry(&self, position: Position, entry: Entry) -> ReceivedEntry {
@@ -176,6 +165,11 @@ impl Engine {
                 answer.durable.push(hash);
                 continue;
             };
+            if refused.reason == Reason::DocumentDamaged {
+                // Not the change's fault, and not for good.
+                self.outbox.wait(document, hash);
+                continue;
+            }
             if is_for_another(refused.reason) {
                 let lost = match &mut lost {
                     Some(lost) => lost,
