@@ -5,6 +5,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use feldakte_gateway::{
+    allocator,
     config::{Config, LogFormat},
     serve,
 };
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
 fn run_serve(config: Option<PathBuf>, while_stdin: bool) -> anyhow::Result<()> {
     let config = Config::load(config.as_deref(), std::env::vars())?;
     start_logging(&config);
+    allocator::return_large_buffers();
     on_runtime(async move {
         let shutdown = CancellationToken::new();
         let signal = shutdown.clone();
