@@ -63,6 +63,15 @@ pub enum Refusal {
     DocumentFull,
 }
 
+/// Whether a document that nobody has written yet is free to be opened by its first change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// Nobody has written the case, or the principal may write another part of it.
+    Free,
+    /// Others have begun the case: its parts are theirs to open.
+    Taken,
+}
+
 /// What a push came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admission {
@@ -150,6 +159,12 @@ impl Ledger {
         self.known.is_empty()
     }
 
+    /// Whether the document may be opened by whoever writes first. One that somebody was granted before its first
+    /// change may not.
+    pub fn is_free(&self) -> bool {
+        self.is_new() && self.grants.is_empty()
+    }
+
     /// Whether the change is in the log or on its way into it.
     pub fn knows(&self, hash: &ChangeHash) -> bool {
         self.known.contains_key(hash)
@@ -171,10 +186,10 @@ impl Ledger {
     pub fn admit(
         &mut self,
         principal: &Principal,
+        opening: Opening,
         changes: impl IntoIterator<Item = Result<Change, ChangeError>>,
     ) -> Admission {
-        // A document that somebody was granted before its first change is not free for anybody to open.
-        let opening = self.is_new() && self.grants.is_empty();
+        let opening = self.is_free() && opening == Opening::Free;
         let grants = if opening {
             // Until its first change a document belongs to nobody, whoever asked for it before.
             self.tenant = principal.tenant.clone();

@@ -57,6 +57,13 @@ pub const BATCH: usize = 1024;
 /// Admitted pushes that wait for the sequencer, over all sessions; beyond it sessions stop reading.
 pub const SEQUENCER_QUEUE: usize = 2 * BATCH;
 
+/// Bytes of admitted pushes that wait for their commit, over all sessions; beyond it sessions stop reading. Each byte
+/// stands in memory about three times until then: as it came, as it will be stored, and on its way to the disk.
+pub const SEQUENCER_BYTES: usize = 8 << 20;
+
+/// Bytes of one session's pushes that wait for their commit: a device has its fair share of [`SEQUENCER_BYTES`].
+pub const PUSH_BYTES_IN_FLIGHT: usize = 2 << 20;
+
 /// Live entries a session may lag behind before it is dropped from the tail and reads the store again.
 pub const READER_OUTBOX: usize = 256;
 
@@ -65,6 +72,10 @@ pub const READER_OUTBOX_BYTES: usize = 1 << 20;
 
 /// A session whose peer takes no byte for this long is closed and resumes from its cursor.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(20);
+
+/// A session whose grant on something has ended is closed when bytes that were under way have not left by then: a
+/// permit that lapses closes what it opened within 1 s.
+pub const LAPSE_WITHIN: Duration = Duration::from_millis(900);
 
 /// From accepted connection to complete `Hello`; a silent socket is closed after it.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(5);

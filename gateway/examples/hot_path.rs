@@ -47,7 +47,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let mut entries = Vec::with_capacity(parsed.len());
         for (document, changes) in parsed {
             let new = || Ledger::new(principal.tenant.clone(), document);
-            let admitted = ledgers.entry(document).or_insert_with(new).admit(&principal, changes);
+            let admitted =
+                ledgers.entry(document).or_insert_with(new).admit(&principal, admission::Opening::Free, changes);
             assert!(admitted.refused.is_empty(), "honest changes were refused");
             entries.extend(admitted.entry);
         }

@@ -9,8 +9,12 @@ use feldakte_core::{
     limits,
 };
 use feldakte_proto::{ChangesFrame, RawEntry};
+use tracing::error;
 
-use crate::store::{Changed, Reader, SharedStore, StoreError, Stored};
+use crate::{
+    gateway::Shared,
+    store::{Changed, Reader, SharedStore, StoreError, Stored},
+};
 
 /// What lies between a cursor and the live tail.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub struct CatchUp {
     after: Position,
     up_to: Position,
     bootstrap: Vec<DocumentId>,
+    /// Documents that are sent change by change.
+    tail: Vec<DocumentId>,
     positions: std::vec::IntoIter<Position>,
     done: bool,
 }
@@ -50,7 +56,7 @@ impl CatchUp {
         positions.extend(ends);
         positions.sort_unstable();
         let positions = positions.into_iter();
-        Ok(CatchUp { reader: reader.clone(), after, up_to, bootstrap, positions, done: false })
+        Ok(CatchUp { reader: reader.clone(), after, up_to, bootstrap, tail, positions, done: false })
     }
 
     /// Whether nothing has to be sent.
@@ -62,7 +68,7 @@ impl CatchUp {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn next_frame(&mut self, store: &SharedStore) -> Result<Option<ChangesFrame>, StoreError> {
+    pub async fn next_frame(&mut self, shared: &Shared) -> Result<Option<ChangesFrame>, StoreError> {
         if self.done {
             return Ok(None);
         }
@@ -73,7 +79,10 @@ impl CatchUp {
             return Ok(Some(ChangesFrame { to: cursor(self.after), bootstrap, ..ChangesFrame::default() }));
         }
         let page: Vec<Position> = self.positions.by_ref().take(PAGE_POSITIONS).collect();
-        let mut entries = store.read(&self.reader.tenant, &page).await?;
+        let (mut entries, bootstrap) = match shared.store.read(&self.reader.tenant, &page).await {
+            Err(StoreError::Damaged(_)) => self.read_around_damage(shared, &page).await?,
+            entries => (entries?, Vec::new()),
+        };
         self.keep_one_frame(&mut entries, page);
         self.done = self.positions.as_slice().is_empty();
         let to = match (self.done, entries.last()) {
@@ -82,7 +91,40 @@ impl CatchUp {
         };
         let raw = |stored: Stored| RawEntry { position: stored.position, entry: stored.encoded };
         let entries = entries.into_iter().map(raw).collect();
-        Ok(Some(ChangesFrame { to, entries, bootstrap: Vec::new(), caught_up: self.done }))
+        Ok(Some(ChangesFrame { to, entries, bootstrap, caught_up: self.done }))
+    }
+
+    /// One damaged row must not keep a device from all others: it is left out, and its document is to be fetched, which
+    /// helps when a snapshot covers the row.
+    async fn read_around_damage(
+        &self,
+        shared: &Shared,
+        page: &[Position],
+    ) -> Result<(Vec<Stored>, Vec<DocumentId>), StoreError> {
+        let (mut entries, mut bootstrap) = (Vec::new(), Vec::new());
+        for position in page {
+            match shared.store.read(&self.reader.tenant, &[*position]).await {
+                Err(StoreError::Damaged(what)) => {
+                    error!(tenant = %self.reader.tenant, %position, what, "left out");
+                    shared.metrics.damaged.inc();
+                    bootstrap.extend(self.document_at(shared, *position).await?);
+                }
+                read => entries.extend(read?),
+            }
+        }
+        bootstrap.dedup();
+        Ok((entries, bootstrap))
+    }
+
+    async fn document_at(&self, shared: &Shared, position: Position) -> Result<Option<DocumentId>, StoreError> {
+        let before = Position(position.0 - 1);
+        for document in &self.tail {
+            let found = shared.store.positions(&self.reader.tenant, &[*document], before, position).await?;
+            if !found.is_empty() {
+                return Ok(Some(*document));
+            }
+        }
+        Ok(None)
     }
 
     /// Cuts the page where a frame is full; what does not fit is read again with the next one.

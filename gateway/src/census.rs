@@ -19,6 +19,8 @@ pub struct Census {
     pub mailbox_answers: usize,
     /// Admitted pushes that wait for the sequencer.
     pub submissions: usize,
+    /// Bytes of pushes that wait for the sequencer.
+    pub submission_bytes: usize,
     /// Bytes of ledgers.
     pub ledger_bytes: usize,
 }
@@ -34,6 +36,7 @@ impl Census {
             mailbox_bytes: most(|load| load.entry_bytes),
             mailbox_answers: most(|load| load.answers),
             submissions: limits::SEQUENCER_QUEUE - shared.submissions.capacity(),
+            submission_bytes: limits::SEQUENCER_BYTES - shared.room.available_permits(),
             ledger_bytes: shared.ledgers.weight(),
         }
     }

@@ -11,7 +11,7 @@ use feldakte_core::{
 };
 use feldakte_proto::{CloseCode, encode_entry};
 use quinn::{Endpoint, Incoming, VarInt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
@@ -40,6 +40,8 @@ pub struct Shared {
     pub hub: Arc<Hub>,
     /// The way into the log.
     pub submissions: mpsc::Sender<Submission>,
+    /// Bytes that may still wait in it: see [`limits::SEQUENCER_BYTES`].
+    pub room: Arc<Semaphore>,
     /// Documents that wait for a snapshot.
     pub backlog: Arc<Backlog>,
     /// Open connections.
@@ -108,6 +110,7 @@ impl Gateway {
             ledgers: Ledgers::new(limits::LEDGER_CACHE_BYTES),
             hub: Arc::default(),
             submissions,
+            room: Arc::new(Semaphore::new(limits::SEQUENCER_BYTES)),
             backlog: Arc::default(),
             registry: Registry::default(),
             deny,
@@ -275,7 +278,8 @@ impl Shared {
                 tenant: ledger.tenant().clone(),
                 entry: Some((entry, encoded)),
                 readers,
-                ledger: held,
+                ledger: Some(held),
+                room: None,
                 author: Author::Gateway(waiter),
             });
             Ok(())

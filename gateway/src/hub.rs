@@ -41,6 +41,8 @@ pub struct Publication {
     pub entry: Option<Arc<LiveEntry>>,
     /// Whose grants let them see it.
     pub readers: Vec<Subject>,
+    /// Whose grants end with it.
+    pub revoked: Vec<Subject>,
     /// The author, who gets the answer instead of the entry.
     pub author: Option<(Arc<Mailbox>, Answer)>,
 }
@@ -88,11 +90,13 @@ impl Hub {
     pub fn publish(&self, publications: Vec<Publication>) -> u64 {
         let mut state = self.lock();
         let mut lagged = 0;
-        for Publication { tenant, position, entry, readers, author } in publications {
+        for Publication { tenant, position, entry, readers, revoked, author } in publications {
             let listeners = state
                 .entry(tenant)
                 .or_insert_with(|| Listeners { published: Position::START, by_subject: HashMap::new() });
             listeners.published = listeners.published.max(position);
+            let ending = revoked.iter().filter_map(|subject| listeners.by_subject.get(subject)).flatten();
+            ending.for_each(|mailbox| mailbox.revoke(position));
             if let Some(entry) = &entry {
                 lagged += listeners.deliver(entry, &readers, author.as_ref().map(|(mailbox, _)| mailbox));
             }

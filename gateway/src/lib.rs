@@ -4,6 +4,7 @@
 //! bytes: [`session`], [`snapshots`], `feldakte_core::access`). Everything else may fail by closing; devices
 //! reconnect and resume from their cursor.
 
+pub mod allocator;
 pub mod catch_up;
 pub mod census;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod mailbox;
 pub mod metrics;
 pub mod ops;
 pub mod projector;
+mod pushes;
 pub mod registry;
 pub mod sequencer;
 pub mod serve;

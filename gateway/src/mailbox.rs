@@ -23,6 +23,7 @@ pub struct Mailbox {
     session: SessionId,
     state: Mutex<State>,
     filled: Notify,
+    revoked: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +32,7 @@ struct State {
     entries: usize,
     entry_bytes: usize,
     lagged: bool,
+    revoked: Position,
 }
 
 /// Something to be sent.
@@ -85,7 +87,7 @@ pub struct MailboxLoad {
 impl Mailbox {
     /// An empty mailbox.
     pub fn new(session: SessionId) -> Arc<Self> {
-        Arc::new(Self { session, state: Mutex::default(), filled: Notify::new() })
+        Arc::new(Self { session, state: Mutex::default(), filled: Notify::new(), revoked: Notify::new() })
     }
 
     /// Whose mailbox this is.
@@ -117,6 +119,23 @@ impl Mailbox {
         drop(state);
         self.filled.notify_one();
         !lagged
+    }
+
+    /// A grant of this reader has ended: what was read for it before may not be sent any more.
+    pub fn revoke(&self, position: Position) {
+        self.lock().revoked = position;
+        self.revoked.notify_one();
+    }
+
+    /// Where a grant of this reader ended last.
+    pub fn last_revoked(&self) -> Position {
+        self.lock().revoked
+    }
+
+    /// Waits until a grant has ended since it was last asked; says where. Cancel-safe.
+    pub async fn revoked(&self) -> Position {
+        self.revoked.notified().await;
+        self.last_revoked()
     }
 
     /// Takes up to `bytes_max` of entries (at least one item). Waits until there is something. Cancel-safe.

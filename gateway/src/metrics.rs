@@ -41,6 +41,8 @@ pub struct Metrics {
     pub snapshots_written: Counter,
     /// Changes put into quarantine. Anything but 0 wants attention.
     pub changes_quarantined: Counter,
+    /// Stored rows that are not what was written. Anything but 0 wants a restore.
+    pub damaged: Counter,
     /// Documents sent as snapshots.
     pub snapshots_sent: Counter,
     /// Sessions that fell out of the live tail and read the store again.
@@ -67,6 +69,7 @@ impl Metrics {
             document_loads: Counter::default(),
             snapshots_written: Counter::default(),
             changes_quarantined: Counter::default(),
+            damaged: Counter::default(),
             snapshots_sent: Counter::default(),
             readers_lagged: Counter::default(),
             store_ready: Gauge::default(),
@@ -98,6 +101,7 @@ impl Metrics {
         r.register("document_loads", "Documents opened", self.document_loads.clone());
         r.register("snapshots_written", "Snapshots written by the projector", self.snapshots_written.clone());
         r.register("changes_quarantined", "Durable changes that cannot be applied", self.changes_quarantined.clone());
+        r.register("damaged", "Stored rows found damaged", self.damaged.clone());
         r.register("snapshots_sent", "Documents sent as snapshots", self.snapshots_sent.clone());
         r.register("readers_lagged", "Sessions that fell out of the live tail", self.readers_lagged.clone());
         r.register("store_ready", "1 while commits succeed", self.store_ready.clone());

@@ -15,7 +15,7 @@ use feldakte_core::{
 };
 use feldakte_proto::Refused;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -39,8 +39,10 @@ pub struct Submission {
     pub entry: Option<(Entry, Bytes)>,
     /// Whose grants let them see the entry.
     pub readers: Vec<Subject>,
-    /// Keeps the ledger in memory until the entry is durable.
-    pub ledger: Arc<LedgerCell>,
+    /// Keeps the ledger in memory until the entry is durable; `None` when it cannot be read.
+    pub ledger: Option<Arc<LedgerCell>>,
+    /// Its share of [`limits::SEQUENCER_BYTES`], given back after the commit; `None` for acts of the gateway itself.
+    pub room: Option<OwnedSemaphorePermit>,
     /// Who waits for it.
     pub author: Author,
 }
@@ -123,7 +125,8 @@ impl Sequencer {
         let mut publications = Vec::new();
         let mut waiters = Vec::new();
         let mut heads = HashMap::new();
-        for Submission { tenant, entry, readers, ledger: _, author } in batch {
+        for Submission { tenant, entry, readers, ledger: _, room: _, author } in batch {
+            let revoked = entry.as_ref().map(|(entry, _)| entry.revoked.clone()).unwrap_or_default();
             let entry = entry.map(|(entry, encoded)| {
                 let position = positions.next().expect("append gives every entry a position");
                 self.metrics.changes_durable.inc_by(entry.changes.len() as u64);
@@ -147,7 +150,7 @@ impl Sequencer {
                     None
                 }
             };
-            publications.push(Publication { tenant, position, entry, readers, author });
+            publications.push(Publication { tenant, position, entry, readers, revoked, author });
         }
         let lagged = self.hub.publish(publications);
         self.metrics.readers_lagged.inc_by(lagged);

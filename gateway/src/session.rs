@@ -3,33 +3,33 @@
 //! One task owns the session stream. It never waits for another session: what others produce arrives in the
 //! mailbox, and when that overflows the session reads the store from where it is, as it did when it began.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
+use bytes::Bytes;
 use feldakte_certs::identity;
 use feldakte_core::{
     access::Principal,
-    admission,
     ids::{Cursor, Position, SessionId},
     limits,
 };
 use feldakte_proto::{
-    ChangesFrame, ClientMessage, CloseCode, DecodeError, Durable, Hello, Push, RawEntry, Refused, ServerMessage,
-    Welcome, encode_entry, negotiate,
+    ChangesFrame, ClientMessage, CloseCode, DecodeError, Durable, Hello, Push, RawEntry, Reason, ServerMessage,
+    Welcome, negotiate,
 };
 use quinn::{Connection, SendStream};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     catch_up::CatchUp,
     gateway::Shared,
     ledgers::LedgerError,
-    mailbox::{Answer, Mail, Mailbox},
+    mailbox::{Answer, Mail, Mailbox, Post},
+    pushes::{self, Submitted},
     registry::leaf_of,
-    sequencer::{Author, Submission},
     snapshots::Fetcher,
     store::{Reader, StoreError},
-    wire::{self, FrameReader, ReadFrameError, SendFrameError},
+    wire::{self, FrameReader, Outlet, ReadFrameError, SendFrameError},
 };
 
 /// Why a session ended.
@@ -59,6 +59,9 @@ pub enum SessionError {
     /// The device takes no bytes.
     #[error("the device takes no bytes")]
     Stalled,
+    /// A grant ended, and bytes that were under way did not leave in time.
+    #[error("a grant ended while bytes were under way")]
+    Lapsed,
     /// The gateway is going down.
     #[error("draining")]
     Draining,
@@ -77,6 +80,7 @@ impl SessionError {
             SessionError::HelloTimeout => CloseCode::HelloTimeout,
             SessionError::Store(_) | SessionError::Ledger(_) => CloseCode::StoreUnavailable,
             SessionError::Stalled => CloseCode::Stalled,
+            SessionError::Lapsed => CloseCode::Lapsed,
             SessionError::Draining => CloseCode::Draining,
             SessionError::Gone => CloseCode::Done,
         }
@@ -91,6 +95,7 @@ impl SessionError {
             SessionError::HelloTimeout => "hello_timeout",
             SessionError::Store(_) | SessionError::Ledger(_) => "store",
             SessionError::Stalled => "stalled",
+            SessionError::Lapsed => "lapsed",
             SessionError::Draining => "draining",
             SessionError::Gone => "gone",
         }
@@ -119,21 +124,9 @@ impl From<SendFrameError> for SessionError {
 /// Serves a connection to its end.
 pub async fn serve(shared: Arc<Shared>, connection: Connection, shutdown: CancellationToken) {
     let id = shared.environment.session_id();
-    let result = greet(&shared, &connection, id, &shutdown).await;
-    let error = match result {
-        Ok(greeted) => {
-            let reader = greeted.reader.clone();
-            let mailbox = greeted.mailbox.clone();
-            shared.metrics.sessions.inc();
-            let error = Session { shared: shared.clone(), ..greeted }.run(&shutdown).await;
-            shared.metrics.sessions.dec();
-            shared.hub.unregister(&reader, &mailbox);
-            error
-        }
-        Err(error) => {
-            shared.metrics.rejected.get_or_create(&vec![("reason", error.name())]).inc();
-            error
-        }
+    let error = match identify(&shared, &connection, id) {
+        Ok(principal) => serve_device(&shared, &connection, principal, id, &shutdown).await,
+        Err(error) => reject(&shared, error),
     };
     shared.registry.remove(id);
     match &error {
@@ -143,28 +136,96 @@ pub async fn serve(shared: Arc<Shared>, connection: Connection, shutdown: Cancel
     wire::close(&connection, error.close_code());
 }
 
-struct Session {
+async fn serve_device(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    principal: Principal,
+    id: SessionId,
+    shutdown: &CancellationToken,
+) -> SessionError {
+    let reader = Reader { tenant: principal.tenant.clone(), subjects: principal.subjects().to_vec() };
+    let (mailbox, outlet) = (Mailbox::new(id), Outlet::new(connection.clone()));
+    let device = Device { shared: shared.clone(), principal, reader: reader.clone(), mailbox: mailbox.clone() };
+    let served = async {
+        match greet(device, outlet.clone(), shutdown).await {
+            Ok(session) => {
+                let _open = OpenSession::count(shared);
+                session.run(shutdown).await
+            }
+            Err(error) => reject(shared, error),
+        }
+    };
+    // However it ends, and whatever it waits for: a lapsed permit and a lost connection end it too.
+    let error = tokio::select! {
+        biased;
+        error = served => error,
+        error = lapse(&mailbox, &outlet) => error,
+        _ = connection.closed() => SessionError::Gone,
+    };
+    shared.hub.unregister(&reader, &mailbox);
+    error
+}
+
+fn reject(shared: &Shared, error: SessionError) -> SessionError {
+    shared.metrics.rejected.get_or_create(&vec![("reason", error.name())]).inc();
+    error
+}
+
+/// Ends when a grant has ended and what was handed over before has not left soon after: closing is the only way to
+/// take back bytes that wait inside the transport.
+async fn lapse(mailbox: &Mailbox, outlet: &Outlet) -> SessionError {
+    loop {
+        let position = mailbox.revoked().await;
+        let under_way = outlet.under_way(position);
+        tokio::time::sleep(limits::LAPSE_WITHIN).await;
+        if !outlet.has_left(under_way) {
+            return SessionError::Lapsed;
+        }
+    }
+}
+
+/// Counts the session as open for as long as it is.
+struct OpenSession<'a>(&'a Shared);
+
+impl<'a> OpenSession<'a> {
+    fn count(shared: &'a Shared) -> Self {
+        shared.metrics.sessions.inc();
+        Self(shared)
+    }
+}
+
+impl Drop for OpenSession<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.sessions.dec();
+    }
+}
+
+/// An identified device on a connection.
+struct Device {
     shared: Arc<Shared>,
     principal: Principal,
     reader: Reader,
     mailbox: Arc<Mailbox>,
+}
+
+struct Session {
+    device: Device,
+    outlet: Arc<Outlet>,
     frames: FrameReader,
     out: SendStream,
     fetcher: Fetcher,
     /// Everything this device may see up to here has been sent.
     sent: Position,
-    in_flight: usize,
+    /// Bytes of each push that waits for its answer.
+    in_flight: VecDeque<u32>,
     last_push: u64,
+    /// Reasons of refusals that have been logged, one bit each.
+    reasons_logged: u32,
 }
 
 /// Takes the device's `Hello` and answers it. Not a byte leaves before the certificate has been judged.
-async fn greet(
-    shared: &Arc<Shared>,
-    connection: &Connection,
-    id: SessionId,
-    shutdown: &CancellationToken,
-) -> Result<Session, SessionError> {
-    let principal = identify(shared, connection, id)?;
+async fn greet(device: Device, outlet: Arc<Outlet>, shutdown: &CancellationToken) -> Result<Session, SessionError> {
+    let connection = outlet.connection();
     let (out, hello, frames) = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Err(SessionError::Draining),
@@ -173,26 +234,16 @@ async fn greet(
         }
     };
     let version = negotiate(&hello.versions).ok_or(SessionError::Version)?;
-    let reader = Reader { tenant: principal.tenant.clone(), subjects: principal.subjects().to_vec() };
-    let restored_to = shared.open_tenant(&reader.tenant).await?;
-    let mailbox = Mailbox::new(id);
-    // Positions of another epoch say nothing about this log.
-    let after = hello.cursor.filter(|cursor| cursor.epoch == shared.epoch);
-    let after = after.map_or(Position::START, |Cursor { position, .. }| position);
-    let mut session = Session {
-        shared: shared.clone(),
-        fetcher: Fetcher::new(connection.clone(), reader.clone()),
-        principal,
-        reader,
-        mailbox,
-        frames,
-        out,
-        sent: after,
-        in_flight: 0,
-        last_push: 0,
-    };
+    let shared = device.shared.clone();
+    let restored_to = shared.open_tenant(&device.reader.tenant).await?;
+    let (sent, in_flight) = (after_of(&device, hello.cursor), VecDeque::new());
+    let fetcher = Fetcher::new(outlet.clone(), device.reader.clone());
+    let mut session =
+        Session { device, outlet, frames, out, fetcher, sent, in_flight, last_push: 0, reasons_logged: 0 };
+    let planned = session.device.mailbox.last_revoked();
     let (head, catch_up) = session.join_tail().await?;
-    info!(session = %id, device = %session.principal.device, after = %after, head = %head, "session");
+    let id = session.device.mailbox.session();
+    info!(session = %id, device = %session.device.principal.device, after = %sent, head = %head, "session");
     let welcome = Welcome {
         version,
         session: id,
@@ -202,17 +253,24 @@ async fn greet(
         server_time_ms: shared.environment.now_ms(),
         restored_to,
     };
-    let greeted = async {
-        session.send(ServerMessage::Welcome(welcome)).await?;
-        session.send_catch_up(catch_up).await
-    };
-    match greeted.await {
-        Ok(()) => Ok(session),
-        Err(error) => {
-            shared.hub.unregister(&session.reader, &session.mailbox);
-            Err(error)
-        }
+    session.send(ServerMessage::Welcome(welcome)).await?;
+    session.send_catch_up(catch_up, planned).await?;
+    Ok(session)
+}
+
+/// Where the device is in this log. Positions of another epoch say nothing about it.
+fn after_of(device: &Device, cursor: Option<Cursor>) -> Position {
+    let Device { shared, principal, reader, .. } = device;
+    let after = cursor.filter(|cursor| cursor.epoch == shared.epoch).map_or(Position::START, |cursor| cursor.position);
+    let head = shared.hub.published(&reader.tenant).unwrap_or(Position::START);
+    if after <= head {
+        return after;
     }
+    // The store was put back by other means than `feldakte restore`, which begins a new epoch: what devices push from
+    // here on would meet positions that others have seen otherwise.
+    error!(device = %principal.device, %after, %head, "the log is shorter than a device remembers; it reads all again");
+    shared.metrics.damaged.inc();
+    Position::START
 }
 
 fn identify(shared: &Shared, connection: &Connection, id: SessionId) -> Result<Principal, SessionError> {
@@ -241,18 +299,27 @@ async fn read_hello(connection: &Connection) -> Result<(SendStream, Hello, Frame
     Ok((out, hello, frames))
 }
 
+enum Step {
+    Post(Post),
+    Frame(Result<Option<Bytes>, ReadFrameError>),
+}
+
 impl Session {
     async fn run(mut self, shutdown: &CancellationToken) -> SessionError {
+        // Turn about: a device behind a slow link always has mail, and what it writes has to be read all the same.
+        let mut frames_first = false;
         loop {
-            let result = tokio::select! {
+            let step = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => Err(SessionError::Draining),
-                post = self.mailbox.take(limits::CATCH_UP_BYTES) => self.handle_post(post.mail, post.lagged).await,
-                frame = self.frames.next_frame(), if self.in_flight < limits::PUSHES_IN_FLIGHT => match frame {
-                    Ok(Some(frame)) => self.handle_frame(frame).await,
-                    Ok(None) => Err(SessionError::Gone),
-                    Err(error) => Err(error.into()),
-                },
+                () = shutdown.cancelled() => return SessionError::Draining,
+                step = self.next_step(frames_first) => step,
+            };
+            frames_first = matches!(step, Step::Post(_));
+            let result = match step {
+                Step::Post(post) => self.handle_post(post).await,
+                Step::Frame(Ok(Some(frame))) => self.handle_frame(frame).await,
+                Step::Frame(Ok(None)) => Err(SessionError::Gone),
+                Step::Frame(Err(error)) => Err(error.into()),
             };
             if let Err(error) = result {
                 return error;
@@ -260,11 +327,29 @@ impl Session {
         }
     }
 
-    async fn handle_frame(&mut self, frame: bytes::Bytes) -> Result<(), SessionError> {
+    async fn next_step(&mut self, frames_first: bool) -> Step {
+        let bytes: usize = self.in_flight.iter().map(|bytes| *bytes as usize).sum();
+        let has_room = self.in_flight.len() < limits::PUSHES_IN_FLIGHT && bytes < limits::PUSH_BYTES_IN_FLIGHT;
+        let (mailbox, frames) = (&self.device.mailbox, &mut self.frames);
+        if frames_first && has_room {
+            return tokio::select! {
+                biased;
+                frame = frames.next_frame() => Step::Frame(frame),
+                post = mailbox.take(limits::CATCH_UP_BYTES) => Step::Post(post),
+            };
+        }
+        tokio::select! {
+            biased;
+            post = mailbox.take(limits::CATCH_UP_BYTES) => Step::Post(post),
+            frame = frames.next_frame(), if has_room => Step::Frame(frame),
+        }
+    }
+
+    async fn handle_frame(&mut self, frame: Bytes) -> Result<(), SessionError> {
         match ClientMessage::decode(frame)? {
             ClientMessage::Push(push) => self.handle_push(push).await,
             ClientMessage::Fetch(fetch) => {
-                self.fetcher.fetch(&self.shared, fetch.documents).map_err(SessionError::Unexpected)
+                self.fetcher.fetch(&self.device.shared, fetch.documents).map_err(SessionError::Unexpected)
             }
             ClientMessage::Hello(_) => Err(SessionError::Unexpected("a second hello")),
         }
@@ -275,38 +360,27 @@ impl Session {
             return Err(SessionError::Unexpected("push numbers must ascend"));
         }
         self.last_push = push.push;
-        let shared = self.shared.clone();
-        let ledger = shared.ledgers.open(&shared.store, &shared.metrics, &self.principal.tenant, push.document).await?;
-        let parsed = admission::parse(push.changes);
-        let slot = shared.submissions.reserve().await.map_err(|_| SessionError::Draining)?;
-        let author = ledger.clone();
-        // Submitted under the ledger's lock: the order of admission is the order of the log.
-        ledger.with(|ledger| {
-            let admitted = ledger.admit(&self.principal, parsed);
-            shared.metrics.changes_known.inc_by(admitted.duplicates as u64);
-            let refused: Vec<Refused> =
-                admitted.refused.iter().map(|(index, refusal)| Refused::new(*index, *refusal)).collect();
-            for refusal in &refused {
-                let reason = vec![("reason", format!("{:?}", refusal.reason))];
-                shared.metrics.changes_refused.get_or_create(&reason).inc();
-            }
-            let entry = admitted.entry.map(|entry| {
-                let encoded = encode_entry(&entry);
-                (entry, encoded)
-            });
-            slot.send(Submission {
-                tenant: self.principal.tenant.clone(),
-                entry,
-                readers: ledger.grants().iter().map(|grant| grant.subject.clone()).collect(),
-                ledger: author,
-                author: Author::Session { mailbox: self.mailbox.clone(), push: push.push, refused },
-            });
-        });
-        self.in_flight += 1;
+        let Device { shared, principal, mailbox, .. } = &self.device;
+        let Submitted { bytes, reasons } = pushes::submit(shared, principal, mailbox, push).await?;
+        self.log_refusals(reasons);
+        self.in_flight.push_back(bytes);
         Ok(())
     }
 
-    async fn handle_post(&mut self, mail: Vec<Mail>, lagged: bool) -> Result<(), SessionError> {
+    /// Once per reason and session: enough to find the device, too little to fill a disk.
+    fn log_refusals(&mut self, reasons: Vec<Reason>) {
+        for reason in reasons {
+            let bit = 1 << reason as u32;
+            if self.reasons_logged & bit == 0 {
+                self.reasons_logged |= bit;
+                let (id, device) = (self.device.mailbox.session(), self.device.principal.device);
+                warn!(session = %id, %device, ?reason, "refused");
+            }
+        }
+    }
+
+    async fn handle_post(&mut self, Post { mail, lagged }: Post) -> Result<(), SessionError> {
+        let planned = self.device.mailbox.last_revoked();
         let mut frame = ChangesFrame::default();
         for mail in mail {
             match mail {
@@ -326,14 +400,14 @@ impl Session {
         self.flush(&mut frame).await?;
         if lagged {
             let (_, catch_up) = self.join_tail().await?;
-            self.send_catch_up(catch_up).await?;
+            self.send_catch_up(catch_up, planned).await?;
         }
         Ok(())
     }
 
     async fn send_answer(&mut self, answer: Answer, lagged: bool) -> Result<(), SessionError> {
         let Answer { push, position, refused } = answer;
-        self.in_flight -= 1;
+        self.in_flight.pop_front();
         let cursor = if lagged {
             None
         } else {
@@ -352,27 +426,45 @@ impl Session {
 
     /// Registers for the live tail and finds out what lies before it.
     async fn join_tail(&mut self) -> Result<(Position, Option<CatchUp>), SessionError> {
-        self.shared.hub.unregister(&self.reader, &self.mailbox);
-        let head = self.shared.hub.register(&self.reader, &self.mailbox);
-        let catch_up = CatchUp::plan(&self.shared.store, &self.reader, self.sent, head).await?;
+        let Device { shared, reader, mailbox, .. } = &self.device;
+        shared.hub.unregister(reader, mailbox);
+        let head = shared.hub.register(reader, mailbox);
+        let catch_up = CatchUp::plan(&shared.store, reader, self.sent, head).await?;
         if catch_up.is_empty() {
             self.sent = self.sent.max(head);
+            self.outlet.passed(self.sent);
             return Ok((head, None));
         }
         Ok((head, Some(catch_up)))
     }
 
-    async fn send_catch_up(&mut self, catch_up: Option<CatchUp>) -> Result<(), SessionError> {
+    /// Sends what was found when the last grant had ended at `planned`. One that ends meanwhile makes a new plan
+    /// necessary, before anything more of the old one is sent.
+    async fn send_catch_up(&mut self, catch_up: Option<CatchUp>, mut planned: Position) -> Result<(), SessionError> {
         let Some(mut catch_up) = catch_up else { return Ok(()) };
-        while let Some(frame) = catch_up.next_frame(&self.shared.store).await? {
+        loop {
+            let Some(frame) = catch_up.next_frame(&self.device.shared).await? else { return Ok(()) };
+            let revoked = self.device.mailbox.last_revoked();
+            if revoked != planned {
+                planned = revoked;
+                match self.join_tail().await? {
+                    (_, Some(again)) => catch_up = again,
+                    (head, None) => {
+                        let nothing = ChangesFrame { to: Some(head), caught_up: true, ..ChangesFrame::default() };
+                        return self.send(ServerMessage::Changes(nothing)).await;
+                    }
+                }
+                continue;
+            }
             self.sent = frame.to.map_or(self.sent, |to| self.sent.max(to));
             self.send(ServerMessage::Changes(frame)).await?;
         }
-        Ok(())
     }
 
     async fn send(&mut self, message: ServerMessage) -> Result<(), SessionError> {
-        Ok(wire::send_frame(&mut self.out, message.encode()).await?)
+        self.outlet.send_frame(&mut self.out, message.encode()).await?;
+        self.outlet.passed(self.sent);
+        Ok(())
     }
 }
 

@@ -12,20 +12,20 @@ use feldakte_core::{
     ids::{DocumentId, Position},
     log::Entry,
 };
-use feldakte_proto::{Bundler, DecodeError, Snapshot, decode_entry};
-use quinn::Connection;
-use tracing::debug;
+use feldakte_proto::{Bundler, CloseCode, DecodeError, Snapshot, decode_entry};
+use quinn::{SendStream, VarInt};
+use tracing::{debug, error};
 
 use crate::{
     gateway::Shared,
     store::{Reader, StoreError, StoredSnapshot},
-    wire::{self, SendFrameError},
+    wire::{Outlet, SendFrameError},
 };
 
 /// Serves the fetches of one session.
 #[derive(Debug)]
 pub struct Fetcher {
-    connection: Connection,
+    outlet: Arc<Outlet>,
     reader: Reader,
     running: Arc<AtomicUsize>,
 }
@@ -44,8 +44,8 @@ enum FetchError {
 
 impl Fetcher {
     /// For a session that reads as `reader`.
-    pub fn new(connection: Connection, reader: Reader) -> Self {
-        Self { connection, reader, running: Arc::default() }
+    pub fn new(outlet: Arc<Outlet>, reader: Reader) -> Self {
+        Self { outlet, reader, running: Arc::default() }
     }
 
     /// Begins to send the documents.
@@ -57,11 +57,11 @@ impl Fetcher {
             self.running.fetch_sub(1, Ordering::Relaxed);
             return Err("too many fetches at once");
         }
-        let (shared, connection, reader) = (shared.clone(), self.connection.clone(), self.reader.clone());
+        let (shared, outlet, reader) = (shared.clone(), self.outlet.clone(), self.reader.clone());
         let running = self.running.clone();
         shared.clone().tasks.spawn(async move {
             // A fetch that fails is asked for again: the device keeps "bootstrap pending" until it has it.
-            if let Err(error) = send_documents(&shared, &connection, &reader, &documents).await {
+            if let Err(error) = send_documents(&shared, &outlet, &reader, &documents).await {
                 debug!(%error, "fetch ended");
             }
             running.fetch_sub(1, Ordering::Relaxed);
@@ -72,42 +72,73 @@ impl Fetcher {
 
 async fn send_documents(
     shared: &Shared,
-    connection: &Connection,
+    outlet: &Outlet,
     reader: &Reader,
     documents: &[DocumentId],
 ) -> Result<(), FetchError> {
-    let mut stream = connection.open_uni().await?;
+    let mut stream = outlet.connection().open_uni().await?;
     // Fails only when the connection is gone, which the next write tells.
     let _ = stream.set_priority(SNAPSHOT_PRIORITY);
+    let sent = send_bundles(shared, outlet, &mut stream, (reader, documents)).await;
+    match sent {
+        // Already closed means the peer is gone, which costs nothing here.
+        Ok(()) => drop(stream.finish()),
+        // A stream that is merely dropped ends as if all had been sent.
+        Err(_) => drop(stream.reset(VarInt::from_u32(CloseCode::StoreUnavailable as u32))),
+    }
+    sent
+}
+
+/// A document that cannot be read is left out, so that it holds up none of the others: the device finds it missing.
+async fn send_bundles(
+    shared: &Shared,
+    outlet: &Outlet,
+    stream: &mut SendStream,
+    (reader, documents): (&Reader, &[DocumentId]),
+) -> Result<(), FetchError> {
     let mut bundler = Bundler::default();
     for document in documents {
         if !shared.store.may_read(reader, *document).await? {
             bundler.push_unavailable(*document);
             continue;
         }
-        let snapshot = read_snapshot(shared, *document).await?;
+        let snapshot = match read_snapshot(shared, *document).await {
+            Ok(snapshot) => snapshot,
+            Err(FetchError::Store(StoreError::Damaged(_)) | FetchError::Decode(_)) => {
+                error!(%document, "the document cannot be read; it is sent to nobody");
+                shared.metrics.damaged.inc();
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         shared.metrics.snapshots_sent.inc();
         if let Some(frame) = bundler.push(&snapshot) {
-            wire::send_frame(&mut stream, frame).await?;
+            outlet.send_frame(stream, frame).await?;
         }
     }
     if let Some(frame) = bundler.finish() {
-        wire::send_frame(&mut stream, frame).await?;
+        outlet.send_frame(stream, frame).await?;
     }
-    // Already closed means the peer is gone, which costs nothing here.
-    let _ = stream.finish();
     Ok(())
+}
+
+/// The stored snapshot, or nothing: what is damaged can be made from the log again.
+async fn base_of(shared: &Shared, document: DocumentId) -> Result<StoredSnapshot, StoreError> {
+    let base = match shared.store.snapshot(document).await {
+        Err(StoreError::Damaged(what)) => {
+            error!(%document, what, "the snapshot is damaged; its changes are read instead");
+            shared.metrics.damaged.inc();
+            None
+        }
+        read => read?,
+    };
+    let (chunks, bindings, quarantined) = (Bytes::new(), Vec::new(), Vec::new());
+    Ok(base.unwrap_or(StoredSnapshot { position: Position::START, chunks, bindings, quarantined }))
 }
 
 /// The stored snapshot and the changes after it, as one piece. Opens no document.
 async fn read_snapshot(shared: &Shared, document: DocumentId) -> Result<Snapshot, FetchError> {
-    let base = shared.store.snapshot(document).await?;
-    let base = base.unwrap_or(StoredSnapshot {
-        position: Position::START,
-        chunks: Bytes::new(),
-        bindings: Vec::new(),
-        quarantined: Vec::new(),
-    });
+    let base = base_of(shared, document).await?;
     let StoredSnapshot { mut position, chunks, mut bindings, mut quarantined } = base;
     let stored = shared.store.entries_after(document, position).await?;
     if stored.is_empty() {
@@ -129,5 +160,5 @@ async fn read_snapshot(shared: &Shared, document: DocumentId) -> Result<Snapshot
 
 /// Below the session stream, whose priority is 0.
 const SNAPSHOT_PRIORITY: i32 = -10;
-/// A device asks again only after an answer; two leave room for an urgent one.
+/// A device asks again only after an answer; the rest is room for urgent ones.
 const FETCHES_MAX: usize = 4;

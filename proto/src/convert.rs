@@ -40,10 +40,12 @@ pub enum Reason {
     NotGenesis = 14,
     TooManyActors = 15,
     DocumentFull = 16,
+    /// The gateway cannot read what it holds of the document. Not for good: push again later.
+    DocumentDamaged = 17,
 }
 
 impl Reason {
-    const ALL: [Reason; 16] = [
+    const ALL: [Reason; 17] = [
         Reason::Malformed,
         Reason::TooLarge,
         Reason::Checksum,
@@ -60,6 +62,7 @@ impl Reason {
         Reason::NotGenesis,
         Reason::TooManyActors,
         Reason::DocumentFull,
+        Reason::DocumentDamaged,
     ];
 
     /// The reason of that number.
@@ -144,7 +147,7 @@ mod tests {
     use super::*;
 
     // Golden: on the wire and in the stores of devices; a number is never used again.
-    const NUMBERS: [(u32, Reason, &str); 16] = [
+    const NUMBERS: [(u32, Reason, &str); 17] = [
         (1, Reason::Malformed, "REASON_MALFORMED"),
         (2, Reason::TooLarge, "REASON_TOO_LARGE"),
         (3, Reason::Checksum, "REASON_CHECKSUM"),
@@ -161,6 +164,7 @@ mod tests {
         (14, Reason::NotGenesis, "REASON_NOT_GENESIS"),
         (15, Reason::TooManyActors, "REASON_TOO_MANY_ACTORS"),
         (16, Reason::DocumentFull, "REASON_DOCUMENT_FULL"),
+        (17, Reason::DocumentDamaged, "REASON_DOCUMENT_DAMAGED"),
     ];
 
     #[test]
@@ -201,13 +205,15 @@ mod tests {
             assert_eq!(refused, Refused { index: 511, reason, expected }, "{refusal:?}");
             assert_eq!(Refused::try_from(pb::Refused::from(&refused)), Ok(refused));
         }
-        let reached = |reason| cases.iter().any(|(_, reached, _)| *reached == reason);
+        // Not admission's to say: the gateway's, when its store is damaged.
+        let reached =
+            |reason| reason == Reason::DocumentDamaged || cases.iter().any(|(_, reached, _)| *reached == reason);
         assert!(Reason::ALL.into_iter().all(reached), "a reason that nothing leads to");
     }
 
     #[test]
     fn a_reason_we_do_not_know_is_refused() {
-        for reason in [0, 17, -1, i32::MAX, i32::MIN] {
+        for reason in [0, 18, -1, i32::MAX, i32::MIN] {
             let refused = pb::Refused { index: 0, reason, expected: 0 };
             assert_eq!(Refused::try_from(refused), Err(DecodeError::UnknownValue("reason")), "{reason}");
         }

@@ -57,10 +57,12 @@ pub enum CloseCode {
     StoreUnavailable = 8,
     /// A newer session of the same device took over.
     Superseded = 9,
+    /// A grant ended while bytes were under way; resume from the cursor.
+    Lapsed = 10,
 }
 
 impl CloseCode {
-    const ALL: [CloseCode; 10] = [
+    const ALL: [CloseCode; 11] = [
         CloseCode::Done,
         CloseCode::Protocol,
         CloseCode::TooLarge,
@@ -71,6 +73,7 @@ impl CloseCode {
         CloseCode::Draining,
         CloseCode::StoreUnavailable,
         CloseCode::Superseded,
+        CloseCode::Lapsed,
     ];
 
     /// The code of that number.
@@ -111,6 +114,7 @@ mod tests {
             (7, CloseCode::Draining),
             (8, CloseCode::StoreUnavailable),
             (9, CloseCode::Superseded),
+            (10, CloseCode::Lapsed),
         ];
         for number in (0..300).chain([u64::from(u32::MAX) + 1, u64::MAX]) {
             let expected = golden.iter().find(|(pinned, _)| *pinned == number).map(|(_, code)| *code);

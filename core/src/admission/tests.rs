@@ -32,13 +32,13 @@ fn genesis() -> Change {
 }
 
 fn offer(ledger: &mut Ledger, device: usize, changes: impl IntoIterator<Item = Bytes>) -> Admission {
-    ledger.admit(&crew(device), parse(changes))
+    ledger.admit(&crew(device), Opening::Free, parse(changes))
 }
 
 /// Why the only change of a push was refused; and that the ledger is as it was.
 fn refusal(ledger: &mut Ledger, principal: &Principal, change: &Draft) -> Refusal {
     let before = state(ledger);
-    let admission = ledger.admit(principal, parse([change.chunk()]));
+    let admission = ledger.admit(principal, Opening::Free, parse([change.chunk()]));
     assert_eq!(admission.entry, None, "nothing of it is taken");
     assert_eq!(state(ledger), before, "what is refused leaves no trace");
     match admission.refused.as_slice() {

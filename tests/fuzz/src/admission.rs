@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use feldakte_core::{
     access::{Principal, Role},
-    admission::Ledger,
+    admission::{Ledger, Opening},
     case::{self, DocumentView, Edit},
     change::{
         Change,
@@ -230,7 +230,7 @@ impl World {
         let principal = principal(device);
         let parsed: Vec<_> = chunks.into_iter().map(Change::parse).collect();
         parsed.iter().flatten().for_each(check_bounds);
-        let admission = self.ledger.admit(&principal, parsed.iter().cloned());
+        let admission = self.ledger.admit(&principal, Opening::Free, parsed.iter().cloned());
         let refused = admission.refused.iter().map(|(index, refusal)| Refused::new(*index, *refusal).reason);
         self.reached.refusals.extend(refused);
         self.reached.duplicates += admission.duplicates;
@@ -294,7 +294,7 @@ impl World {
         }
         let Some(opener) = &self.opener else { return };
         let all: Vec<Bytes> = self.log.iter().flat_map(|entry| entry.changes.iter().cloned()).collect();
-        let again = fresh.admit(opener, all.iter().cloned().map(Change::parse));
+        let again = fresh.admit(opener, Opening::Free, all.iter().cloned().map(Change::parse));
         assert_eq!((again.entry, again.refused, again.duplicates), (None, Vec::new(), all.len()));
         assert_eq!(fresh.grants(), self.ledger.grants());
     }

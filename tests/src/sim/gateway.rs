@@ -144,6 +144,7 @@ fn judge_bounds(world: &World, gateway: &Gateway) {
         ("answers in a mailbox", census.mailbox_answers, PUSHES_MAX),
         ("submissions", census.submissions, SESSIONS_STALLED * world.tablets.len() * PUSHES_MAX + ORDERS_MAX),
         // Ledgers of documents that were refused to be opened stand beside those of the log.
+        ("bytes of submissions", census.submission_bytes, limits::SEQUENCER_BYTES),
         ("bytes of ledgers", census.ledger_bytes, LEDGER_BYTES_MAX),
     ];
     for (what, found, max) in checks {

@@ -83,6 +83,45 @@ async fn thousands_of_attacks_leave_the_gateways_memory_where_it_was() {
     bystander.unharmed().await;
 }
 
+/// Honest in form: the largest changes there may be, pushed as fast as the gateway takes them, by a device whose sessions
+/// supersede each other. What waits for the disk is bounded in bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_the_largest_pushes_fills_no_memory() {
+    let site = Site::new();
+    let gateway = site.spawn().await;
+    let attacker = site.pki.enrol(&crew("attacker"));
+    let large = |document| {
+        let genesis = Change::parse(Author::genesis(document)).unwrap();
+        let actor = Author::new(&attacker.principal, document).actor;
+        let large = Draft::new(actor).at([genesis.hash], 1, genesis.max_op() + 1);
+        let large = large.with_text("x", &"x".repeat(limits::CHANGE_LEN_MAX - 1_000)).chunk();
+        vec![Author::genesis(document), large]
+    };
+    // The same in peace, one after the other, fills what the database keeps in memory anyway.
+    let (mut client, _) = RawClient::session(&attacker, gateway.quic, None).await;
+    for _ in 0..2 * limits::PUSHES_IN_FLIGHT {
+        let document = new_document();
+        assert_eq!(client.push_and_wait(document, large(document)).await.refused, []);
+    }
+    let before = gateway.rss_kib();
+    let mut most = before;
+    for _ in 0..4 {
+        // Each session is superseded by the next one, with its pushes still in the queue.
+        let (mut client, _) = RawClient::session(&attacker, gateway.quic, None).await;
+        let flood = async {
+            for _ in 0..2 * limits::PUSHES_IN_FLIGHT {
+                let document = new_document();
+                client.push(document, large(document)).await;
+            }
+        };
+        // Nobody reads the answers: sooner or later the gateway takes no more.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), flood).await;
+        most = most.max(gateway.rss_kib());
+    }
+    println!("{before} KiB before, {most} KiB at most");
+    assert!(most.saturating_sub(before) <= GROWTH_KIB_MAX, "{before} KiB before, {most} KiB at most");
+}
+
 /// Performs an attack [`repetitions`] times, [`ABREAST`] at once.
 async fn flood<F>(
     gateway: SocketAddr,

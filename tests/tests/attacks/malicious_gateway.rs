@@ -147,7 +147,8 @@ async fn bundles_that_are_bombs_are_refused_with_bounded_memory_and_block_nothin
         let mut session = Session::accept(&endpoint, welcome.clone(), &documents).await;
         assert_eq!(session.next_fetch().await.len(), DOCUMENTS - 1, "{what}");
         session.send_stream(bomb).await;
-        assert_eq!(session.next_fetch().await.len(), 1, "{what}: the tablet goes on with the rest, at once");
+        let next = session.next_fetch().await.len();
+        assert!((1..DOCUMENTS - 1).contains(&next), "{what}: the tablet goes on at once, with fewer: {next}");
         session.connection.close(0_u32.into(), b"");
     }
 

@@ -1,15 +1,18 @@
 //! Grants that begin and end while devices are connected, and while they are not.
 
+use std::time::Duration;
+
 use feldakte_core::{
     access::{Access, Grant, Role, Subject},
-    ids::DocumentId,
+    ids::{DocumentId, Part},
 };
+use feldakte_proto::{CloseCode, Reason};
 use feldakte_tests::harness::{
     author::Author,
     crew, device,
     local::{LocalGateway, Site},
     new_document,
-    pki::Enrolled,
+    pki::{Enrolled, transport},
     raw::{RawClient, Seen},
     tablet::{Tablet, texts},
 };
@@ -134,5 +137,64 @@ async fn a_grant_that_begins_later_brings_the_past_to_a_live_tablet_and_to_one_t
     for desk in [&live, &away] {
         desk.wait_case(case, "the desk sees the newest", |view| texts(view, "gcs") == ["12".to_owned()].into()).await;
         desk.wait_equal(&a, case).await;
+    }
+}
+
+/// A device in the middle of a long catch-up behind a link that takes nothing: what waits for it inside the gateway
+/// must not reach it later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_ends_takes_back_what_is_under_way() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let (mut writer, mut author, physician) = crew_and_physician(&site, &gateway).await;
+    gateway.gateway.grant(author.document, vec![read_for(&physician)]).await.unwrap();
+    let mut narrow = transport();
+    narrow.stream_receive_window(1_024_u32.into());
+    let mut config = physician.quic();
+    config.transport_config(std::sync::Arc::new(narrow));
+    let (mut reader, _) = RawClient::session_with(config, gateway.address, None).await;
+    // More than the device's window: the rest waits in the gateway.
+    for round in 0..20 {
+        let change = author.set("bericht", &format!("{round}{}", "lang ".repeat(200))).bytes;
+        writer.push_and_wait(author.document, vec![change]).await;
+    }
+    let received = reader.received;
+    let told = tokio::time::Instant::now();
+    gateway.gateway.revoke(author.document, vec![Subject::Device(physician.principal.device)]).await.unwrap();
+    assert_eq!(reader.closed().await, Some(CloseCode::Lapsed));
+    assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+    while reader.next().await.is_ok() {}
+    assert!(reader.received - received <= 2 * 1_024, "only what its window had taken");
+
+    // It resumes from its cursor, and sees nothing of the document any more.
+    let (mut again, _) = RawClient::session(&physician, gateway.address, None).await;
+    let mut seen = Seen::default();
+    again.read_until(&mut seen, |seen| seen.caught_up).await;
+    assert_eq!((seen.changes(), seen.bootstrap), (vec![], vec![]));
+    let fetched = again.fetch(&[author.document]).await;
+    assert_eq!((fetched.snapshots.len(), fetched.unavailable), (0, vec![author.document]));
+}
+
+/// A device that may look at one part of a case, and whose role may open cases.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_case_that_others_have_begun_is_not_opened_by_its_onlookers() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let [owner, onlooker] = ["rtw-1", "rtw-2"].map(|unit| site.pki.enrol(&crew(unit)));
+    let (mut writer, _) = RawClient::session(&owner, gateway.address, None).await;
+    let mut author = Author::new(&owner.principal, new_document());
+    assert_eq!(writer.push_and_wait(author.document, author.begin(1)).await.refused, []);
+    gateway.gateway.grant(author.document, vec![read_for(&onlooker)]).await.unwrap();
+    let others = Part::ALL.into_iter().filter(|part| *part != author.document.part);
+    let others: Vec<_> = others.map(|part| DocumentId { case: author.document.case, part }).collect();
+    let (mut client, _) = RawClient::session(&onlooker, gateway.address, None).await;
+    for document in &others {
+        let mut thief = Author::new(&onlooker.principal, *document);
+        let refused = client.push_and_wait(*document, thief.begin(1)).await.refused;
+        assert_eq!(refused.first().map(|refused| refused.reason), Some(Reason::NotPermitted));
+    }
+    for document in others {
+        let mut own = Author::new(&owner.principal, document);
+        assert_eq!(writer.push_and_wait(document, own.begin(1)).await.refused, [], "its crew opens it");
     }
 }

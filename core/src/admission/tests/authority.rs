@@ -35,7 +35,7 @@ fn reading_does_not_permit_writing() {
     ledger.replay(&granted(reader.clone(), Access::Read)).expect("grants replay");
     assert_eq!(refusal(&mut ledger, &stranger(), &first(8, 1)), Refusal::NotPermitted);
     ledger.replay(&granted(reader, Access::Write)).expect("grants replay");
-    let admission = ledger.admit(&stranger(), parse([first(8, 1).chunk()]));
+    let admission = ledger.admit(&stranger(), Opening::Free, parse([first(8, 1).chunk()]));
     assert_eq!(admission.refused, []);
 }
 
@@ -53,7 +53,7 @@ fn a_revoked_unit_is_not_permitted_any_more() {
 fn roles_that_may_not_open_documents() {
     for role in [Role::TelePhysician, Role::Supervisor, Role::Dispatcher] {
         let mut ledger = new_ledger();
-        let admission = ledger.admit(&Principal { role, ..crew(0) }, parse([genesis().bytes]));
+        let admission = ledger.admit(&Principal { role, ..crew(0) }, Opening::Free, parse([genesis().bytes]));
         assert_eq!(admission.refused, [(0, Refusal::NotPermitted)], "{role}");
         assert!(admission.entry.is_none() && ledger.is_new() && ledger.grants().is_empty());
     }
@@ -71,9 +71,9 @@ fn a_document_belongs_to_whoever_opens_it_not_to_whoever_asked_first() {
     let mut ledger = new_ledger();
     let hagen: TenantId = "hagen".parse().expect("a slug");
     let nosy = Principal { tenant: hagen.clone(), role: Role::TelePhysician, ..crew(0) };
-    assert_eq!(ledger.admit(&nosy, parse([genesis().bytes])).refused, [(0, Refusal::NotPermitted)]);
+    assert_eq!(ledger.admit(&nosy, Opening::Free, parse([genesis().bytes])).refused, [(0, Refusal::NotPermitted)]);
     assert!(ledger.is_new() && ledger.grants().is_empty());
-    let admission = ledger.admit(&crew(0), parse([genesis().bytes]));
+    let admission = ledger.admit(&crew(0), Opening::Free, parse([genesis().bytes]));
     assert!(admission.refused.is_empty() && admission.entry.is_some());
     assert_eq!(ledger.tenant(), &crew(0).tenant);
     assert_eq!(ledger.permit(&Principal { tenant: hagen, ..crew(0) }), None);
@@ -85,7 +85,7 @@ fn a_device_that_lost_its_grant_still_learns_that_its_change_is_durable() {
     accept(&mut ledger, 0, &first(0, 1));
     let revoked = vec![Subject::Unit(crew(0).unit)];
     ledger.replay(&Entry { revoked, ..Entry::new(document_id()) }).expect("revocations replay");
-    let again = ledger.admit(&crew(0), parse([first(0, 1).chunk()]));
+    let again = ledger.admit(&crew(0), Opening::Free, parse([first(0, 1).chunk()]));
     assert_eq!((again.refused, again.duplicates), (vec![], 1));
     assert_eq!(refusal(&mut ledger, &crew(1), &first(0, 1)), Refusal::NotPermitted, "nobody else is told");
 }
@@ -98,7 +98,7 @@ fn a_document_granted_before_its_first_change_is_opened_by_its_grantee_alone() {
     ledger.replay(&assigned).expect("grants replay");
     let admission = offer(&mut ledger, 0, [genesis().bytes]);
     assert_eq!(admission.refused, [(0, Refusal::NotPermitted)]);
-    let entry = ledger.admit(&stranger(), parse([genesis().bytes])).entry.expect("it is taken");
+    let entry = ledger.admit(&stranger(), Opening::Free, parse([genesis().bytes])).entry.expect("it is taken");
     assert_eq!(entry.grants, []);
     assert_eq!(ledger.grants(), assigned.grants);
 }

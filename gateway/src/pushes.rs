@@ -1,0 +1,119 @@
+//! A push on its way into the log: its document's ledger, admission, and a place in the sequencer's queue.
+
+use std::sync::Arc;
+
+use feldakte_core::{
+    access::Principal,
+    admission::{self, Opening},
+    ids::{DocumentId, Part},
+    limits,
+};
+use feldakte_proto::{Push, Reason, Refused, encode_entry};
+use tracing::error;
+
+use crate::{
+    gateway::Shared,
+    ledgers::{LedgerCell, LedgerError},
+    mailbox::Mailbox,
+    sequencer::{Author, Submission},
+    session::SessionError,
+    store::StoreError,
+};
+
+/// A push that is under way; its answer arrives in the mailbox.
+#[derive(Debug)]
+pub struct Submitted {
+    /// What it takes of the session's share.
+    pub bytes: u32,
+    /// Why parts of it are refused.
+    pub reasons: Vec<Reason>,
+}
+
+/// Admits what may enter of the push and hands it to the sequencer, in the order of admission.
+///
+/// # Errors
+/// When the store fails or the gateway is going down. A document that cannot be read refuses its own pushes only.
+pub async fn submit(
+    shared: &Arc<Shared>,
+    principal: &Principal,
+    mailbox: &Arc<Mailbox>,
+    push: Push,
+) -> Result<Submitted, SessionError> {
+    let Push { push, document, changes } = push;
+    let bytes: usize = changes.iter().map(|change| change.len() + CHANGE_OVERHEAD).sum();
+    let bytes = u32::try_from(bytes.min(limits::SEQUENCER_BYTES)).expect("the limit is far below 4 GiB");
+    let room = shared.room.clone().acquire_many_owned(bytes).await.map_err(|_| SessionError::Draining)?;
+    let ledger = open_or_refuse(shared, principal, document).await?;
+    let opening = match &ledger {
+        Some(ledger) if ledger.with(|ledger| ledger.is_free()) => opening(shared, principal, document).await?,
+        _ => Opening::Free,
+    };
+    let slot = shared.submissions.reserve().await.map_err(|_| SessionError::Draining)?;
+    let answer = |refused: Vec<Refused>| Author::Session { mailbox: mailbox.clone(), push, refused };
+    let (tenant, room) = (principal.tenant.clone(), Some(room));
+    let Some(ledger) = ledger else {
+        let damaged = |index| Refused { index, reason: Reason::DocumentDamaged, expected: 0 };
+        let refused = (0..).take(changes.len()).map(damaged).collect();
+        let readers = Vec::new();
+        slot.send(Submission { tenant, entry: None, readers, ledger: None, room, author: answer(refused) });
+        return Ok(Submitted { bytes, reasons: vec![Reason::DocumentDamaged] });
+    };
+    let parsed = admission::parse(changes);
+    let held = Some(ledger.clone());
+    // Submitted under the ledger's lock: the order of admission is the order of the log.
+    let reasons = ledger.with(|ledger| {
+        let admitted = ledger.admit(principal, opening, parsed);
+        shared.metrics.changes_known.inc_by(admitted.duplicates as u64);
+        let refused: Vec<Refused> =
+            admitted.refused.iter().map(|(index, refusal)| Refused::new(*index, *refusal)).collect();
+        let reasons: Vec<Reason> = refused.iter().map(|refused| refused.reason).collect();
+        let entry = admitted.entry.map(|entry| {
+            let encoded = encode_entry(&entry);
+            (entry, encoded)
+        });
+        let readers = ledger.grants().iter().map(|grant| grant.subject.clone()).collect();
+        slot.send(Submission { tenant, entry, readers, ledger: held, room, author: answer(refused) });
+        reasons
+    });
+    for reason in &reasons {
+        shared.metrics.changes_refused.get_or_create(&vec![("reason", format!("{reason:?}"))]).inc();
+    }
+    Ok(Submitted { bytes, reasons })
+}
+
+/// The document's ledger; `None` when what is stored of it cannot be read, which is nobody else's trouble.
+async fn open_or_refuse(
+    shared: &Shared,
+    principal: &Principal,
+    document: DocumentId,
+) -> Result<Option<Arc<LedgerCell>>, SessionError> {
+    match shared.ledgers.open(&shared.store, &shared.metrics, &principal.tenant, document).await {
+        Ok(ledger) => Ok(Some(ledger)),
+        Err(LedgerError::Store(error)) if !matches!(error, StoreError::Damaged(_)) => Err(error.into()),
+        Err(error) => {
+            error!(%document, %error, "the document cannot be read; its pushes are refused");
+            shared.metrics.damaged.inc();
+            Ok(None)
+        }
+    }
+}
+
+/// Whoever knows a case's id could otherwise open a part that its own crew has not written yet, and shut it out.
+async fn opening(shared: &Shared, principal: &Principal, document: DocumentId) -> Result<Opening, SessionError> {
+    let mut opening = Opening::Free;
+    for part in Part::ALL.into_iter().filter(|part| *part != document.part) {
+        let sibling = DocumentId { case: document.case, part };
+        let Some(ledger) = open_or_refuse(shared, principal, sibling).await? else { continue };
+        let (is_free, permit) = ledger.with(|ledger| (ledger.is_free(), ledger.permit(principal)));
+        if permit.is_some_and(|permit| permit.may_write()) {
+            return Ok(Opening::Free);
+        }
+        if !is_free {
+            opening = Opening::Taken;
+        }
+    }
+    Ok(opening)
+}
+
+/// What a change takes in memory besides its bytes.
+const CHANGE_OVERHEAD: usize = 64;
