@@ -80,6 +80,26 @@ pub const LAPSE_WITHIN: Duration = Duration::from_millis(900);
 /// From accepted connection to complete `Hello`; a silent socket is closed after it.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
 
+/// Handshakes under way, over all peers; the next one is refused and its device comes back. 1,000 devices that return
+/// within 10 s over links that need 2 s for it are 200 at a time. Half open, each costs about 60 KiB, for at most
+/// [`HELLO_WITHIN`] and the 3 s in which QUIC answers what is still on its way.
+pub const HANDSHAKES_MAX: usize = 512;
+
+/// Handshakes under way beyond which a peer first has to show that it hears us (QUIC Retry). Below it honest devices
+/// are spared the round trip; the spare three quarters belong to those who have shown it, so that forged addresses
+/// keep nobody out.
+pub const HANDSHAKES_UNPROVEN_MAX: usize = HANDSHAKES_MAX / 4;
+
+/// First packets that wait to be looked at; more are dropped, and their devices send them again after a second.
+pub const INCOMING_MAX: usize = HANDSHAKES_MAX;
+
+/// What a peer may send behind its first packet before that is looked at: the rest of a `ClientHello`, two packets in
+/// all with a post-quantum key share. There is no early data.
+pub const INCOMING_BYTES: u64 = 16 << 10;
+
+/// The same over all peers.
+pub const INCOMING_BYTES_ALL: u64 = 4 << 20;
+
 /// Changes of one document after a cursor that are still sent one by one; beyond it a snapshot is smaller
 /// (a raw change is about 140 bytes, in a snapshot 3–20).
 pub const TAIL_CHANGES_MAX: usize = 64;

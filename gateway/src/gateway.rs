@@ -10,14 +10,15 @@ use feldakte_core::{
     log::Entry,
 };
 use feldakte_proto::{CloseCode, encode_entry};
-use quinn::{Endpoint, Incoming, VarInt};
+use quinn::{Endpoint, VarInt};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::{
     census::Census,
     environment::Environment,
+    handshake::{Handshake, Handshakes},
     hub::Hub,
     ledgers::{LedgerError, Ledgers},
     metrics::Metrics,
@@ -294,6 +295,7 @@ async fn readiness(shared: &Shared, fatal: &CancellationToken, stop: &Cancellati
 }
 
 async fn accept(shared: Arc<Shared>, endpoint: Endpoint, sessions: TaskTracker, shutdown: CancellationToken) {
+    let handshakes = Handshakes::new(shared.metrics.clone());
     loop {
         let incoming = tokio::select! {
             biased;
@@ -301,21 +303,15 @@ async fn accept(shared: Arc<Shared>, endpoint: Endpoint, sessions: TaskTracker, 
             incoming = endpoint.accept() => incoming,
         };
         let Some(incoming) = incoming else { return };
-        sessions.spawn(handshake(shared.clone(), incoming, shutdown.clone()));
+        if let Some(handshake) = handshakes.admit(incoming) {
+            sessions.spawn(connect(shared.clone(), handshake, shutdown.clone()));
+        }
     }
 }
 
-async fn handshake(shared: Arc<Shared>, incoming: Incoming, shutdown: CancellationToken) {
-    let connecting = tokio::time::timeout(limits::HELLO_WITHIN, incoming);
-    match connecting.await {
-        Ok(Ok(connection)) => session::serve(shared, connection, shutdown).await,
-        Ok(Err(error)) => {
-            shared.metrics.rejected.get_or_create(&vec![("reason", "handshake")]).inc();
-            debug!(%error, "handshake failed");
-        }
-        Err(_) => {
-            shared.metrics.rejected.get_or_create(&vec![("reason", "handshake_timeout")]).inc();
-        }
+async fn connect(shared: Arc<Shared>, handshake: Handshake, shutdown: CancellationToken) {
+    if let Some(connection) = handshake.complete().await {
+        session::serve(shared, connection, shutdown).await;
     }
 }
 

@@ -10,6 +10,7 @@ pub mod census;
 pub mod config;
 pub mod environment;
 pub mod gateway;
+pub mod handshake;
 pub mod hub;
 pub mod ledgers;
 pub mod mailbox;

@@ -19,6 +19,8 @@ pub struct Metrics {
     pub sessions: Gauge,
     /// Connections that ended before a session began, by reason.
     pub rejected: Family<Vec<(&'static str, &'static str)>, Counter>,
+    /// First packets whose sender was asked to prove its address. Grows only under attack or in a storm.
+    pub handshakes_retried: Counter,
     /// Pushes answered.
     pub pushes: Counter,
     /// Changes made durable.
@@ -58,6 +60,7 @@ impl Metrics {
             registry: Registry::with_prefix("feldakte"),
             sessions: Gauge::default(),
             rejected: Family::default(),
+            handshakes_retried: Counter::default(),
             pushes: Counter::default(),
             changes_durable: Counter::default(),
             changes_known: Counter::default(),
@@ -90,6 +93,7 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("sessions", "Open sessions", self.sessions.clone());
         r.register("connections_rejected", "Connections that got no session, by reason", self.rejected.clone());
+        r.register("handshakes_retried", "Senders asked to prove their address", self.handshakes_retried.clone());
         r.register("pushes", "Pushes answered", self.pushes.clone());
         r.register("changes_durable", "Changes made durable", self.changes_durable.clone());
         r.register("changes_known", "Changes that were already in the log", self.changes_known.clone());

@@ -56,6 +56,10 @@ pub fn server_config(credentials: Credentials, deny: DenyList) -> Result<ServerC
     let tls = policy::server_config(chain, key, verifier)?;
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config.transport_config(Arc::new(transport()));
+    config
+        .max_incoming(limits::INCOMING_MAX)
+        .incoming_buffer_size(limits::INCOMING_BYTES)
+        .incoming_buffer_size_total(limits::INCOMING_BYTES_ALL);
     Ok(config)
 }
 

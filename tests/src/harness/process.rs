@@ -15,7 +15,7 @@ use tokio::{
     sync::OnceCell,
 };
 
-use super::{http, local::Site, within};
+use super::{LOOK_AGAIN, http, local::Site, within};
 use crate::load::process::{self, Signal};
 
 /// How `feldakte serve` is started.
@@ -123,6 +123,16 @@ impl ChildGateway {
     /// A metric.
     pub async fn metric(&self, name: &str) -> u64 {
         http::metric(self.ops, name).await
+    }
+
+    /// Waits until a metric is at least that.
+    pub async fn until_metric(&self, name: &str, least: u64) {
+        within(&format!("{name} reaches {least}"), async {
+            while self.metric(name).await < least {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await;
     }
 
     /// SIGTERM, without waiting.

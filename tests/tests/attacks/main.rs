@@ -7,6 +7,7 @@ mod bystander;
 mod certificates;
 mod flood;
 mod frames;
+mod half_open;
 mod lapse;
 mod malicious_gateway;
 mod slow;
