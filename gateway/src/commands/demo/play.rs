@@ -51,7 +51,7 @@ impl<'a> Player<'a> {
         Self { stage, screen, random: StdRng::seed_from_u64(seed), report: Report::default() }
     }
 
-    /// Plays the whole mission.
+    /// Plays the whole mission. Each phase ends when both tablets hold everything as durable and show the same.
     pub async fn play(mut self, mission: &Mission) -> anyhow::Result<Report> {
         for who in [Who::A, Who::B] {
             let tablet = self.stage.tablet(who);
@@ -73,12 +73,12 @@ impl<'a> Player<'a> {
 
     async fn play_online(&mut self, phase: &Phase) -> anyhow::Result<()> {
         self.screen.heading(&phase.name);
-        self.steps(phase, PACE).await
+        self.steps(phase, PACE).await?;
+        self.merged().await
     }
 
     async fn play_offline(&mut self, phase: &Phase) -> anyhow::Result<()> {
         self.screen.heading(&format!("{} — the link is cut, both tablets write on", phase.name));
-        self.merged().await?;
         let before = self.stage.evidence.edits();
         self.stage.evidence.disturb();
         self.stage.relay.wire().cut();
@@ -110,7 +110,6 @@ impl<'a> Player<'a> {
     /// Both tablets write at full speed; in the middle of it the gateway is killed and started again.
     async fn play_burst(&mut self, phase: &Phase) -> anyhow::Result<()> {
         self.screen.heading(&format!("{} — both tablets write at full speed, the gateway is killed", phase.name));
-        self.merged().await?;
         let case = self.report.cases.first().context("a burst needs a case")?.clone();
         let commands = |who| burst(phase, who, &case, &self.report.cases);
         let (for_a, for_b) = (commands(Who::A)?, commands(Who::B)?);
@@ -170,12 +169,20 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// Waits until both tablets hold everything as durable and show the same.
+    /// Waits until both tablets hold everything as durable and show it, and the same.
     async fn merged(&mut self) -> anyhow::Result<()> {
         let screen = self.screen;
         let cases = self.report.cases.clone();
         let Stage { a, b, .. } = &mut *self.stage;
-        let merge = tokio::time::timeout(MERGES_WITHIN, until_merged(a, b, &cases));
+        let merge = async {
+            until_merged(a, b, &cases).await?;
+            for tablet in [&*a, &*b] {
+                // What a tablet shows follows what it knows.
+                tablet.wait_until("showing it", MERGES_WITHIN, |state| state.total().is_safe()).await?;
+            }
+            Ok(())
+        };
+        let merge = tokio::time::timeout(MERGES_WITHIN, merge);
         screen.follow(merge).await.map_err(|_| anyhow!("the tablets did not agree within {MERGES_WITHIN:?}"))?
     }
 
@@ -267,7 +274,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// From a save on one tablet until the other holds the case.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 /// From the return of link or gateway until both tablets agree.
-const MERGES_WITHIN: Duration = Duration::from_secs(25);
+const MERGES_WITHIN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context;
 use feldakte_certs::development::DevelopmentPki;
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
     gateway::Gateway,
     mission::Who,
     relay::Relay,
+    replicas::{self, Replica, Replicas},
     screen::Screen,
     tablet::{Plan, Tablet},
 };
@@ -98,6 +100,19 @@ impl Stage {
         screen.add(Who::A, a.label(), a.state());
         screen.add(Who::B, b.label(), b.state());
         Ok(Stage { pki: pki_dir, gateway, relay, a, b, evidence })
+    }
+
+    /// What both tablets show, and what one shows that has never seen anything but the gateway's store, opened again.
+    pub async fn compare(&mut self, dir: &Path, program: &Path, cases: &[String]) -> anyhow::Result<Replicas> {
+        self.gateway.restart().await?;
+        let gateway = self.gateway.quic().to_string();
+        let plan = Plan { program, dir: dir.join("tablet-c"), label: "C newcomer", gateway, pki: &self.pki };
+        let mut c = Tablet::start(plan, self.evidence.clone()).await?;
+        c.ask(json!({"online": true})).await?;
+        let a = Replica::of(&mut self.a, cases).await?;
+        let b = Replica::of(&mut self.b, cases).await?;
+        let c = replicas::newcomer(&mut c, cases, &a).await?;
+        Ok(Replicas::of([a, b, c]))
     }
 
     /// The tablet of that name.

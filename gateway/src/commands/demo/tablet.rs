@@ -72,6 +72,13 @@ pub struct Counters {
     pub refused: u64,
 }
 
+impl Counters {
+    /// Whether nothing is on the device only.
+    pub fn is_safe(&self) -> bool {
+        self.local == 0 && self.sent == 0 && self.refused == 0
+    }
+}
+
 impl TabletState {
     /// Over all cases.
     pub fn total(&self) -> Counters {

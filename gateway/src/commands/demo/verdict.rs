@@ -16,6 +16,7 @@ use feldakte_proto::decode_entry;
 use super::{
     evidence::{Latency, Summary, Told},
     play::{Report, show},
+    replicas::Replicas,
     tablet::TENANT,
 };
 
@@ -27,6 +28,8 @@ pub struct Verdict {
     pub report: Report,
     /// Steps in the script.
     pub steps: usize,
+    /// What they show at the end: both tablets, and one that knows only the store, opened again.
+    pub replicas: Replicas,
     /// Facts with several values at the end.
     pub conflicts: usize,
     /// Changes told durable that the store does not hold.
@@ -44,12 +47,14 @@ pub struct Verdict {
 impl Verdict {
     /// Whether the demo shows what it promises.
     pub fn is_good(&self) -> bool {
-        self.lost == 0 && self.missing == 0 && self.report.steps == self.steps && self.report.kills > 0
+        let all_stored = self.lost == 0 && self.missing == 0;
+        let all_played = self.report.steps == self.steps && self.report.kills > 0;
+        all_stored && all_played && self.replicas.are_equal()
     }
 
     /// For people.
     pub fn table(&self) -> String {
-        let Verdict { told, report, steps, conflicts, lost, missing, stored, wire: (up, down), took } = self;
+        let Verdict { told, report, steps, replicas, conflicts, lost, missing, stored, wire: (up, down), took } = self;
         let rows = [
             ("script", format!("{} of {steps} steps done, {} cases", report.steps, report.cases.len())),
             ("edits saved on the tablets", told.edits.to_string()),
@@ -63,7 +68,7 @@ impl Verdict {
             ("saved to durable, while online", percentiles(told.documenting)),
             ("  in the burst, before the kill", percentiles(told.burst)),
             ("on the wire", format!("up {}, down {}", kib(*up), kib(*down))),
-            ("replicas", "equal on both tablets".to_owned()),
+            ("replicas", replicas.summary()),
             ("changes told saved", format!("{}, not in the store: {missing}", told.saved.len())),
             ("changes told durable", format!("{}, in the store {stored}", told.durable.len())),
             ("lost", lost.to_string()),
@@ -112,7 +117,7 @@ const PAGE: usize = 500;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::replicas::Replica, *};
 
     fn verdict() -> Verdict {
         let latency = Latency { count: 3, p50_us: 1_250, p99_us: 20_000 };
@@ -126,7 +131,14 @@ mod tests {
         };
         let report = Report { steps: 2, kills: 1, ..Report::default() };
         let took = Duration::from_secs(12);
-        Verdict { told, report, steps: 2, conflicts: 2, lost: 0, missing: 0, stored: 9, wire: (1, 2048), took }
+        let (replicas, wire) = (replicas(["1", "1", "1"]), (1, 2048));
+        Verdict { told, report, steps: 2, replicas, conflicts: 2, lost: 0, missing: 0, stored: 9, wire, took }
+    }
+
+    fn replicas(digests: [&str; 3]) -> Replicas {
+        let replica =
+            |(label, digest): (&str, &str)| Replica { label: label.to_owned(), digests: vec![Some(digest.to_owned())] };
+        Replicas::of(["A", "B", "C"].into_iter().zip(digests).map(replica))
     }
 
     #[test]
@@ -135,6 +147,15 @@ mod tests {
         assert!(!Verdict { lost: 1, ..verdict() }.is_good());
         assert!(!Verdict { missing: 1, ..verdict() }.is_good());
         assert!(!Verdict { steps: 3, ..verdict() }.is_good());
+    }
+
+    #[test]
+    fn one_unequal_replica_is_a_failure_and_is_shown() {
+        for digests in [["2", "1", "1"], ["1", "2", "1"], ["1", "1", "2"]] {
+            let verdict = Verdict { replicas: replicas(digests), ..verdict() };
+            assert!(!verdict.is_good());
+            assert!(verdict.table().contains("NOT EQUAL"));
+        }
     }
 
     #[test]
