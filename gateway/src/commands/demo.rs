@@ -1,6 +1,7 @@
 //! `feldakte demo`: two tablets, a gateway, a mission; cut, merged, killed, restarted, and held to account.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -130,18 +131,12 @@ async fn count_conflicts(stage: &mut Stage, cases: &[String]) -> anyhow::Result<
 async fn keep(stage: Stage, dir: &Path, program: &Path) -> anyhow::Result<()> {
     let Stage { pki, mut gateway, relay, a, b, evidence: _ } = stage;
     drop((relay, a, b));
-    let (pki, program) = (pki.display(), program.display());
-    let mine = dir.join("my-tablet");
     println!(
         "The gateway runs on at {address} until Ctrl-C; its files are in {dir}.\n\
-         A tablet of your own, in another terminal:\n  \
-         {program} --data {mine} init --gateway {address} --dev-pki {pki} \\\n    \
-         --tenant {TENANT} --unit {UNIT} --role ambulance_crew\n  \
-         {program} --data {mine} list\n  \
-         {program} --data {mine} watch",
+         A tablet of your own, in another terminal:\n{commands}",
         address = gateway.quic(),
         dir = dir.display(),
-        mine = mine.display(),
+        commands = own_tablet(program, &pki, &dir.join("my-tablet"), gateway.quic()),
     );
     tokio::select! {
         ended = gateway.ended() => {
@@ -153,6 +148,25 @@ async fn keep(stage: Stage, dir: &Path, program: &Path) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Commands to be copied into any shell, wherever it is.
+fn own_tablet(program: &Path, pki: &Path, mine: &Path, gateway: SocketAddr) -> String {
+    let (program, pki, mine) = (in_shell(program), in_shell(pki), in_shell(mine));
+    format!(
+        "  {program} --data {mine} init --gateway {gateway} --dev-pki {pki} \\\n    \
+         --tenant {TENANT} --unit {UNIT} --role ambulance_crew\n  \
+         {program} --data {mine} list\n  \
+         {program} --data {mine} new --keyword Brustschmerz\n  \
+         {program} --data {mine} watch"
+    )
+}
+
+/// One word of a shell's command line.
+fn in_shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 async fn terminated() -> std::io::Result<()> {
@@ -167,3 +181,14 @@ async fn terminated() -> std::io::Result<()> {
 
 /// Twice what it takes; a machine that needs more has a fault worth seeing.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_one_word_of_a_shell() {
+        assert_eq!(in_shell(Path::new("/tmp/feldakte-demo-a1")), "/tmp/feldakte-demo-a1");
+        assert_eq!(in_shell(Path::new("/home/o'neill/my demo")), r"'/home/o'\''neill/my demo'");
+    }
+}
