@@ -2,26 +2,40 @@
 //!
 //! Until a handshake ends its peer has proved nothing, not even its address: what it may cost is bounded here.
 
-use std::sync::Arc;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use feldakte_core::limits;
-use quinn::{Connection, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::debug;
+use quinn::{Connection, ConnectionError, Incoming};
+use rustls::AlertDescription;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tracing::{debug, warn};
 
 use crate::metrics::Metrics;
 
 /// All handshakes of an endpoint.
 pub struct Handshakes {
     slots: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
+    record: Arc<Record>,
 }
 
 /// One that may go on. It holds its place until it is complete or dropped.
 pub struct Handshake {
     incoming: Incoming,
     slot: OwnedSemaphorePermit,
+    record: Arc<Record>,
+}
+
+/// How handshakes ended, for operators.
+struct Record {
     metrics: Arc<Metrics>,
+    warned: Mutex<Option<Instant>>,
 }
 
 /// What is known of the address a first packet came from.
@@ -45,20 +59,21 @@ enum Admission {
 impl Handshakes {
     /// None under way.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { slots: Arc::new(Semaphore::new(limits::HANDSHAKES_MAX)), metrics }
+        let record = Record { metrics, warned: Mutex::new(None) };
+        Self { slots: Arc::new(Semaphore::new(limits::HANDSHAKES_MAX)), record: Arc::new(record) }
     }
 
     /// Lets a first packet begin a handshake, or answers it without keeping anything.
     pub fn admit(&self, incoming: Incoming) -> Option<Handshake> {
         let address = if incoming.remote_address_validated() { Address::Proven } else { Address::Claimed };
         match self.judge(address) {
-            Admission::Proceed(slot) => return Some(Handshake { incoming, slot, metrics: self.metrics.clone() }),
+            Admission::Proceed(slot) => return Some(Handshake { incoming, slot, record: self.record.clone() }),
             Admission::Retry => {
-                self.metrics.handshakes_retried.inc();
+                self.record.metrics.handshakes_retried.inc();
                 incoming.retry().expect("an address that is not proven may be asked for a proof");
             }
             Admission::Refuse => {
-                self.metrics.rejected.get_or_create(&vec![("reason", "busy")]).inc();
+                self.record.rejected("busy");
                 incoming.refuse();
             }
         }
@@ -78,22 +93,77 @@ impl Handshakes {
 impl Handshake {
     /// The connection, when the peer is an enrolled device and was quick enough.
     pub async fn complete(self) -> Option<Connection> {
-        let Self { incoming, slot: _slot, metrics } = self;
-        let rejected = |reason| metrics.rejected.get_or_create(&vec![("reason", reason)]).inc();
+        let Self { incoming, slot: _slot, record } = self;
+        let remote = incoming.remote_address();
         match tokio::time::timeout(limits::HELLO_WITHIN, incoming).await {
-            Ok(Ok(connection)) => Some(connection),
-            Ok(Err(error)) => {
-                rejected("handshake");
-                debug!(%error, "handshake failed");
-                None
-            }
+            Ok(Ok(connection)) => return Some(connection),
+            Ok(Err(error)) => record.failed(remote, &error, Instant::now()),
             Err(_) => {
-                rejected("handshake_timeout");
-                None
+                record.rejected("handshake_timeout");
+                debug!(%remote, "handshake took too long");
             }
         }
+        None
     }
 }
+
+impl Record {
+    fn rejected(&self, reason: &'static str) {
+        self.metrics.rejected.get_or_create(&vec![("reason", reason)]).inc();
+    }
+
+    fn failed(&self, remote: SocketAddr, error: &ConnectionError, now: Instant) {
+        let reason = reason_of(error);
+        self.rejected(reason);
+        if reason != OTHER && self.may_warn(now) {
+            warn!(%remote, reason, "handshake refused");
+        } else {
+            debug!(%remote, reason, %error, "handshake failed");
+        }
+    }
+
+    /// Anybody may knock, as often as he likes: the log names one of them at a time, the metric counts all.
+    fn may_warn(&self, now: Instant) -> bool {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = warned.is_none_or(|last| now.duration_since(last) >= WARN_EVERY);
+        if may {
+            *warned = Some(now);
+        }
+        may
+    }
+}
+
+/// One word from a closed set: which part of the device's certificate was not taken, or that it did not take ours.
+fn reason_of(error: &ConnectionError) -> &'static str {
+    match error {
+        ConnectionError::TransportError(error) => match alert_of(error.code.into()) {
+            Some(AlertDescription::CertificateExpired) => "certificate_expired",
+            Some(AlertDescription::CertificateRevoked) => "certificate_denied",
+            // The second is what the signature of an authority looks like that has the same name as ours.
+            Some(AlertDescription::UnknownCA | AlertDescription::DecryptError) => "certificate_issuer",
+            Some(AlertDescription::CertificateRequired) => "certificate_missing",
+            Some(
+                AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateUnknown,
+            ) => "certificate_invalid",
+            _ => OTHER,
+        },
+        ConnectionError::ConnectionClosed(close) if alert_of(close.error_code.into()).is_some() => "gateway_distrusted",
+        _ => OTHER,
+    }
+}
+
+/// TLS alerts arrive as QUIC crypto errors (RFC 9001, 4.8).
+fn alert_of(code: u64) -> Option<AlertDescription> {
+    let alert = code.checked_sub(0x100)?;
+    u8::try_from(alert).ok().map(AlertDescription::from)
+}
+
+/// A handshake that failed for any other reason, such as a cipher that is not allowed.
+const OTHER: &str = "handshake";
+/// Often enough to notice, too seldom to fill a disk.
+const WARN_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -131,5 +201,14 @@ mod tests {
         slots.pop();
         assert!(matches!(handshakes.judge(Address::Claimed), Admission::Retry));
         assert!(matches!(handshakes.judge(Address::Proven), Admission::Proceed(_)));
+    }
+
+    #[test]
+    fn the_log_names_one_peer_a_second() {
+        let handshakes = Handshakes::new(Arc::default());
+        let now = Instant::now();
+        assert!(handshakes.record.may_warn(now));
+        assert!(!handshakes.record.may_warn(now + WARN_EVERY / 2));
+        assert!(handshakes.record.may_warn(now + WARN_EVERY));
     }
 }

@@ -16,11 +16,11 @@ use feldakte_certs::{
 use feldakte_client_sdk::view::LinkState;
 use feldakte_tests::harness::{
     crew,
-    local::Site,
+    local::{LocalGateway, Site},
     pki::{DAY, Enrolled, GATEWAY_NAME, Pki, quic, transport},
     raw::{self, RawClient, hello},
     tablet::{Tablet, memory_store},
-    within,
+    until, within,
 };
 use quinn::{ConnectionError, crypto::rustls::QuicClientConfig};
 use rustls::{
@@ -65,6 +65,12 @@ async fn assert_refused(who: &str, config: quinn::ClientConfig, gateway: SocketA
     }
 }
 
+/// Waits until so many were rejected for that reason: an operator sees why.
+async fn counted(gateway: &LocalGateway, reason: &'static str, count: u64) {
+    let rejected = || gateway.metrics().rejected.get_or_create(&vec![("reason", reason)]).get();
+    until(reason, || rejected() == count).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_valid_certificate_gets_no_byte_of_application_data() {
     let site = Site::new();
@@ -75,22 +81,29 @@ async fn who_has_no_valid_certificate_gets_no_byte_of_application_data() {
 
     let expired = site.pki.enrol_from(&principal, now - 3 * DAY, DAY);
     assert_refused("expired", expired.quic(), gateway.address).await;
+    counted(&gateway, "certificate_expired", 1).await;
     let not_yet = site.pki.enrol_from(&principal, now + DAY, DAY);
     assert_refused("not yet valid", not_yet.quic(), gateway.address).await;
+    counted(&gateway, "certificate_expired", 2).await;
 
     let elsewhere = tempfile::tempdir().unwrap();
     let other = Pki::create(&elsewhere.path().join("pki")).enrol(&principal);
     let with_our_roots =
         policy::client_config(site.pki.roots(), vec![other.certificate.clone()], other.private_key()).unwrap();
     assert_refused("another authority", quic(with_our_roots), gateway.address).await;
+    counted(&gateway, "certificate_issuer", 1).await;
     let (chain, key) = site.pki.gateway();
     let as_gateway = policy::client_config(site.pki.roots(), chain, key).unwrap();
     assert_refused("the gateway's own certificate", quic(as_gateway), gateway.address).await;
+    counted(&gateway, "certificate_invalid", 1).await;
 
     let builder = || ClientConfig::builder_with_provider(policy::provider()).with_protocol_versions(&[&TLS13]).unwrap();
     let mut nobody = builder().with_root_certificates(site.pki.roots()).with_no_client_auth();
     nobody.alpn_protocols = vec![policy::ALPN.to_vec()];
     assert_refused("no certificate", quic(nobody), gateway.address).await;
+    counted(&gateway, "certificate_missing", 1).await;
+    assert_refused("who does not trust the gateway", other.quic(), gateway.address).await;
+    counted(&gateway, "gateway_distrusted", 1).await;
     bystander.unharmed().await;
 }
 
@@ -105,9 +118,12 @@ async fn a_denied_certificate_is_refused_by_device_fingerprint_and_serial() {
         format!("sha256 {}", Fingerprint::of(&denied.certificate)),
         format!("serial {}", serial_of(&denied.certificate).unwrap()),
     ];
+    let mut refused = 0;
     for entry in entries {
         gateway.deny.replace(entry.parse().unwrap());
         assert_refused(&entry, denied.quic(), gateway.address).await;
+        refused += 1;
+        counted(&gateway, "certificate_denied", refused).await;
         // The same device is welcome again as soon as it is no longer denied.
         gateway.deny.replace("".parse().unwrap());
         RawClient::session(&denied, gateway.address, None).await;
