@@ -12,7 +12,7 @@ use std::{
 use feldakte_core::{
     ids::{DocumentId, Position},
     limits,
-    log::Entry,
+    log::{Entry, Quarantine},
 };
 use feldakte_proto::decode_entry;
 use tokio::{sync::Notify, time::Instant};
@@ -21,7 +21,7 @@ use tracing::{debug, error, warn};
 
 use self::projection::{Base, Projection, project};
 use crate::{
-    gateway::Shared,
+    gateway::{AuthorityError, Shared},
     store::{StoreError, StoredSnapshot},
 };
 
@@ -77,8 +77,12 @@ impl Backlog {
         item.enough = covered.max(limits::SNAPSHOT_EVERY);
     }
 
-    fn give_up(&self, document: DocumentId) {
-        self.lock().remove(&document);
+    /// No snapshot until the next change; what came meanwhile is a reason to try again.
+    fn give_up(&self, document: DocumentId, started: Instant) {
+        let mut pending = self.lock();
+        if pending.get(&document).is_some_and(|item| item.touched <= started) {
+            pending.remove(&document);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<DocumentId, Pending>> {
@@ -130,7 +134,7 @@ async fn project_one(shared: &Arc<Shared>, document: DocumentId) {
         Err(error) => {
             // Readers get the changes instead of a snapshot: slower, nothing lost.
             warn!(%document, %error, "no snapshot could be written");
-            shared.backlog.give_up(document);
+            shared.backlog.give_up(document, started);
         }
     }
 }
@@ -144,6 +148,8 @@ enum ProjectError {
     Decode(#[from] feldakte_proto::DecodeError),
     #[error("the snapshot does not load to what was saved")]
     Unverified,
+    #[error("the quarantine marks could not be written")]
+    Marks(#[from] AuthorityError),
 }
 
 /// Returns how many changes the snapshot covers.
@@ -158,20 +164,26 @@ async fn write_snapshot(shared: &Arc<Shared>, document: DocumentId) -> Result<us
     let projection = shared.environment.compute(move || project(base, &entries)).await;
     let Projection { chunks, bindings, quarantined, newly_quarantined, covered } =
         projection.ok_or(ProjectError::Unverified)?;
+    // Marks before the snapshot: as long as one is missing in the log the document counts as not projected.
+    quarantine(shared, document, newly_quarantined).await?;
     let snapshot = StoredSnapshot { position: last, chunks, bindings, quarantined };
     shared.store.put_snapshot(document, &snapshot).await?;
     shared.metrics.snapshots_written.inc();
     debug!(%document, position = %last, covered, "snapshot written");
-    if !newly_quarantined.is_empty() {
-        error!(%document, changes = newly_quarantined.len(), "changes quarantined");
-        shared.metrics.changes_quarantined.inc_by(newly_quarantined.len() as u64);
-        let mut entry = Entry::new(document);
-        entry.quarantined = newly_quarantined;
-        if shared.append_entry(entry).await.is_err() {
-            warn!(%document, "the quarantine mark waits for the next start");
-        }
-    }
     Ok(covered)
+}
+
+/// Alarms, makes the marks durable and tells live readers of them.
+async fn quarantine(shared: &Shared, document: DocumentId, marks: Vec<Quarantine>) -> Result<(), AuthorityError> {
+    if marks.is_empty() {
+        return Ok(());
+    }
+    error!(%document, changes = marks.len(), "changes quarantined");
+    shared.metrics.changes_quarantined.inc_by(marks.len() as u64);
+    let mut entry = Entry::new(document);
+    entry.quarantined = marks;
+    shared.append_entry(entry).await?;
+    Ok(())
 }
 
 /// How often quiet documents are looked for.

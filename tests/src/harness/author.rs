@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use feldakte_core::{
     access::Principal,
+    admission::{self, Ledger},
     case::{self, Edit},
     change::Change,
     crdt::{Document, NewChange, Value},
     ids::{ActorId, ChangeHash, DocumentId, Epoch},
 };
+use feldakte_gateway::store::Append;
 
 /// A device's replica of one document.
 #[derive(Debug)]
@@ -67,4 +69,14 @@ impl Author {
 /// The name of a change.
 pub fn name_of(bytes: &Bytes) -> ChangeHash {
     Change::parse(bytes.clone()).expect("an honest change").hash
+}
+
+/// What the log gets when the device opens the document with these changes.
+pub fn opening(principal: &Principal, document: DocumentId, changes: Vec<Bytes>) -> Append {
+    let mut ledger = Ledger::new(principal.tenant.clone(), document);
+    let admission = ledger.admit(principal, admission::parse(changes));
+    assert_eq!(admission.refused, [], "all of them pass admission");
+    let entry = admission.entry.expect("some change is new");
+    let encoded = feldakte_proto::encode_entry(&entry);
+    Append { tenant: principal.tenant.clone(), entry, encoded }
 }

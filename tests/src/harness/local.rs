@@ -15,7 +15,7 @@ use feldakte_gateway::{
     environment::Environment,
     gateway::{Gateway, Parts},
     metrics::Metrics,
-    store::sqlite::SqliteStore,
+    store::{SharedStore, sqlite::SqliteStore},
     tls::{self, Credentials},
 };
 use quinn::Endpoint;
@@ -76,19 +76,28 @@ impl Site {
         self.start_in(Environment::simulated(Arc::new(move || clock.now()), rand::random())).await
     }
 
+    /// Starts a gateway on a store of the test's, where the last one listened.
+    pub async fn start_on(&self, store: SharedStore) -> (Gateway, SocketAddr) {
+        self.serve(store, DenyList::default(), Environment::system()).await
+    }
+
     async fn start_in(&self, environment: Environment) -> LocalGateway {
         let deny = DenyList::default();
+        let store = SqliteStore::open(&self.store_path(), environment.epoch()).await.expect("the store opens");
+        let (gateway, address) = self.serve(store.clone(), deny.clone(), environment).await;
+        LocalGateway { address, gateway, store, deny }
+    }
+
+    async fn serve(&self, store: SharedStore, deny: DenyList, environment: Environment) -> (Gateway, SocketAddr) {
         let (chain, key) = self.pki.gateway();
         let reset_secret = tls::reset_secret(&key);
         let credentials = Credentials { chain, key, device_roots: self.pki.roots() };
         let server = tls::server_config(credentials, deny.clone()).expect("a server configuration");
-        let store = SqliteStore::open(&self.store_path(), environment.epoch()).await.expect("the store opens");
         let endpoint = self.bind(&server, &reset_secret).await;
         let address = endpoint.local_addr().expect("a bound endpoint has an address");
         self.remember(address);
-        let parts = Parts { endpoint, store: store.clone(), deny: deny.clone(), environment };
-        let gateway = Gateway::start(parts).await.expect("the store can be read");
-        LocalGateway { address, gateway, store, deny }
+        let gateway = Gateway::start(Parts { endpoint, store, deny, environment }).await;
+        (gateway.expect("the store can be read"), address)
     }
 
     /// Starts a gateway as a process of its own, where the last one listened.

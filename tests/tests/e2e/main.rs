@@ -7,6 +7,7 @@ mod damage;
 mod kills;
 mod logs;
 mod long;
+mod marks;
 mod operation;
 mod quarantine;
 mod readers;
