@@ -48,6 +48,10 @@ pub const ACTORS_MAX: usize = 512;
 /// Changes in one push frame.
 pub const PUSH_CHANGES_MAX: usize = 512;
 
+/// Quarantine marks in one entry of the log: at about 40 bytes each an entry stays a small part of a frame, however many
+/// changes stand on the one that nobody can apply.
+pub const ENTRY_MARKS_MAX: usize = 512;
+
 /// Pushes of one session that wait for their commit; the gateway reads no further until one returns.
 pub const PUSHES_IN_FLIGHT: usize = 64;
 

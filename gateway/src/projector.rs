@@ -165,7 +165,7 @@ async fn write_snapshot(shared: &Arc<Shared>, document: DocumentId) -> Result<us
     let Projection { chunks, bindings, quarantined, newly_quarantined, covered } =
         projection.ok_or(ProjectError::Unverified)?;
     // Marks before the snapshot: as long as one is missing in the log the document counts as not projected.
-    quarantine(shared, document, newly_quarantined).await?;
+    quarantine(shared, document, &newly_quarantined).await?;
     let snapshot = StoredSnapshot { position: last, chunks, bindings, quarantined };
     shared.store.put_snapshot(document, &snapshot).await?;
     shared.metrics.snapshots_written.inc();
@@ -174,15 +174,17 @@ async fn write_snapshot(shared: &Arc<Shared>, document: DocumentId) -> Result<us
 }
 
 /// Alarms, makes the marks durable and tells live readers of them.
-async fn quarantine(shared: &Shared, document: DocumentId, marks: Vec<Quarantine>) -> Result<(), AuthorityError> {
+async fn quarantine(shared: &Shared, document: DocumentId, marks: &[Quarantine]) -> Result<(), AuthorityError> {
     if marks.is_empty() {
         return Ok(());
     }
     error!(%document, changes = marks.len(), "changes quarantined");
     shared.metrics.changes_quarantined.inc_by(marks.len() as u64);
-    let mut entry = Entry::new(document);
-    entry.quarantined = marks;
-    shared.append_entry(entry).await?;
+    for marks in marks.chunks(limits::ENTRY_MARKS_MAX) {
+        let mut entry = Entry::new(document);
+        entry.quarantined = marks.to_vec();
+        shared.append_entry(entry).await?;
+    }
     Ok(())
 }
 

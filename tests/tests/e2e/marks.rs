@@ -1,6 +1,7 @@
-//! Quarantine marks in the log: none is lost in a crash, none comes twice.
+//! Quarantine marks in the log: none is lost in a crash, none comes twice, no entry is too long.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,8 +11,10 @@ use std::{
 
 use feldakte_core::{
     access::Principal,
+    case,
     change::{Change, craft::Draft},
     ids::{Cursor, DocumentId, Position},
+    limits,
     log::{Entry, Quarantine},
 };
 use feldakte_gateway::store::{Append, SharedStore, Store, StoreError, sqlite::SqliteStore};
@@ -96,6 +99,30 @@ async fn a_mark_without_its_snapshot_is_not_made_again() {
     gateway.drain().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_marks_are_several_entries() {
+    let site = Site::new();
+    let store = MemoryStore::new(new_epoch(), || Duration::ZERO);
+    let attacker = site.pki.enrol(&crew("rtw-1"));
+    let (document, mut changes, poison) = poisoned(&attacker.principal);
+    let mut author = Author::under(case::actor(attacker.principal.device, document, new_epoch(), 0), document);
+    author.apply(&changes[1..]);
+    changes.extend((0..MANY).map(|n| author.set("spo2", &n.to_string()).bytes));
+    let expected: BTreeSet<_> = changes.iter().map(name_of).skip_while(|name| *name != poison).collect();
+    store.append(&[opening(&attacker.principal, document, changes)]).await.unwrap();
+
+    let (gateway, _) = site.start_on(store.clone()).await;
+    until("the snapshot is written", || gateway.metrics().snapshots_written.get() >= 1).await;
+    let entries = entries_of(&*store, document).await;
+    let lens: Vec<_> = entries.iter().map(|entry| entry.quarantined.len()).filter(|len| *len > 0).collect();
+    assert_eq!(lens, [limits::ENTRY_MARKS_MAX, limits::ENTRY_MARKS_MAX, MANY + 1 - 2 * limits::ENTRY_MARKS_MAX]);
+    let marks = marks_of(&*store, document).await;
+    assert_eq!(marks.iter().map(|mark| mark.change).collect::<BTreeSet<_>>(), expected);
+    assert_eq!(gateway.metrics().changes_quarantined.get(), expected.len() as u64);
+    assert_eq!(store.snapshot(document).await.unwrap().unwrap().quarantined, marks);
+    gateway.drain().await;
+}
+
 /// A document of three changes; the last one, which nests too deep, by name.
 fn poisoned(principal: &Principal) -> (DocumentId, Vec<bytes::Bytes>, feldakte_core::ids::ChangeHash) {
     let document = new_document();
@@ -120,3 +147,6 @@ async fn entries_of(store: &dyn Store, document: DocumentId) -> Vec<Entry> {
 async fn marks_of(store: &dyn Store, document: DocumentId) -> Vec<Quarantine> {
     entries_of(store, document).await.into_iter().flat_map(|entry| entry.quarantined).collect()
 }
+
+/// More than two entries hold.
+const MANY: usize = 1_100;
