@@ -132,5 +132,5 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// QUIC idle time-out: two keep-alives and a retransmission.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// Time a draining gateway gives sessions and projector before it exits.
+/// Time a draining gateway gives each step before it goes on: sessions, snapshots, commits, the last checkpoint.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(10);

@@ -9,12 +9,13 @@ use feldakte_core::{
     limits,
     log::Entry,
 };
-use feldakte_proto::{CloseCode, encode_entry};
-use quinn::{Endpoint, VarInt};
+use feldakte_proto::encode_entry;
+use quinn::Endpoint;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::info;
 
+use self::vital::Vital;
 use crate::{
     census::Census,
     environment::Environment,
@@ -28,6 +29,9 @@ use crate::{
     session,
     store::{Head, SharedStore, StoreError},
 };
+
+mod drain;
+mod vital;
 
 /// What all sessions share.
 pub struct Shared {
@@ -75,11 +79,9 @@ pub struct Gateway {
     endpoint: Endpoint,
     sessions: TaskTracker,
     stop_sessions: CancellationToken,
-    stop_projector: CancellationToken,
-    stop_commits: CancellationToken,
     fatal: CancellationToken,
-    projector: Option<tokio::task::JoinHandle<()>>,
-    sequencer: Option<tokio::task::JoinHandle<()>>,
+    projector: Vital,
+    sequencer: Vital,
 }
 
 /// A grant or revocation that could not be written.
@@ -94,6 +96,9 @@ pub enum AuthorityError {
     /// The gateway is going down.
     #[error("the gateway is going down")]
     Draining,
+    /// The log ended before it answered: the act is durable or not, which the next start knows.
+    #[error("whether it was written is not known")]
+    Interrupted,
 }
 
 impl Gateway {
@@ -119,9 +124,7 @@ impl Gateway {
             environment,
             tasks: TaskTracker::new(),
         });
-        let fatal = CancellationToken::new();
-        let (stop_sessions, stop_projector, stop_commits) =
-            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let (fatal, stop_sessions) = (CancellationToken::new(), CancellationToken::new());
         let sequencer = Sequencer {
             store,
             hub: shared.hub.clone(),
@@ -129,22 +132,12 @@ impl Gateway {
             backlog: shared.backlog.clone(),
             fatal: fatal.clone(),
         };
-        let sequencer = tokio::spawn(sequencer.run(queue, stop_commits.clone()));
-        let projector = tokio::spawn(projector::run(shared.clone(), stop_projector.clone()));
+        let sequencer = Vital::spawn("sequencer", |stop| sequencer.run(queue, stop));
+        let projector = Vital::spawn("projector", |stop| projector::run(shared.clone(), stop));
         let sessions = TaskTracker::new();
         sessions.spawn(accept(shared.clone(), endpoint.clone(), sessions.clone(), stop_sessions.clone()));
         shared.tasks.spawn(watch_lapses(shared.clone(), stop_sessions.clone()));
-        Ok(Gateway {
-            shared,
-            endpoint,
-            sessions,
-            stop_sessions,
-            stop_projector,
-            stop_commits,
-            fatal,
-            projector: Some(projector),
-            sequencer: Some(sequencer),
-        })
+        Ok(Gateway { shared, endpoint, sessions, stop_sessions, fatal, projector, sequencer })
     }
 
     /// What an operator can watch.
@@ -210,35 +203,6 @@ impl Gateway {
         entry.revoked = subjects;
         self.shared.append_entry(entry).await
     }
-
-    /// Takes no new session, closes the open ones (their devices come back later), finishes commits and
-    /// snapshots, and lets go of the store.
-    pub async fn drain(mut self) {
-        info!(connections = self.connections(), "draining");
-        self.stop_sessions.cancel();
-        self.sessions.close();
-        let sessions = tokio::time::timeout(limits::DRAIN_WITHIN, self.sessions.wait());
-        if sessions.await.is_err() {
-            warn!("sessions did not end in time");
-        }
-        self.shared.registry.close_all(CloseCode::Draining);
-        self.stop_projector.cancel();
-        if let Some(projector) = self.projector.take() {
-            match tokio::time::timeout(limits::DRAIN_WITHIN, projector).await {
-                Ok(_) => {}
-                Err(_) => warn!("snapshots that lag behind are written after the next start"),
-            }
-        }
-        self.stop_commits.cancel();
-        if let Some(sequencer) = self.sequencer.take() {
-            sequencer.abort();
-            let _ = sequencer.await;
-        }
-        self.endpoint.close(VarInt::from_u32(CloseCode::Draining as u32), b"");
-        // Gives the last close frames their way out; an unreachable peer must not hold up the end.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
-        self.shared.store.close().await;
-    }
 }
 
 impl Shared {
@@ -285,7 +249,7 @@ impl Shared {
             });
             Ok(())
         })?;
-        done.await.map_err(|_| AuthorityError::Draining)
+        done.await.map_err(|_| AuthorityError::Interrupted)
     }
 }
 

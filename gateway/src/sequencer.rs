@@ -78,10 +78,23 @@ pub struct Sequencer {
 }
 
 impl Sequencer {
-    /// Runs until all senders are gone, or the store has failed for good.
+    /// Runs until shutdown and then on until all that was submitted before is committed, or the store has failed for
+    /// good.
     pub async fn run(self, mut submissions: mpsc::Receiver<Submission>, shutdown: CancellationToken) {
         let mut batch = Vec::new();
-        while submissions.recv_many(&mut batch, limits::BATCH).await > 0 {
+        loop {
+            let received = tokio::select! {
+                biased;
+                () = shutdown.cancelled(), if !submissions.is_closed() => {
+                    // Whoever has no slot yet is told so; whoever has one still fills it.
+                    submissions.close();
+                    continue;
+                }
+                received = submissions.recv_many(&mut batch, limits::BATCH) => received,
+            };
+            if received == 0 {
+                return;
+            }
             let appends = appends_of(&batch);
             let Some(positions) = self.commit(&appends, &shutdown).await else { return };
             self.publish(batch.drain(..), positions);

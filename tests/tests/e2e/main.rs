@@ -4,6 +4,7 @@
 
 mod authority;
 mod damage;
+mod ending;
 mod kills;
 mod logs;
 mod long;
