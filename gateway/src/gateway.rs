@@ -132,8 +132,8 @@ impl Gateway {
             backlog: shared.backlog.clone(),
             fatal: fatal.clone(),
         };
-        let sequencer = Vital::spawn("sequencer", |stop| sequencer.run(queue, stop));
-        let projector = Vital::spawn("projector", |stop| projector::run(shared.clone(), stop));
+        let sequencer = Vital::spawn("sequencer", fatal.clone(), |stop| sequencer.run(queue, stop));
+        let projector = Vital::spawn("projector", fatal.clone(), |stop| projector::run(shared.clone(), stop));
         let sessions = TaskTracker::new();
         sessions.spawn(accept(shared.clone(), endpoint.clone(), sessions.clone(), stop_sessions.clone()));
         shared.tasks.spawn(watch_lapses(shared.clone(), stop_sessions.clone()));
@@ -174,7 +174,7 @@ impl Gateway {
         }
     }
 
-    /// Resolves when the store can no longer be trusted and the process has to end.
+    /// Resolves when the process has to end: the store can no longer be trusted, or sequencer or projector are gone.
     pub async fn failed(&self) {
         self.fatal.cancelled().await;
     }

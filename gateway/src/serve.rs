@@ -77,9 +77,10 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
-    /// The store can no longer be trusted: what was told durable is, what was not will be pushed again.
-    #[error("the store failed; check the disk, then start again")]
-    StoreFailed,
+    /// The store can no longer be trusted, or a task without which nothing works is gone: what was told durable is,
+    /// what was not will be pushed again.
+    #[error("the gateway had to stop; if its log names the store, check the disk, then start again")]
+    Stopped,
 }
 
 /// Where a started gateway listens.
@@ -94,7 +95,7 @@ pub struct Listening {
 /// Serves until `shutdown`; tells `ready` where it listens.
 ///
 /// # Errors
-/// When it cannot start, or the store fails for good.
+/// When it cannot start, or had to stop.
 pub async fn run(
     config: &Config,
     shutdown: CancellationToken,
@@ -129,7 +130,7 @@ pub async fn run(
     ready(listening);
     let result = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
-        () = gateway.failed() => Err(ServeError::StoreFailed),
+        () = gateway.failed() => Err(ServeError::Stopped),
         () = watch_deny_list(config.deny_list.as_deref(), &deny, &gateway) => Ok(()),
     };
     gateway.drain().await;

@@ -1,4 +1,4 @@
-//! A task without which the gateway is of no use, and how it is brought to its end.
+//! A task without which the gateway is of no use: when it ends and nobody asked for it, the gateway ends.
 
 use feldakte_core::limits;
 use tokio::task::JoinHandle;
@@ -14,13 +14,19 @@ pub(super) struct Vital {
 }
 
 impl Vital {
-    /// Starts what `task` makes of the token on which it has to end.
-    pub fn spawn<F>(name: &'static str, task: impl FnOnce(CancellationToken) -> F) -> Self
+    /// Starts what `task` makes of the token on which it has to end; `fatal` is cancelled when it ends before that.
+    pub fn spawn<F>(name: &'static str, fatal: CancellationToken, task: impl FnOnce(CancellationToken) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let stop = CancellationToken::new();
-        let task = tokio::spawn(task(stop.clone()));
+        let alarm = Alarm { name, stop: stop.clone(), fatal };
+        let task = task(stop.clone());
+        let task = tokio::spawn(async move {
+            // Dropped by a panic as well.
+            let _alarm = alarm;
+            task.await;
+        });
         Self { name, stop, task }
     }
 
@@ -37,6 +43,22 @@ impl Vital {
                 task.abort();
                 let _ = task.await;
             }
+        }
+    }
+}
+
+/// Tells apart, when it is dropped, an end that was asked for from any other.
+struct Alarm {
+    name: &'static str,
+    stop: CancellationToken,
+    fatal: CancellationToken,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if !self.stop.is_cancelled() {
+            error!(task = self.name, "ended before its time; the gateway stops");
+            self.fatal.cancel();
         }
     }
 }

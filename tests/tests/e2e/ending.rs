@@ -1,4 +1,4 @@
-//! How a gateway ends: what is under way is finished.
+//! How a gateway ends: what is under way is finished, and nothing that breaks goes unnoticed.
 
 use std::{
     sync::{
@@ -94,6 +94,31 @@ async fn a_grant_whose_commit_has_no_outcome_is_not_said_to_be_undone() {
     let outcome = within("the grant is answered", gateway.grant(document, vec![grant])).await;
     assert!(matches!(outcome, Err(AuthorityError::Interrupted)), "{outcome:?}");
     gateway.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sequencer_that_panics_ends_the_gateway() {
+    ends_when(|call| matches!(call, Call::Append(_))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projector_that_panics_ends_the_gateway() {
+    ends_when(|call| matches!(call, Call::Snapshot(_))).await;
+}
+
+async fn ends_when(panics: impl Fn(Call<'_>) -> bool + Send + Sync + 'static) {
+    let site = Site::new();
+    let store = MemoryStore::new(new_epoch(), || Duration::ZERO);
+    let device = site.pki.enrol(&crew("rtw-1"));
+    let panics = move |call: Call<'_>| if panics(call) { Act::Panic } else { Act::Pass };
+    let (gateway, address) = site.start_on(FaultyStore::new(store, panics)).await;
+    let (mut client, _) = RawClient::session(&device, address, None).await;
+    assert!(gateway.is_ready().await);
+    let document = new_document();
+    client.push(document, Author::new(&device.principal, document).begin(1)).await;
+    within("the gateway gives up", gateway.failed()).await;
+    assert!(!gateway.is_ready().await);
+    within("the gateway drains", gateway.drain()).await;
 }
 
 const PUSHES: usize = 5;
