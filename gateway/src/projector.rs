@@ -3,11 +3,7 @@
 //! A change that panics the document library, is refused by it or nests too deep is marked *quarantined* in the
 //! log and left out of every snapshot. It stays durable and never stops another document.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use feldakte_core::{
     ids::{DocumentId, Position},
@@ -15,86 +11,22 @@ use feldakte_core::{
     log::{Entry, Quarantine},
 };
 use feldakte_proto::decode_entry;
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use self::projection::{Base, Projection, project};
+pub use self::backlog::Backlog;
+use self::{
+    backlog::Wanted,
+    projection::{Base, Projection, project},
+};
 use crate::{
     gateway::{AuthorityError, Shared},
     store::{StoreError, StoredSnapshot},
 };
 
+mod backlog;
 mod projection;
-
-/// Documents whose snapshot lags behind their log. One item per document, so it is bounded by them.
-#[derive(Debug, Default)]
-pub struct Backlog {
-    pending: Mutex<BTreeMap<DocumentId, Pending>>,
-    urgent: Notify,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Pending {
-    changes: usize,
-    /// How many changes make a new snapshot worth its price: as many as the last one covered.
-    enough: usize,
-    touched: Instant,
-}
-
-impl Backlog {
-    /// Notes that `changes` changes of the document have become durable.
-    pub fn touch(&self, document: DocumentId, changes: usize) {
-        let now = Instant::now();
-        let mut pending = self.lock();
-        let new = Pending { changes: 0, enough: limits::SNAPSHOT_EVERY, touched: now };
-        let item = pending.entry(document).or_insert(new);
-        item.changes += changes;
-        item.touched = now;
-        if item.changes >= item.enough {
-            self.urgent.notify_one();
-        }
-    }
-
-    /// Documents to be projected now. Those that are quiet, or have collected enough; all of them when draining.
-    fn due(&self, now: Instant, wanted: Wanted) -> Vec<DocumentId> {
-        let is_due = |item: &Pending| match wanted {
-            Wanted::All => true,
-            Wanted::Due => item.changes >= item.enough || now >= item.touched + limits::SNAPSHOT_QUIET,
-        };
-        self.lock().iter().filter(|(_, item)| is_due(item)).map(|(document, _)| *document).collect()
-    }
-
-    /// The snapshot covers `covered` changes; what came meanwhile stays pending.
-    fn done(&self, document: DocumentId, started: Instant, covered: usize) {
-        let mut pending = self.lock();
-        let Some(item) = pending.get_mut(&document) else { return };
-        if item.touched <= started {
-            pending.remove(&document);
-            return;
-        }
-        item.changes = 0;
-        item.enough = covered.max(limits::SNAPSHOT_EVERY);
-    }
-
-    /// No snapshot until the next change; what came meanwhile is a reason to try again.
-    fn give_up(&self, document: DocumentId, started: Instant) {
-        let mut pending = self.lock();
-        if pending.get(&document).is_some_and(|item| item.touched <= started) {
-            pending.remove(&document);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<DocumentId, Pending>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Due,
-    All,
-}
 
 /// Runs until shutdown, then once more over all that is pending.
 pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
@@ -111,7 +43,7 @@ pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            () = shared.backlog.urgent.notified() => {}
+            () = shared.backlog.urgent() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
