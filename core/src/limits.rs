@@ -123,6 +123,10 @@ pub const SNAPSHOT_EVERY: usize = 256;
 /// Quiet time of a document after which the projector writes its snapshot.
 pub const SNAPSHOT_QUIET: Duration = Duration::from_secs(2);
 
+/// Documents that are projected at the same time: one that takes long must not hold up the others, and each takes a
+/// thread and several times its size in memory.
+pub const PROJECTIONS_AT_ONCE: usize = 2;
+
 /// Nesting depth of a document's values; deeper ones overflow stacks of readers.
 pub const DEPTH_MAX: usize = 32;
 

@@ -18,6 +18,7 @@ use tracing::{debug, error, warn};
 pub use self::backlog::Backlog;
 use self::{
     backlog::Wanted,
+    bench::Bench,
     projection::{Base, Projection, project},
 };
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
 };
 
 mod backlog;
+mod bench;
 mod projection;
 
 /// Runs until shutdown, then once more over all that is pending.
@@ -33,23 +35,20 @@ pub async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
     if let Err(error) = find_backlog(&shared).await {
         warn!(%error, "snapshots that lag behind were not found; they follow with the next change");
     }
+    let mut bench = Bench::new(shared.clone());
     loop {
-        for document in shared.backlog.due(Instant::now(), Wanted::Due) {
-            if shutdown.is_cancelled() {
-                break;
-            }
-            project_one(&shared, document).await;
-        }
+        bench.take_up(Wanted::Due);
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            () = bench.one_done() => {}
             () = shared.backlog.urgent() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
-    for document in shared.backlog.due(Instant::now(), Wanted::All) {
-        project_one(&shared, document).await;
-    }
+    bench.clear().await;
+    bench.take_up(Wanted::All);
+    bench.clear().await;
 }
 
 async fn find_backlog(shared: &Shared) -> Result<(), StoreError> {
@@ -92,10 +91,10 @@ async fn write_snapshot(shared: &Arc<Shared>, document: DocumentId) -> Result<us
     let Some(last) = stored.last().map(|stored| stored.position) else { return Ok(0) };
     let entries: Vec<Entry> = stored.into_iter().map(|s| decode_entry(s.encoded)).collect::<Result<_, _>>()?;
     let base = base.map_or_else(Base::default, Base::from);
-    shared.metrics.document_loads.inc();
     let projection = shared.environment.compute(move || project(base, &entries)).await;
-    let Projection { chunks, bindings, quarantined, newly_quarantined, covered } =
+    let Projection { chunks, bindings, quarantined, newly_quarantined, covered, loads } =
         projection.ok_or(ProjectError::Unverified)?;
+    shared.metrics.document_loads.inc_by(loads as u64);
     // Marks before the snapshot: as long as one is missing in the log the document counts as not projected.
     quarantine(shared, document, &newly_quarantined).await?;
     let snapshot = StoredSnapshot { position: last, chunks, bindings, quarantined };

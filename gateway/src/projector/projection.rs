@@ -42,6 +42,8 @@ pub struct Projection {
     pub newly_quarantined: Vec<Quarantine>,
     /// How many changes the snapshot holds.
     pub covered: usize,
+    /// How often the document was loaded: once, unless somebody has tried to break it.
+    pub loads: usize,
 }
 
 /// One document chunk, and how many changes it holds.
@@ -66,104 +68,89 @@ pub fn project(base: Base, entries: &[Entry]) -> Option<Projection> {
         .filter_map(|bytes| Change::parse(bytes.clone()).ok())
         .filter(|change| !skip.contains(&change.hash))
         .collect();
-    let together = guarded(|| save_verified(&mut apply_all(chunks.as_deref(), &changes).ok()?)).flatten();
-    let ((chunks, covered), newly_quarantined) = match together {
-        Some(saved) => (saved, Vec::new()),
-        None => apply_one_by_one(chunks.as_deref(), &changes, skip)?,
+    let mut growth = Growth { base: chunks, saved: None, left_out: skip, marks: Vec::new(), loads: 0 };
+    growth.take(&changes.iter().collect::<Vec<_>>());
+    let (chunks, covered) = match growth.saved.take() {
+        Some(saved) => saved,
+        None => growth.grow(&[]).ok()?,
     };
-    quarantined.extend(newly_quarantined.iter().cloned());
-    Some(Projection { chunks, bindings, quarantined, newly_quarantined, covered })
+    let Growth { marks, loads, .. } = growth;
+    quarantined.extend(marks.iter().cloned());
+    Some(Projection { chunks, bindings, quarantined, newly_quarantined: marks, covered, loads })
 }
 
-fn apply_all(base: Option<&[u8]>, changes: &[Change]) -> Result<Document, CrdtError> {
-    // One load of everything costs a fraction of applying change by change.
-    let mut chunks = base.map(<[u8]>::to_vec).unwrap_or_default();
-    changes.iter().for_each(|change| chunks.extend_from_slice(&change.bytes));
-    let document = Document::load(&chunks, READER)?;
-    document.check_depth()?;
-    Ok(document)
+/// A document that takes in ranges of changes, and what was left out of it.
+struct Growth {
+    base: Option<Bytes>,
+    /// The base and every range that was taken, verified; `None` before the first.
+    saved: Option<Saved>,
+    left_out: HashSet<ChangeHash>,
+    marks: Vec<Quarantine>,
+    loads: usize,
 }
 
-/// Finds the changes that cannot be applied, or after which the document would not load again. After each failure
-/// the document is built again without it. Slow, and only for documents that somebody has tried to break.
-fn apply_one_by_one(
-    base: Option<&[u8]>,
-    changes: &[Change],
-    mut left_out: HashSet<ChangeHash>,
-) -> Option<(Saved, Vec<Quarantine>)> {
-    let mut taken: Vec<&Change> = Vec::new();
-    let mut marks = Vec::new();
-    let mut document = None;
-    for change in changes {
-        // What stands on a change that was left out cannot be applied either.
-        let reason = match change.deps.iter().any(|dep| left_out.contains(dep)) {
-            true => Some(QuarantineReason::Rejected),
-            false => match try_one_guarded(document.take(), base, &taken, change) {
-                Ok(grown) => {
-                    document = Some(grown);
-                    None
-                }
-                Err(reason) => Some(reason),
-            },
-        };
-        match reason {
-            None => taken.push(change),
-            Some(reason) => {
-                left_out.insert(change.hash);
-                marks.push(Quarantine { change: change.hash, reason });
+impl Growth {
+    /// Takes the changes in, in log order. When they cannot be applied together, or the document would not load again
+    /// after them, it takes one half and then the other: a change that is at fault is found in about twice as many
+    /// loads as there are halvings, however many honest ones lie around it.
+    fn take(&mut self, changes: &[&Change]) {
+        let changes = self.without_orphans(changes);
+        match (self.try_take(&changes), changes.as_slice()) {
+            (Ok(()), _) => {}
+            (Err(reason), [change]) => self.leave_out(change, reason),
+            (Err(_), changes) => {
+                let (first, second) = changes.split_at(changes.len() / 2);
+                self.take(first);
+                self.take(second);
             }
         }
     }
-    let mut document = match document {
-        Some(document) => document,
-        None => rebuild(base, &taken).ok()?,
-    };
-    Some((guarded(|| save_verified(&mut document)).flatten()?, marks))
+
+    /// What stands on a change that was left out cannot be applied either.
+    fn without_orphans<'c>(&mut self, changes: &[&'c Change]) -> Vec<&'c Change> {
+        let mut sound = Vec::with_capacity(changes.len());
+        for change in changes {
+            match change.deps.iter().any(|dep| self.left_out.contains(dep)) {
+                true => self.leave_out(change, QuarantineReason::Rejected),
+                false => sound.push(*change),
+            }
+        }
+        sound
+    }
+
+    fn leave_out(&mut self, change: &Change, reason: QuarantineReason) {
+        self.left_out.insert(change.hash);
+        self.marks.push(Quarantine { change: change.hash, reason });
+    }
+
+    fn try_take(&mut self, changes: &[&Change]) -> Result<(), QuarantineReason> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.saved = Some(self.grow(changes)?);
+        Ok(())
+    }
+
+    fn grow(&mut self, changes: &[&Change]) -> Result<Saved, QuarantineReason> {
+        self.loads += 1;
+        let base = self.saved.as_ref().map(|(chunks, _)| chunks).or(self.base.as_ref());
+        // Whichever call of the library panics: what has been admitted must not end the projector.
+        catch_unwind(AssertUnwindSafe(|| grow(base, changes))).unwrap_or(Err(QuarantineReason::Panicked))
+    }
 }
 
-fn try_one_guarded(
-    document: Option<Document>,
-    base: Option<&[u8]>,
-    taken: &[&Change],
-    change: &Change,
-) -> Result<Document, QuarantineReason> {
-    guarded(|| try_one(document, base, taken, change)).unwrap_or(Err(QuarantineReason::Panicked))
-}
-
-/// `None` when the library panicked, whichever call it was: what has been admitted must not end the projector.
-fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(work)).ok()
-}
-
-fn try_one(
-    document: Option<Document>,
-    base: Option<&[u8]>,
-    taken: &[&Change],
-    change: &Change,
-) -> Result<Document, QuarantineReason> {
+fn grow(base: Option<&Bytes>, changes: &[&Change]) -> Result<Saved, QuarantineReason> {
     let reason = |error: CrdtError| match error {
         CrdtError::Panicked => QuarantineReason::Panicked,
         CrdtError::TooDeep => QuarantineReason::TooDeep,
         _ => QuarantineReason::Rejected,
     };
-    let mut grown = match document {
-        Some(document) => document,
-        None if base.is_none() && taken.is_empty() => return Document::load(&change.bytes, READER).map_err(reason),
-        None => rebuild(base, taken).map_err(reason)?,
-    };
-    grown.apply([&change.bytes]).map_err(reason)?;
-    if !grown.contains(change.hash) {
-        return Err(QuarantineReason::Rejected);
-    }
-    grown.check_depth().map_err(reason)?;
-    save_verified(&mut grown).ok_or(QuarantineReason::Rejected)?;
-    Ok(grown)
-}
-
-fn rebuild(base: Option<&[u8]>, taken: &[&Change]) -> Result<Document, CrdtError> {
-    let mut chunks = base.map(<[u8]>::to_vec).unwrap_or_default();
-    taken.iter().for_each(|change| chunks.extend_from_slice(&change.bytes));
-    Document::load(&chunks, READER)
+    // One load of everything costs a fraction of applying change by change.
+    let mut chunks = base.map(|base| base.to_vec()).unwrap_or_default();
+    changes.iter().for_each(|change| chunks.extend_from_slice(&change.bytes));
+    let mut document = Document::load(&chunks, READER).map_err(reason)?;
+    document.check_depth().map_err(reason)?;
+    save_verified(&mut document).ok_or(QuarantineReason::Rejected)
 }
 
 /// Saves, loads strictly again, and compares heads and the bytes of a second save, which hold every value.

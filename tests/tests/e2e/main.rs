@@ -10,6 +10,7 @@ mod logs;
 mod long;
 mod marks;
 mod operation;
+mod projector;
 mod quarantine;
 mod readers;
 mod reconnect;
