@@ -1,6 +1,6 @@
 //! The command line of the gateway.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -100,11 +100,12 @@ fn run_serve(config: Option<PathBuf>, while_stdin: bool) -> anyhow::Result<()> {
 }
 
 fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("the async runtime cannot start")?
-        .block_on(work)
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime cannot start")?;
+    let outcome = runtime.block_on(work);
+    // A projection or a name look-up cannot be cancelled, and nobody waits for what comes of it.
+    runtime.shutdown_timeout(THREADS_END_WITHIN);
+    outcome
 }
 
 /// A thread of its own, because reading standard input cannot be cancelled.
@@ -132,5 +133,30 @@ fn start_logging(config: &Config) {
     match config.log_format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),
+    }
+}
+
+/// How long threads that still compute may hold up the end of the process.
+const THREADS_END_WITHIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_computation_without_end_does_not_hold_up_the_process() {
+        let (hold, held) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let outcome = on_runtime(async {
+                tokio::task::spawn_blocking(move || held.recv());
+                Ok(())
+            });
+            tell.send(outcome.is_ok())
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok(true));
+        drop(hold);
     }
 }

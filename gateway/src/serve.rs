@@ -12,6 +12,7 @@ use feldakte_certs::{
     deny::{Denials, DenyError, DenyList},
     pem,
 };
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -135,10 +136,17 @@ pub async fn run(
     };
     gateway.drain().await;
     stop_ops.cancel();
-    if let Ok(Err(error)) = ops.await {
-        warn!(%error, "the operators' port failed");
-    }
+    end_ops(ops).await;
     result
+}
+
+async fn end_ops(mut ops: JoinHandle<io::Result<()>>) {
+    match tokio::time::timeout(OPS_END_WITHIN, &mut ops).await {
+        Ok(Ok(Err(error))) => warn!(%error, "the operators' port failed"),
+        Ok(_) => {}
+        // Graceful means without end while somebody has sent half a request.
+        Err(_) => ops.abort(),
+    }
 }
 
 fn read_credentials(config: &Config) -> Result<Credentials, ServeError> {
@@ -190,5 +198,8 @@ fn modified(path: &Path) -> Option<(SystemTime, u64)> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
 }
+
+/// Time for requests to the operators' port that are under way.
+const OPS_END_WITHIN: Duration = Duration::from_secs(1);
 
 const DENY_LIST_LOOK_EVERY: Duration = Duration::from_millis(300);

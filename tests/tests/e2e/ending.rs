@@ -1,4 +1,4 @@
-//! How a gateway ends: what is under way is finished, and nothing that breaks goes unnoticed.
+//! How a gateway ends: what is under way is finished, and nothing that hangs or breaks goes unnoticed.
 
 use std::{
     sync::{
@@ -26,7 +26,11 @@ use feldakte_tests::{
     },
     memory_store::MemoryStore,
 };
-use tokio::sync::Semaphore;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Semaphore,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_commits_what_was_admitted_in_memory() {
@@ -119,6 +123,20 @@ async fn ends_when(panics: impl Fn(Call<'_>) -> bool + Send + Sync + 'static) {
     within("the gateway gives up", gateway.failed()).await;
     assert!(!gateway.is_ready().await);
     within("the gateway drains", gateway.drain()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_request_on_the_operators_port_does_not_hold_up_the_end() {
+    let site = Site::new();
+    let gateway = site.spawn().await;
+    let mut half = TcpStream::connect(gateway.ops).await.unwrap();
+    half.write_all(b"GET /healthz HTTP/1.1\r\nHost: local").await.unwrap();
+    // Connections are taken in the order in which they came: an answer on this one shows that the other is open.
+    let mut whole = TcpStream::connect(gateway.ops).await.unwrap();
+    whole.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    assert!(whole.read(&mut [0; 512]).await.unwrap() > 0);
+    gateway.terminate();
+    assert!(gateway.ended().await.status.success());
 }
 
 const PUSHES: usize = 5;
