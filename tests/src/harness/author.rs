@@ -74,7 +74,7 @@ pub fn name_of(bytes: &Bytes) -> ChangeHash {
 /// What the log gets when the device opens the document with these changes.
 pub fn opening(principal: &Principal, document: DocumentId, changes: Vec<Bytes>) -> Append {
     let mut ledger = Ledger::new(principal.tenant.clone(), document);
-    let admission = ledger.admit(principal, admission::parse(changes));
+    let admission = ledger.admit(principal, admission::Opening::Free, admission::parse(changes));
     assert_eq!(admission.refused, [], "all of them pass admission");
     let entry = admission.entry.expect("some change is new");
     let encoded = feldakte_proto::encode_entry(&entry);
