@@ -4,38 +4,31 @@
 //! returns [`CrdtError::Panicked`] has left the document unusable: drop it and load it again from the store.
 
 use std::{
-    borrow::Cow,
     collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::OnceLock,
 };
 
-use automerge::{
-    AutoCommit, ObjType, ROOT, ReadDoc, ScalarValue, TextEncoding,
-    transaction::{CommitOptions, Transactable},
-};
+use automerge::{AutoCommit, ObjType, ROOT, ReadDoc, TextEncoding, transaction::CommitOptions};
 use bytes::Bytes;
 
+pub use self::{
+    edits::{Container, Edits},
+    history::{Clock, History, Origin},
+    read::{Field, Held, Item, Moment, Place},
+    stamp::Stamp,
+    value::Value,
+};
 use crate::{
     ids::{ActorId, ChangeHash},
     limits,
 };
 
-/// A value of a field. Times are milliseconds since 1970-01-01 UTC.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// Text.
-    Text(String),
-    /// A whole number.
-    Integer(i64),
-    /// A measured number.
-    Decimal(f64),
-    /// Yes or no.
-    Boolean(bool),
-    /// A point in time, milliseconds since 1970-01-01 UTC.
-    Timestamp(i64),
-    /// Asked and known to be absent.
-    Null,
-}
+mod edits;
+mod history;
+mod read;
+mod stamp;
+mod value;
 
 /// What a document could not do.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +49,9 @@ pub enum CrdtError {
     /// the document.
     #[error("the document library does not keep a change as it came")]
     Unfaithful,
+    /// A record holds a record; its name.
+    #[error("`{0}` is a record inside a record")]
+    NestedRecord(String),
     /// Values nest deeper than [`limits::DEPTH_MAX`].
     #[error("values nest deeper than {} levels", limits::DEPTH_MAX)]
     TooDeep,
@@ -79,6 +75,8 @@ pub struct NewChange {
 /// One automerge document.
 pub struct Document {
     inner: AutoCommit,
+    /// Built when somebody first asks where a value comes from, and kept up to date from then on.
+    history: OnceLock<History>,
 }
 
 impl std::fmt::Debug for Document {
@@ -93,7 +91,7 @@ impl Document {
     #[expect(clippy::disallowed_methods, reason = "this is the one constructor; the actor is set in the same line")]
     pub fn empty(actor: ActorId) -> Self {
         let inner = AutoCommit::new_with_encoding(TextEncoding::UnicodeCodePoint);
-        Self { inner: inner.with_actor(automerge::ActorId::from(actor.0.to_vec())) }
+        Self { inner: inner.with_actor(automerge::ActorId::from(actor.0.to_vec())), history: OnceLock::new() }
     }
 
     /// A document of these chunks (a snapshot, changes, or both), that writes as `actor`.
@@ -128,21 +126,29 @@ impl Document {
     /// When the edit fails; nothing of it remains.
     pub fn edit(
         &mut self,
-        time_s: i64,
+        stamp: Stamp,
         edit: impl FnOnce(&mut Edits<'_>) -> Result<(), CrdtError>,
     ) -> Result<Option<NewChange>, CrdtError> {
-        self.guarded(|inner| {
+        let before = self.inner.get_heads();
+        let made = self.guarded(|inner| {
             let result = edit(&mut Edits { inner });
             if let Err(error) = result {
                 inner.rollback();
                 return Err(error);
             }
-            let Some(hash) = inner.commit_with(CommitOptions::default().with_time(time_s)) else {
+            let options = CommitOptions::default().with_time(stamp.seconds());
+            let options = match stamp.message() {
+                Some(message) => options.with_message(message),
+                None => options,
+            };
+            let Some(hash) = inner.commit_with(options) else {
                 return Ok(None);
             };
             let change = inner.get_change_by_hash(&hash).ok_or(CrdtError::Damaged)?;
             Ok(Some(NewChange { hash: ChangeHash(hash.0), bytes: Bytes::copy_from_slice(change.raw_bytes()) }))
-        })
+        })?;
+        self.remember_since(&before);
+        Ok(made)
     }
 
     /// Applies changes that passed [`crate::change::Change::parse`]. Changes that are known are skipped; one that
@@ -152,13 +158,31 @@ impl Document {
     /// When the library refuses, panics, or does not keep a change as it came. The document must then be dropped.
     pub fn apply<'a>(&mut self, changes: impl IntoIterator<Item = &'a Bytes>) -> Result<(), CrdtError> {
         let chunks: Vec<&Bytes> = changes.into_iter().collect();
+        let before = self.inner.get_heads();
         self.guarded(|inner| {
             let parse = |bytes: &Bytes| automerge::Change::from_bytes(bytes.to_vec()).map_err(|_| CrdtError::Damaged);
             let parsed: Vec<_> = chunks.into_iter().map(parse).collect::<Result<_, _>>()?;
             let before = inner.get_heads();
             inner.apply_changes(parsed)?;
             check_faithful(inner, &before)
-        })
+        })?;
+        self.remember_since(&before);
+        Ok(())
+    }
+
+    /// Where every value comes from, and what came before what. Costs a walk over all changes the first time.
+    pub fn history(&mut self) -> &History {
+        if self.history.get().is_none() {
+            let mut history = History::default();
+            self.inner.get_changes_meta(&[]).iter().for_each(|change| history.record(change));
+            let _ = self.history.set(history);
+        }
+        self.history.get().expect("set above")
+    }
+
+    fn remember_since(&mut self, before: &[automerge::ChangeHash]) {
+        let Some(history) = self.history.get_mut() else { return };
+        self.inner.get_changes_meta(before).iter().for_each(|change| history.record(change));
     }
 
     /// The document as one compact chunk. `Deflated` is for storage of single documents, `Plain` for bundles that
@@ -168,6 +192,11 @@ impl Document {
             Packing::Deflated => self.inner.save(),
             Packing::Plain => self.inner.save_nocompress(),
         }
+    }
+
+    /// Under which actor it writes.
+    pub fn actor(&self) -> ActorId {
+        ActorId::from_slice(self.inner.get_actor().to_bytes()).expect("every constructor takes 16 bytes")
     }
 
     /// The current heads, ascending.
@@ -238,62 +267,6 @@ impl Document {
         Ok(())
     }
 
-    /// The fields of map `container`, ascending; each with every concurrent value and who wrote it.
-    pub fn fields(&self, container: &str) -> Vec<Field> {
-        let Some(object) = self.container(container) else {
-            return Vec::new();
-        };
-        let keys: Vec<String> = self.inner.keys(&object).collect();
-        keys.into_iter().map(|name| Field { values: self.values(&object, &name), name }).collect()
-    }
-
-    /// The items of list `container` in document order.
-    pub fn items(&self, container: &str) -> Vec<Item> {
-        let Some(list) = self.container(container) else {
-            return Vec::new();
-        };
-        let mut items = Vec::with_capacity(self.inner.length(&list));
-        for index in 0..self.inner.length(&list) {
-            let Ok(Some((automerge::Value::Object(ObjType::Map), map))) = self.inner.get(&list, index) else {
-                continue;
-            };
-            let keys: Vec<String> = self.inner.keys(&map).collect();
-            let field = |name: String| self.values(&map, &name).pop().map(|held| (name, held.value));
-            items.push(Item { actor: actor_of(&map), fields: keys.into_iter().filter_map(field).collect() });
-        }
-        items
-    }
-
-    /// The text `container`; empty when it is not there.
-    pub fn text(&self, container: &str) -> String {
-        self.container(container).and_then(|text| self.inner.text(text).ok()).unwrap_or_default()
-    }
-
-    /// Length of text `container` in Unicode code points.
-    pub fn text_len(&self, container: &str) -> usize {
-        self.container(container).map_or(0, |text| self.inner.length(text))
-    }
-
-    fn values(&self, object: &automerge::ObjId, name: &str) -> Vec<Held> {
-        let all = self.inner.get_all(object, name).unwrap_or_default();
-        let mut held: Vec<Held> = Vec::with_capacity(all.len());
-        for (value, id) in all {
-            let Some(value) = scalar(&value) else { continue };
-            // The same value written twice is agreement, not conflict.
-            if !held.iter().any(|other| other.value == value) {
-                held.push(Held { value, actor: actor_of(&id) });
-            }
-        }
-        held
-    }
-
-    fn container(&self, key: &str) -> Option<automerge::ObjId> {
-        match self.inner.get(ROOT, key) {
-            Ok(Some((automerge::Value::Object(_), id))) => Some(id),
-            _ => None,
-        }
-    }
-
     fn guarded<T>(&mut self, act: impl FnOnce(&mut AutoCommit) -> Result<T, CrdtError>) -> Result<T, CrdtError> {
         catch_unwind(AssertUnwindSafe(|| act(&mut self.inner))).unwrap_or(Err(CrdtError::Panicked))
     }
@@ -338,166 +311,6 @@ pub enum Packing {
     Deflated,
     /// Columns as they are.
     Plain,
-}
-
-/// A field and every value that stands in it concurrently, the one shown first last.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Field {
-    /// The field's name inside its container.
-    pub name: String,
-    /// One value; several when replicas disagree.
-    pub values: Vec<Held>,
-}
-
-/// A value and the actor that wrote it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Held {
-    /// What stands there.
-    pub value: Value,
-    /// Who wrote it; a claim until the log's bindings are consulted.
-    pub actor: Option<ActorId>,
-}
-
-/// One appended item.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Item {
-    /// Who appended it.
-    pub actor: Option<ActorId>,
-    /// Its fields, ascending by name.
-    pub fields: Vec<(String, Value)>,
-}
-
-/// What an edit may do: containers stand at the document's root and are named by key.
-pub struct Edits<'a> {
-    inner: &'a mut AutoCommit,
-}
-
-impl Edits<'_> {
-    /// Creates container `key` of that kind. For genesis changes and foreign schemas.
-    ///
-    /// # Errors
-    /// When the library refuses.
-    pub fn create(&mut self, key: &str, kind: Container) -> Result<(), CrdtError> {
-        self.inner.put_object(ROOT, key, kind.into())?;
-        Ok(())
-    }
-
-    /// Sets a root value. For genesis changes.
-    ///
-    /// # Errors
-    /// When the library refuses.
-    pub fn put_root(&mut self, key: &str, value: Value) -> Result<(), CrdtError> {
-        Ok(self.inner.put(ROOT, key, ScalarValue::from(value))?)
-    }
-
-    /// Sets `container[name]`.
-    ///
-    /// # Errors
-    /// When the container is not there.
-    pub fn put(&mut self, container: &str, name: &str, value: Value) -> Result<(), CrdtError> {
-        let object = self.container(container)?;
-        Ok(self.inner.put(object, name, ScalarValue::from(value))?)
-    }
-
-    /// Appends a flat map to list `container`.
-    ///
-    /// # Errors
-    /// When the container is not there.
-    pub fn push(
-        &mut self,
-        container: &str,
-        fields: impl IntoIterator<Item = (String, Value)>,
-    ) -> Result<(), CrdtError> {
-        let list = self.container(container)?;
-        let end = self.inner.length(&list);
-        let map = self.inner.insert_object(list, end, ObjType::Map)?;
-        for (name, value) in fields {
-            self.inner.put(&map, name, ScalarValue::from(value))?;
-        }
-        Ok(())
-    }
-
-    /// Deletes and inserts in text `container`; `at` and `delete` count Unicode code points.
-    ///
-    /// # Errors
-    /// When the container is not there or the range is outside of it.
-    pub fn splice(&mut self, container: &str, at: usize, delete: usize, insert: &str) -> Result<(), CrdtError> {
-        let text = self.container(container)?;
-        let delete = isize::try_from(delete).map_err(|_| CrdtError::NoContainer(container.to_owned()))?;
-        Ok(self.inner.splice_text(text, at, delete, insert)?)
-    }
-
-    /// Length of text `container` in Unicode code points.
-    ///
-    /// # Errors
-    /// When the container is not there.
-    pub fn text_len(&self, container: &str) -> Result<usize, CrdtError> {
-        Ok(self.inner.length(self.container(container)?))
-    }
-
-    fn container(&self, key: &str) -> Result<automerge::ObjId, CrdtError> {
-        match self.inner.get(ROOT, key)? {
-            Some((automerge::Value::Object(_), id)) => Ok(id),
-            _ => Err(CrdtError::NoContainer(key.to_owned())),
-        }
-    }
-}
-
-/// Kinds of root containers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Container {
-    /// Named fields.
-    Map,
-    /// Appended items.
-    List,
-    /// Collaborative text.
-    Text,
-}
-
-impl From<Container> for ObjType {
-    fn from(kind: Container) -> Self {
-        match kind {
-            Container::Map => ObjType::Map,
-            Container::List => ObjType::List,
-            Container::Text => ObjType::Text,
-        }
-    }
-}
-
-impl From<Value> for ScalarValue {
-    fn from(value: Value) -> Self {
-        match value {
-            Value::Text(text) => ScalarValue::Str(text.into()),
-            Value::Integer(number) => ScalarValue::Int(number),
-            Value::Decimal(number) => ScalarValue::F64(number),
-            Value::Boolean(flag) => ScalarValue::Boolean(flag),
-            Value::Timestamp(ms) => ScalarValue::Timestamp(ms),
-            Value::Null => ScalarValue::Null,
-        }
-    }
-}
-
-fn scalar(value: &automerge::Value<'_>) -> Option<Value> {
-    let automerge::Value::Scalar(scalar) = value else {
-        return None;
-    };
-    match Cow::as_ref(scalar) {
-        ScalarValue::Str(text) => Some(Value::Text(text.to_string())),
-        ScalarValue::Int(number) => Some(Value::Integer(*number)),
-        ScalarValue::Uint(number) => i64::try_from(*number).ok().map(Value::Integer),
-        ScalarValue::F64(number) => Some(Value::Decimal(*number)),
-        ScalarValue::Boolean(flag) => Some(Value::Boolean(*flag)),
-        ScalarValue::Timestamp(ms) => Some(Value::Timestamp(*ms)),
-        ScalarValue::Null => Some(Value::Null),
-        _ => None,
-    }
-}
-
-fn actor_of(id: &automerge::ObjId) -> Option<ActorId> {
-    match id {
-        automerge::ObjId::Id(_, actor, _) => ActorId::from_slice(actor.to_bytes()).ok(),
-        automerge::ObjId::Root => None,
-    }
 }
 
 #[cfg(test)]

@@ -126,6 +126,16 @@ uuid_id!(
     "case"
 );
 uuid_id!(
+    /// One entry of a case. Made by the device that appends it.
+    EntryId,
+    "entry"
+);
+uuid_id!(
+    /// One order of a physician. Made by the device that proposes or gives it; the same on all its steps.
+    OrderId,
+    "order"
+);
+uuid_id!(
     /// The log's incarnation: random, new after a restore from backup. Positions compare only within one epoch.
     Epoch,
     "epoch"

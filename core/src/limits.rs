@@ -39,10 +39,30 @@ pub const DOCUMENT_LEN_MAX: usize = 16 << 20;
 /// Message text in a change; we write none.
 pub const CHANGE_MESSAGE_MAX: usize = 256;
 
+/// One block of vitals. A minute of six channels is about 150 bytes; a block at this limit is still a small part
+/// of a change, and holds a quarter of an hour of channels that all move every second.
+pub const VITALS_BLOCK_LEN_MAX: usize = 8 << 10;
+
+/// Channels of one block of vitals. A patient monitor shows about ten numbers, one in intensive care twenty.
+pub const VITALS_CHANNELS_MAX: usize = 32;
+
+/// Samples of one channel in one block of vitals: an hour at 1 Hz. With [`VITALS_CHANNELS_MAX`] it bounds what a few
+/// hostile bytes can unpack to, about 1 MB.
+pub const VITALS_SAMPLES_MAX: usize = 3600;
+
+/// A code or a unit of a channel of vitals. LOINC codes have up to 8 characters, IEEE 11073 names about 30.
+pub const VITALS_NAME_LEN_MAX: usize = 48;
+
+/// Decimal digits after the point of a vitals sample; lactate, pH and temperature need one to three.
+pub const VITALS_SCALE_MAX: u8 = 4;
+
 /// Operation counters stay below this: near 2^32 every later edit of the document would panic.
 pub const OP_COUNTER_MAX: u64 = 1 << 31;
 
-/// Actors in one document. One per device, user and store epoch: 64 is an alarm, 512 a refusal.
+/// Actors in one document from which somebody should look why: one per device, user and store epoch is normal.
+pub const ACTORS_ALARM: usize = 64;
+
+/// Actors in one document; one more is refused.
 pub const ACTORS_MAX: usize = 512;
 
 /// Changes in one push frame.

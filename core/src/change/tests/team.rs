@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{
     access::{Principal, Role},
     case,
-    crdt::{Container, CrdtError, Document, Edits, NewChange, Value},
+    crdt::{Container, CrdtError, Document, Edits, NewChange, Stamp, Value},
     ids::{ActorId, CaseId, DeviceId, DocumentId, Epoch, Part},
 };
 
@@ -101,7 +101,8 @@ impl Team {
     pub(crate) fn save(&mut self, who: usize, time: i64, acts: &[Act]) -> Option<NewChange> {
         let member = &mut self.members[who];
         let edit = |edits: &mut Edits<'_>| acts.iter().try_for_each(|act| act.apply(edits));
-        let change = member.document.edit(time, edit).expect("acts are always possible")?;
+        let change =
+            member.document.edit(Stamp::at(time.saturating_mul(1000)), edit).expect("acts are always possible")?;
         member.has.insert(self.written.len());
         self.written.push(Written { who, change: change.clone() });
         Some(change)
@@ -120,9 +121,9 @@ impl Act {
     fn apply(&self, edits: &mut Edits<'_>) -> Result<(), CrdtError> {
         match self {
             Act::Create { key, kind } => edits.create(&format!("container {key}"), *kind),
-            Act::PutRoot { key, value } => edits.put_root(&format!("root {key}"), value.clone()),
-            Act::Put { name, value } => edits.put("facts", &format!("fact {name}"), value.clone()),
-            Act::Push { fields } => edits.push("entries", fields.iter().cloned()),
+            Act::PutRoot { key, value } => edits.put_root(&format!("root {key}"), value),
+            Act::Put { name, value } => edits.put("facts", &format!("fact {name}"), value),
+            Act::Push { fields } => edits.push("entries", fields.iter().map(|(name, value)| (name.as_str(), value))),
             Act::Splice { at, delete, insert } => {
                 let len = edits.text_len("narrative")?;
                 let at = at % (len + 1);

@@ -1,0 +1,319 @@
+//! What a user does to a case, as values: several in one save become one change per document.
+
+use super::{
+    CHECKLISTS, ENTRIES, EVENTS, ElementId, FACTS, MIN_SCHEMA, NARRATIVE, Path, SCHEMA,
+    entry::{ID, KIND, REPLACES, WITHDRAWAL},
+    event::Event,
+};
+use crate::{
+    crdt::{CrdtError, Edits, Value},
+    ids::{EntryId, Part},
+};
+
+/// One thing a user does to a case.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Edit {
+    /// Sets a single fact, such as `family_name` of the identity document. Concurrent values are all kept; what its
+    /// writer saw there is replaced.
+    SetFact {
+        /// The document it belongs to.
+        part: Part,
+        /// The fact's name.
+        name: String,
+        /// Its value.
+        value: Value,
+    },
+    /// Appends an entry, such as a set of vitals. Entries are never changed.
+    AddEntry {
+        /// The document it belongs to.
+        part: Part,
+        /// Its id, new for every entry.
+        id: EntryId,
+        /// What kind of entry: `vitals`, `medication`, `finding` …
+        kind: String,
+        /// Its fields.
+        fields: Vec<(String, Value)>,
+    },
+    /// Corrects an entry by a new one. The old one stays, marked as replaced.
+    Correct {
+        /// The document it belongs to.
+        part: Part,
+        /// The id of the new entry.
+        id: EntryId,
+        /// Which entry it replaces.
+        replaces: EntryId,
+        /// What kind of entry.
+        kind: String,
+        /// The new entry's fields, all of them.
+        fields: Vec<(String, Value)>,
+    },
+    /// Withdraws an entry: it stays, marked as withdrawn.
+    Withdraw {
+        /// The document it belongs to.
+        part: Part,
+        /// The id of the withdrawal.
+        id: EntryId,
+        /// Which entry.
+        replaces: EntryId,
+        /// Why.
+        reason: String,
+    },
+    /// Appends to the narrative, or changes it: `delete` code points at `at` are replaced by `insert`.
+    Narrate {
+        /// The document it belongs to.
+        part: Part,
+        /// Where, in code points; `None` appends at the end.
+        at: Option<usize>,
+        /// How many code points are removed there.
+        delete: usize,
+        /// What stands there instead.
+        insert: String,
+    },
+    /// The same with `at` and `delete` in UTF-16 units of the narrative as its writer sees it, as Kotlin, Java,
+    /// JavaScript and C# count. A place inside a letter counts as before it.
+    NarrateUtf16 {
+        /// The document it belongs to.
+        part: Part,
+        /// Where, in UTF-16 units; `None` appends at the end.
+        at: Option<usize>,
+        /// How many UTF-16 units are removed there.
+        delete: usize,
+        /// What stands there instead.
+        insert: String,
+    },
+    /// Answers an element of a checklist. An earlier answer that its writer saw is replaced.
+    Answer {
+        /// The document it belongs to.
+        part: Part,
+        /// Which element of which version.
+        element: ElementId,
+        /// The answer: plain, or a record such as `{answer, value, unit, text, photo}`.
+        value: Value,
+    },
+    /// Decides between values that contradict each other: sets the register and records that it was a decision.
+    Resolve {
+        /// The document it belongs to.
+        part: Part,
+        /// A fact or a checklist's element.
+        path: Path,
+        /// What stands there from now on; one of those that stood there, or another.
+        value: Value,
+        /// The changes whose values were there, as the app showed them.
+        among: Vec<crate::ids::ChangeHash>,
+    },
+    /// Records what happened: a step of an order, a status, a link.
+    Record {
+        /// The document it belongs to.
+        part: Part,
+        /// What happened.
+        event: Event,
+    },
+    /// Demands that whoever writes this document knows at least that schema.
+    RaiseSchema {
+        /// The document it belongs to.
+        part: Part,
+        /// The schema.
+        min_schema: i64,
+    },
+}
+
+impl Edit {
+    /// The document the edit belongs to.
+    pub fn part(&self) -> Part {
+        match self {
+            Edit::SetFact { part, .. }
+            | Edit::AddEntry { part, .. }
+            | Edit::Correct { part, .. }
+            | Edit::Withdraw { part, .. }
+            | Edit::Narrate { part, .. }
+            | Edit::NarrateUtf16 { part, .. }
+            | Edit::Answer { part, .. }
+            | Edit::Resolve { part, .. }
+            | Edit::Record { part, .. }
+            | Edit::RaiseSchema { part, .. } => *part,
+        }
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// When the document is not one that [`super::genesis`] began, a record holds a record, or the path cannot be
+    /// resolved.
+    pub fn apply(&self, edits: &mut Edits<'_>) -> Result<(), CrdtError> {
+        match self {
+            Edit::SetFact { part: _, name, value } => edits.put(FACTS, name, value),
+            Edit::AddEntry { part: _, id, kind, fields } => push_entry(edits, *id, None, (kind, fields)),
+            Edit::Correct { part: _, id, replaces, kind, fields } => {
+                push_entry(edits, *id, Some(*replaces), (kind, fields))
+            }
+            Edit::Withdraw { part: _, id, replaces, reason } => {
+                let fields = [("reason".to_owned(), Value::Text(reason.clone()))];
+                push_entry(edits, *id, Some(*replaces), (WITHDRAWAL, &fields))
+            }
+            Edit::Narrate { part: _, at, delete, insert } => {
+                let len = edits.text_len(NARRATIVE)?;
+                let at = at.unwrap_or(len).min(len);
+                edits.splice(NARRATIVE, at, (*delete).min(len - at), insert)
+            }
+            Edit::NarrateUtf16 { part: _, at, delete, insert } => {
+                let text = edits.text(NARRATIVE)?;
+                let len = text.chars().count();
+                let (from, to) = match at {
+                    None => (len, len),
+                    Some(at) => (letters_before(&text, *at), letters_before(&text, at.saturating_add(*delete))),
+                };
+                edits.splice(NARRATIVE, from, to - from, insert)
+            }
+            Edit::Answer { part: _, element, value } => edits.put(CHECKLISTS, &element.to_string(), value),
+            Edit::Resolve { part: _, path, value, among } => {
+                match path {
+                    Path::Fact(name) => edits.put(FACTS, name, value)?,
+                    Path::Checklist(element) => edits.put(CHECKLISTS, &element.to_string(), value)?,
+                    other => return Err(CrdtError::NoContainer(other.to_string())),
+                }
+                record(edits, &Event::Resolved { path: path.to_string(), among: among.clone() })
+            }
+            Edit::Record { part: _, event } => record(edits, event),
+            Edit::RaiseSchema { part: _, min_schema } => edits.put_root(MIN_SCHEMA, &Value::Integer(*min_schema)),
+        }
+    }
+}
+
+/// Whether an app that knows [`SCHEMA`] may write a document with that gate.
+pub fn may_write(min_schema: i64) -> bool {
+    min_schema <= SCHEMA
+}
+
+/// How many code points stand before a place that is counted in UTF-16 units.
+fn letters_before(text: &str, units: usize) -> usize {
+    let mut seen = 0;
+    let ends = text.chars().map(|letter| {
+        seen += letter.len_utf16();
+        seen
+    });
+    ends.take_while(|end| *end <= units).count()
+}
+
+fn push_entry(
+    edits: &mut Edits<'_>,
+    id: EntryId,
+    replaces: Option<EntryId>,
+    (kind, fields): (&str, &[(String, Value)]),
+) -> Result<(), CrdtError> {
+    let bytes = |id: EntryId| Value::Bytes(bytes::Bytes::copy_from_slice(id.as_bytes()));
+    let (id, kind, replaces) = (bytes(id), Value::Text(kind.to_owned()), replaces.map(bytes));
+    let own = [(ID, &id), (KIND, &kind)].into_iter().chain(replaces.as_ref().map(|id| (REPLACES, id)));
+    edits.push(ENTRIES, own.chain(fields.iter().map(|(name, value)| (name.as_str(), value))))
+}
+
+fn record(edits: &mut Edits<'_>, event: &Event) -> Result<(), CrdtError> {
+    edits.push(EVENTS, event.to_fields().iter().map(|(name, value)| (name.as_str(), value)))
+}
+
+/// The same edits in portions that each fit into one change: a form is one, a pasted report may be several. Order is
+/// kept, and what several portions do is what the edits do.
+pub fn portions(edits: &[Edit]) -> Vec<Vec<Edit>> {
+    let mut portions: Vec<Vec<Edit>> = vec![Vec::new()];
+    let mut full = 0;
+    for edit in edits.iter().flat_map(Edit::pieces) {
+        let size = edit.size();
+        if full + size > PORTION && full > 0 {
+            portions.push(Vec::new());
+            full = 0;
+        }
+        full += size;
+        portions.last_mut().expect("begins with one").push(edit);
+    }
+    portions
+}
+
+impl Edit {
+    /// A long narrative as several edits, one after the other; everything else as it is.
+    fn pieces(&self) -> Vec<Edit> {
+        match self {
+            Edit::Narrate { part, at, delete, insert } => {
+                let part = *part;
+                let piece = |at, delete, insert| Edit::Narrate { part, at, delete, insert };
+                narrative_pieces((*at, *delete), insert, |_| 1, piece)
+            }
+            Edit::NarrateUtf16 { part, at, delete, insert } => {
+                let part = *part;
+                let piece = |at, delete, insert| Edit::NarrateUtf16 { part, at, delete, insert };
+                narrative_pieces((*at, *delete), insert, char::len_utf16, piece)
+            }
+            other => vec![other.clone()],
+        }
+    }
+
+    /// About how much of a change it takes: operations, or bytes where these are what fills it.
+    fn size(&self) -> usize {
+        let sum = |fields: &[(String, Value)]| -> usize {
+            fields.iter().map(|(name, value)| size_of_value(name, value)).sum()
+        };
+        match self {
+            Edit::SetFact { name, value, .. } => size_of_value(name, value),
+            Edit::AddEntry { kind, fields, .. } | Edit::Correct { kind, fields, .. } => {
+                ENTRY + kind.len() / BYTES_PER_OP + sum(fields)
+            }
+            Edit::Withdraw { reason, .. } => ENTRY + 1 + reason.len() / BYTES_PER_OP,
+            Edit::Narrate { delete, insert, .. } | Edit::NarrateUtf16 { delete, insert, .. } => {
+                delete + insert.chars().count()
+            }
+            Edit::Answer { value, .. } => size_of_value("", value) + ENTRY,
+            Edit::Resolve { value, among, .. } => size_of_value("", value) + ENTRY + 4 * among.len(),
+            Edit::Record { event, .. } => ENTRY + sum(&event.to_fields()),
+            Edit::RaiseSchema { .. } => 1,
+        }
+    }
+}
+
+/// Deletes from the back, so that a letter of several units is never halved, then inserts piece by piece.
+fn narrative_pieces(
+    (at, delete): (Option<usize>, usize),
+    insert: &str,
+    units: impl Fn(char) -> usize,
+    piece: impl Fn(Option<usize>, usize, String) -> Edit,
+) -> Vec<Edit> {
+    let letters: Vec<char> = insert.chars().collect();
+    if letters.len() <= PIECE && delete <= PIECE {
+        return vec![piece(at, delete, insert.to_owned())];
+    }
+    let mut pieces = Vec::new();
+    if let Some(at) = at {
+        let mut left = delete;
+        while left > 0 {
+            let some = left.min(PIECE);
+            left -= some;
+            pieces.push(piece(Some(at + left), some, String::new()));
+        }
+    }
+    let mut place = at;
+    for letters in letters.chunks(PIECE) {
+        pieces.push(piece(place, 0, letters.iter().collect()));
+        let len: usize = letters.iter().map(|letter| units(*letter)).sum();
+        place = place.map(|place| place + len);
+    }
+    pieces
+}
+
+fn size_of_value(name: &str, value: &Value) -> usize {
+    let bytes = match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Record(fields) => {
+            return 1 + fields.iter().map(|(name, value)| size_of_value(name, value)).sum::<usize>();
+        }
+        _ => 0,
+    };
+    1 + (name.len() + bytes) / BYTES_PER_OP
+}
+
+/// Code points of a narrative in one piece.
+const PIECE: usize = 8_000;
+/// Operations in one portion, well below [`limits::CHANGE_OPS_MAX`](crate::limits::CHANGE_OPS_MAX).
+const PORTION: usize = 16_000;
+/// Bytes of text that fill a change as much as one operation: a full portion is about half of
+/// [`limits::CHANGE_LEN_MAX`](crate::limits::CHANGE_LEN_MAX).
+const BYTES_PER_OP: usize = 8;
+/// Operations of an entry besides its fields.
+const ENTRY: usize = 6;
