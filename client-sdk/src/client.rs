@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use feldakte_core::{case::Edit, ids::CaseId};
+use feldakte_core::{
+    case::{DocumentView, Edit, Outcome, schema::CaseKind},
+    crdt::Value,
+    ids::{CaseId, ChangeHash, DocumentId, EntryId, OrderId, Part},
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -10,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::{Command, Engine},
+    engine::{CASE_KIND, Command, Engine},
     environment::Environment,
     error::SdkError,
     identity::Identity,
@@ -42,6 +46,7 @@ pub struct Client {
     commands: mpsc::Sender<Command>,
     control: Arc<LinkControl>,
     notifier: Arc<Notifier>,
+    environment: Environment,
     shutdown: CancellationToken,
     tasks: Arc<tokio::sync::Mutex<Vec<JoinHandle<()>>>>,
 }
@@ -62,14 +67,28 @@ impl Client {
         let (link_inputs, link_queue) = mpsc::channel(LINK_INPUTS);
         let engine =
             Engine::open(identity.principal, store, environment.clone(), notifier.clone(), control.clone()).await?;
-        let link =
-            Link { environment, endpoint, config, gateway, server_name, engine: link_inputs, control: control.clone() };
+        let link = Link {
+            environment: environment.clone(),
+            endpoint,
+            config,
+            gateway,
+            server_name,
+            engine: link_inputs,
+            control: control.clone(),
+        };
         let tasks = vec![
             tokio::spawn(engine.run(command_queue, link_queue)),
             tokio::spawn(link.run(shutdown.clone())),
             tokio::spawn(notifier.clone().run(shutdown.clone())),
         ];
-        Ok(Client { commands, control, notifier, shutdown, tasks: Arc::new(tokio::sync::Mutex::new(tasks)) })
+        Ok(Client {
+            commands,
+            control,
+            notifier,
+            environment,
+            shutdown,
+            tasks: Arc::new(tokio::sync::Mutex::new(tasks)),
+        })
     }
 
     /// Connects, and stays connected as well as the network allows, until [`Client::go_offline`].
@@ -150,6 +169,51 @@ impl Client {
     /// When the device holds no such case.
     pub async fn parked(&self, case: CaseId) -> Result<Vec<ParkedEdit>, SdkError> {
         self.ask(|reply| Command::Parked { case, reply }).await
+    }
+
+    /// A new case of that kind with its first edits, saved on the device when this returns. From here on edits are
+    /// checked against the kind's catalogue.
+    ///
+    /// # Errors
+    /// When it could not be saved, or a value has not the type that the catalogue gives its field.
+    pub async fn create(&self, kind: CaseKind, edits: Vec<Edit>) -> Result<CaseId, SdkError> {
+        let value = Value::Text(kind.name().to_owned());
+        let kind = Edit::SetFact { part: Part::Operations, name: CASE_KIND.to_owned(), value };
+        self.create_case(std::iter::once(kind).chain(edits).collect()).await
+    }
+
+    /// An id for an entry.
+    pub fn new_entry_id(&self) -> EntryId {
+        EntryId(self.environment.random_uuid())
+    }
+
+    /// An id for an order: the same on all its steps.
+    pub fn new_order_id(&self) -> OrderId {
+        OrderId(self.environment.random_uuid())
+    }
+
+    /// What the case's events come to, by document: orders, status, links, signatures with their addenda.
+    ///
+    /// # Errors
+    /// When the device holds no such case.
+    pub async fn outcome(&self, case: CaseId) -> Result<Vec<(Part, Outcome)>, SdkError> {
+        self.ask(|reply| Command::Outcome { case, reply }).await
+    }
+
+    /// Signs the case as it is on this device: every document it holds. What comes later is an addendum.
+    ///
+    /// # Errors
+    /// When it could not be saved, or the device holds no such case.
+    pub async fn finalise(&self, case: CaseId) -> Result<(), SdkError> {
+        self.ask(|reply| Command::Sign { case, reply }).await
+    }
+
+    /// A document as a signature names it: see [`crate::view::Finalisation::heads`].
+    ///
+    /// # Errors
+    /// When the device does not hold the document.
+    pub async fn signed(&self, document: DocumentId, heads: Vec<ChangeHash>) -> Result<DocumentView, SdkError> {
+        self.ask(|reply| Command::Signed { document, heads, reply }).await
     }
 
     /// The whole client in one look.

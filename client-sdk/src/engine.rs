@@ -10,8 +10,12 @@ use std::{
 
 use feldakte_core::{
     access::{Principal, Subject},
-    case::Edit,
-    ids::{CaseId, Cursor, DocumentId, Epoch, Part, Position},
+    case::{
+        DocumentView, Edit, Outcome,
+        schema::{self, CaseKind},
+    },
+    crdt::Stamp,
+    ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position},
 };
 use feldakte_proto::{ClientMessage, CloseCode, Fetch, Reason};
 use tokio::sync::{mpsc, oneshot};
@@ -45,6 +49,9 @@ pub(crate) enum Command {
     List { reply: Reply<Vec<CaseSummary>> },
     CaseSync { case: CaseId, reply: Reply<CaseSync> },
     Parked { case: CaseId, reply: Reply<Vec<ParkedEdit>> },
+    Sign { case: CaseId, reply: Reply<()> },
+    Outcome { case: CaseId, reply: Reply<Vec<(Part, Outcome)>> },
+    Signed { document: DocumentId, heads: Vec<ChangeHash>, reply: Reply<DocumentView> },
     Status { reply: Reply<Status> },
     Shutdown { reply: Reply<()> },
 }
@@ -85,7 +92,7 @@ impl Engine {
         control: Arc<LinkControl>,
     ) -> Result<Engine, SdkError> {
         let state = store.state().await?;
-        let documents = Documents::new(principal.device, state.store, store.clone());
+        let documents = Documents::new(principal.clone(), state.store, store.clone());
         Ok(Engine {
             principal,
             store,
@@ -154,6 +161,9 @@ impl Engine {
             Command::List { reply } => drop(reply.send(self.list().await)),
             Command::CaseSync { case, reply } => drop(reply.send(self.case_sync(case).await)),
             Command::Parked { case, reply } => drop(reply.send(self.parked(case).await)),
+            Command::Sign { case, reply } => drop(reply.send(self.sign(case).await)),
+            Command::Outcome { case, reply } => drop(reply.send(self.outcome(case).await)),
+            Command::Signed { document, heads, reply } => drop(reply.send(self.signed(document, &heads).await)),
             Command::Status { reply } => drop(reply.send(self.status().await)),
             Command::Shutdown { .. } => {}
         }
@@ -178,22 +188,86 @@ impl Engine {
         if edits.is_empty() {
             return Err(SdkError::Edit("nothing to save"));
         }
-        let now_ms = self.environment.now_ms();
+        self.check(case, &edits).await?;
         let mut by_part: BTreeMap<Part, Vec<Edit>> = BTreeMap::new();
         for edit in edits {
-            let edit = stamp(edit, now_ms, self.clock_offset_ms);
             by_part.entry(edit.part()).or_default().push(edit);
         }
         for part in by_part.keys() {
             // What is older goes first, so that it does not overrule what comes now.
             self.redo(DocumentId { case, part: *part }).await?;
         }
-        for DocumentEdit { document, changes } in self.documents.edit(case, &by_part, now_ms).await? {
+        for DocumentEdit { document, changes } in self.documents.edit(case, &by_part, self.stamp()).await? {
             self.notifier.testify(document, changes.iter().map(|change| &change.hash), ChangeFact::Saved);
         }
-        self.notifier.content(case);
+        self.notifier.content(case, None);
         self.notifier.sync(case);
         Ok(())
+    }
+
+    /// Times are for people: neither is ever used for order.
+    fn stamp(&self) -> Stamp {
+        Stamp { time_ms: self.environment.now_ms(), clock_offset_ms: self.clock_offset_ms }
+    }
+
+    /// What the catalogue knows has the type it gives; what it does not know is a newer app's business.
+    async fn check(&mut self, case: CaseId, edits: &[Edit]) -> Result<(), SdkError> {
+        let Some(kind) = self.kind_of(case, edits).await? else { return Ok(()) };
+        for edit in edits {
+            match edit {
+                Edit::SetFact { part, name, value } => schema::check_fact(kind, *part, name, value)?,
+                Edit::AddEntry { part, kind: entry, fields, .. } | Edit::Correct { part, kind: entry, fields, .. } => {
+                    schema::check_entry(kind, *part, entry, fields)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The case's kind, when it has one and this device knows it.
+    async fn kind_of(&mut self, case: CaseId, edits: &[Edit]) -> Result<Option<CaseKind>, SdkError> {
+        let is_kind = |edit: &&Edit| matches!(edit, Edit::SetFact { name, .. } if name == CASE_KIND);
+        if let Some(Edit::SetFact { value, .. }) = edits.iter().find(is_kind) {
+            return Ok(value.as_text().and_then(|kind| kind.parse().ok()));
+        }
+        let operations = DocumentId { case, part: Part::Operations };
+        if self.store.document(operations).await?.is_none() {
+            return Ok(None);
+        }
+        let kind = self.documents.text_fact(operations, CASE_KIND).await?;
+        Ok(kind.and_then(|kind| kind.parse().ok()))
+    }
+
+    /// Signs every document of the case that this device holds, all of them in one save.
+    async fn sign(&mut self, case: CaseId) -> Result<(), SdkError> {
+        let mut edits = Vec::new();
+        for state in self.states_of(case).await? {
+            let event = self.documents.sign(state.document).await?;
+            edits.push(Edit::Record { part: state.document.part, event });
+        }
+        match edits.is_empty() {
+            true => Err(SdkError::UnknownCase),
+            false => self.write(case, edits).await,
+        }
+    }
+
+    async fn outcome(&mut self, case: CaseId) -> Result<Vec<(Part, Outcome)>, SdkError> {
+        let mut outcomes = Vec::new();
+        for state in self.states_of(case).await? {
+            outcomes.push((state.document.part, self.documents.outcome(state.document).await?));
+        }
+        match outcomes.is_empty() {
+            true => Err(SdkError::UnknownCase),
+            false => Ok(outcomes),
+        }
+    }
+
+    async fn signed(&mut self, document: DocumentId, heads: &[ChangeHash]) -> Result<DocumentView, SdkError> {
+        match self.store.document(document).await? {
+            Some(_) => self.documents.signed(document, heads).await,
+            None => Err(SdkError::UnknownCase),
+        }
     }
 
     async fn read(&mut self, case: CaseId) -> Result<CaseView, SdkError> {
@@ -390,21 +464,6 @@ impl Engine {
     }
 }
 
-/// Entries carry the device's time and, when it is known, the measured offset to the gateway's clock. Neither is
-/// ever used for order.
-fn stamp(edit: Edit, now_ms: i64, offset_ms: Option<i64>) -> Edit {
-    use feldakte_core::crdt::Value;
-    let Edit::AddEntry { part, kind, mut fields } = edit else { return edit };
-    let has = |fields: &[(String, Value)], name: &str| fields.iter().any(|(field, _)| field == name);
-    if !has(&fields, "at") {
-        fields.push(("at".to_owned(), Value::Timestamp(now_ms)));
-    }
-    if let Some(offset_ms) = offset_ms.filter(|_| !has(&fields, "clock_offset_ms")) {
-        fields.push(("clock_offset_ms".to_owned(), Value::Integer(offset_ms)));
-    }
-    Edit::AddEntry { part, kind, fields }
-}
-
 /// A cursor before the first entry of an epoch.
 fn start_of(epoch: Epoch) -> Cursor {
     Cursor { epoch, position: Position::START }
@@ -416,6 +475,8 @@ fn is_for_another(reason: Reason) -> bool {
     matches!(reason, Reason::UnknownDependency | Reason::DependencyRefused)
 }
 
+/// The fact of the operations document that names the case's kind.
+pub(crate) const CASE_KIND: &str = "case_kind";
 /// What the link may bring between two commands: an answer and what a few other writers did meanwhile.
 const LINK_INPUTS_PER_COMMAND: usize = 4;
 /// Documents per fetch at most: one bundle or a few.

@@ -103,7 +103,7 @@ impl Environment {
         }
     }
 
-    fn random_uuid(&self) -> Uuid {
+    pub(crate) fn random_uuid(&self) -> Uuid {
         let mut bytes = [0; 16];
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
         uuid::Builder::from_random_bytes(bytes).into_uuid()

@@ -1,5 +1,7 @@
 //! What the SDK cannot do, as an app sees it: a variant per thing the app could do differently.
 
+use feldakte_core::case::schema::SchemaError;
+
 use crate::store::LocalStoreError;
 
 /// An operation of the SDK failed. No variant carries case content.
@@ -29,6 +31,12 @@ pub enum SdkError {
     /// The edit does not fit the case.
     #[error("the edit does not fit the case: {0}")]
     Edit(&'static str),
+    /// A value has not the type that the catalogue gives its field.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// A newer app has marked the case as one that only newer apps may write: update.
+    #[error("this case may only be written by a newer version of the app: update, then edit again")]
+    AppTooOld,
     /// The device's certificate, key or the gateway's address cannot be used.
     #[error("the device's identity cannot be used: {0}")]
     Identity(String),

@@ -3,7 +3,11 @@
 //! The format is JSON with short, fixed names; it never leaves the device.
 
 use bytes::Bytes;
-use feldakte_core::{case::Edit, crdt::Value, ids::Part};
+use feldakte_core::{
+    case::{Edit, ElementId, Event, Path},
+    crdt::Value,
+    ids::{ChangeHash, Part},
+};
 use serde::{Deserialize, Serialize};
 
 /// What one own change was made for.
@@ -22,12 +26,73 @@ struct StoredIntent {
     again: u32,
 }
 
+type StoredFields = Vec<(String, StoredValue)>;
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum StoredEdit {
-    Fact { part: u8, name: String, value: StoredValue },
-    Entry { part: u8, kind: String, fields: Vec<(String, StoredValue)> },
-    Narrate { part: u8, at: Option<usize>, delete: usize, insert: String },
+    Fact {
+        part: u8,
+        name: String,
+        value: StoredValue,
+    },
+    Entry {
+        part: u8,
+        id: String,
+        kind: String,
+        fields: StoredFields,
+    },
+    Correct {
+        part: u8,
+        id: String,
+        replaces: String,
+        kind: String,
+        fields: StoredFields,
+    },
+    Withdraw {
+        part: u8,
+        id: String,
+        replaces: String,
+        reason: String,
+    },
+    Narrate {
+        part: u8,
+        at: Option<usize>,
+        delete: usize,
+        insert: String,
+    },
+    NarrateUtf16 {
+        part: u8,
+        at: Option<usize>,
+        delete: usize,
+        insert: String,
+    },
+    Answer {
+        part: u8,
+        element: String,
+        value: StoredValue,
+    },
+    ResolveFact {
+        part: u8,
+        name: String,
+        value: StoredValue,
+        among: Vec<String>,
+    },
+    ResolveAnswer {
+        part: u8,
+        element: String,
+        value: StoredValue,
+        among: Vec<String>,
+    },
+    /// An event as its fields: the case model reads them again.
+    Event {
+        part: u8,
+        fields: StoredFields,
+    },
+    Schema {
+        part: u8,
+        min_schema: i64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +103,9 @@ enum StoredValue {
     Decimal(f64),
     Boolean(bool),
     Timestamp(i64),
+    /// Lower-case hexadecimal.
+    Bytes(String),
+    Record(StoredFields),
     Null,
 }
 
@@ -62,34 +130,96 @@ fn is_zero(number: &u32) -> bool {
 
 impl From<&Edit> for StoredEdit {
     fn from(edit: &Edit) -> Self {
+        let part = edit.part() as u8;
         match edit {
-            Edit::SetFact { part, name, value } => {
-                StoredEdit::Fact { part: *part as u8, name: name.clone(), value: value.into() }
+            Edit::SetFact { part: _, name, value } => {
+                StoredEdit::Fact { part, name: name.clone(), value: value.into() }
             }
-            Edit::AddEntry { part, kind, fields } => {
-                let fields = fields.iter().map(|(name, value)| (name.clone(), value.into())).collect();
-                StoredEdit::Entry { part: *part as u8, kind: kind.clone(), fields }
+            Edit::AddEntry { part: _, id, kind, fields } => {
+                StoredEdit::Entry { part, id: id.to_string(), kind: kind.clone(), fields: stored(fields) }
             }
-            Edit::Narrate { part, at, delete, insert } => {
-                StoredEdit::Narrate { part: *part as u8, at: *at, delete: *delete, insert: insert.clone() }
+            Edit::Correct { part: _, id, replaces, kind, fields } => StoredEdit::Correct {
+                part,
+                id: id.to_string(),
+                replaces: replaces.to_string(),
+                kind: kind.clone(),
+                fields: stored(fields),
+            },
+            Edit::Withdraw { part: _, id, replaces, reason } => StoredEdit::Withdraw {
+                part,
+                id: id.to_string(),
+                replaces: replaces.to_string(),
+                reason: reason.clone(),
+            },
+            Edit::Narrate { part: _, at, delete, insert } => {
+                StoredEdit::Narrate { part, at: *at, delete: *delete, insert: insert.clone() }
             }
+            Edit::NarrateUtf16 { part: _, at, delete, insert } => {
+                StoredEdit::NarrateUtf16 { part, at: *at, delete: *delete, insert: insert.clone() }
+            }
+            Edit::Answer { part: _, element, value } => {
+                StoredEdit::Answer { part, element: element.to_string(), value: value.into() }
+            }
+            Edit::Resolve { part: _, path, value, among } => resolve(part, path, value, among),
+            Edit::Record { part: _, event } => StoredEdit::Event { part, fields: stored(&event.to_fields()) },
+            Edit::RaiseSchema { part: _, min_schema } => StoredEdit::Schema { part, min_schema: *min_schema },
         }
+    }
+}
+
+fn resolve(part: u8, path: &Path, value: &Value, among: &[ChangeHash]) -> StoredEdit {
+    let (value, among) = (value.into(), among.iter().map(ToString::to_string).collect());
+    match path {
+        Path::Checklist(element) => StoredEdit::ResolveAnswer { part, element: element.to_string(), value, among },
+        Path::Fact(name) => StoredEdit::ResolveFact { part, name: name.clone(), value, among },
+        // Nothing else can be resolved: the edit was refused before it came here.
+        other => StoredEdit::ResolveFact { part, name: other.to_string(), value, among },
     }
 }
 
 impl StoredEdit {
     fn into_edit(self) -> Option<Edit> {
+        let part = |number| Part::from_number(number);
         Some(match self {
-            StoredEdit::Fact { part, name, value } => {
-                Edit::SetFact { part: Part::from_number(part)?, name, value: value.into() }
+            StoredEdit::Fact { part: p, name, value } => {
+                Edit::SetFact { part: part(p)?, name, value: value.into_value()? }
             }
-            StoredEdit::Entry { part, kind, fields } => {
-                let fields = fields.into_iter().map(|(name, value)| (name, value.into())).collect();
-                Edit::AddEntry { part: Part::from_number(part)?, kind, fields }
+            StoredEdit::Entry { part: p, id, kind, fields } => {
+                Edit::AddEntry { part: part(p)?, id: id.parse().ok()?, kind, fields: fields_of(fields)? }
             }
-            StoredEdit::Narrate { part, at, delete, insert } => {
-                Edit::Narrate { part: Part::from_number(part)?, at, delete, insert }
+            StoredEdit::Correct { part: p, id, replaces, kind, fields } => Edit::Correct {
+                part: part(p)?,
+                id: id.parse().ok()?,
+                replaces: replaces.parse().ok()?,
+                kind,
+                fields: fields_of(fields)?,
+            },
+            StoredEdit::Withdraw { part: p, id, replaces, reason } => {
+                Edit::Withdraw { part: part(p)?, id: id.parse().ok()?, replaces: replaces.parse().ok()?, reason }
             }
+            StoredEdit::Narrate { part: p, at, delete, insert } => Edit::Narrate { part: part(p)?, at, delete, insert },
+            StoredEdit::NarrateUtf16 { part: p, at, delete, insert } => {
+                Edit::NarrateUtf16 { part: part(p)?, at, delete, insert }
+            }
+            StoredEdit::Answer { part: p, element, value } => {
+                Edit::Answer { part: part(p)?, element: ElementId::parse(&element)?, value: value.into_value()? }
+            }
+            StoredEdit::ResolveFact { part: p, name, value, among } => Edit::Resolve {
+                part: part(p)?,
+                path: Path::Fact(name),
+                value: value.into_value()?,
+                among: hashes_of(&among)?,
+            },
+            StoredEdit::ResolveAnswer { part: p, element, value, among } => Edit::Resolve {
+                part: part(p)?,
+                path: Path::Checklist(ElementId::parse(&element)?),
+                value: value.into_value()?,
+                among: hashes_of(&among)?,
+            },
+            StoredEdit::Event { part: p, fields } => {
+                Edit::Record { part: part(p)?, event: Event::of_fields(&fields_of(fields)?)? }
+            }
+            StoredEdit::Schema { part: p, min_schema } => Edit::RaiseSchema { part: part(p)?, min_schema },
         })
     }
 }
@@ -102,26 +232,55 @@ impl From<&Value> for StoredValue {
             Value::Decimal(number) => StoredValue::Decimal(*number),
             Value::Boolean(flag) => StoredValue::Boolean(*flag),
             Value::Timestamp(ms) => StoredValue::Timestamp(*ms),
+            Value::Bytes(bytes) => StoredValue::Bytes(hex(bytes)),
+            Value::Record(fields) => StoredValue::Record(stored(fields)),
             Value::Null => StoredValue::Null,
         }
     }
 }
 
-impl From<StoredValue> for Value {
-    fn from(value: StoredValue) -> Self {
-        match value {
+impl StoredValue {
+    fn into_value(self) -> Option<Value> {
+        Some(match self {
             StoredValue::Text(text) => Value::Text(text),
             StoredValue::Integer(number) => Value::Integer(number),
             StoredValue::Decimal(number) => Value::Decimal(number),
             StoredValue::Boolean(flag) => Value::Boolean(flag),
             StoredValue::Timestamp(ms) => Value::Timestamp(ms),
+            StoredValue::Bytes(text) => Value::Bytes(unhex(&text)?.into()),
+            StoredValue::Record(fields) => Value::Record(fields_of(fields)?),
             StoredValue::Null => Value::Null,
-        }
+        })
     }
+}
+
+fn stored(fields: &[(String, Value)]) -> StoredFields {
+    fields.iter().map(|(name, value)| (name.clone(), value.into())).collect()
+}
+
+fn fields_of(fields: StoredFields) -> Option<Vec<(String, Value)>> {
+    fields.into_iter().map(|(name, value)| Some((name, value.into_value()?))).collect()
+}
+
+fn hashes_of(among: &[String]) -> Option<Vec<ChangeHash>> {
+    among.iter().map(|text| ChangeHash::from_slice(&unhex(text)?).ok()).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pair = |pair: &[u8]| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
+    text.as_bytes().chunks(2).map(pair).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use feldakte_core::ids::EntryId;
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -133,12 +292,32 @@ mod tests {
             Value::Boolean(true),
             Value::Timestamp(1_760_000_000_000),
             Value::Null,
+            Value::Record(vec![("dose".into(), Value::Decimal(2.5))]),
+            Value::Bytes(vec![0, 255, 16].into()),
         ];
-        let fields = values.iter().cloned().enumerate().map(|(n, value)| (format!("f{n}"), value)).collect();
+        let (id, hash) = (EntryId(Uuid::from_u128(7)), ChangeHash([0xab; 32]));
+        let element = ElementId { definition: "liste".into(), version: 2, element: "4".into() };
+        let step = feldakte_core::case::OrderStep::Given { at_ms: 5, dose: vec![("dose".into(), Value::Integer(5))] };
+        let order = Event::Order { order: feldakte_core::ids::OrderId(id.0), step };
+        let fields: Vec<_> = values.iter().cloned().enumerate().map(|(n, value)| (format!("f{n}"), value)).collect();
         let edits = vec![
             Edit::SetFact { part: Part::Identity, name: "family_name".into(), value: values[0].clone() },
-            Edit::AddEntry { part: Part::Clinical, kind: "vitals".into(), fields },
+            Edit::AddEntry { part: Part::Clinical, id, kind: "vitals".into(), fields: fields.clone() },
+            Edit::Correct { part: Part::Clinical, id, replaces: id, kind: "vitals".into(), fields },
+            Edit::Withdraw { part: Part::Clinical, id, replaces: id, reason: "Irrtum".into() },
             Edit::Narrate { part: Part::Clinical, at: Some(3), delete: 1, insert: "ß".into() },
+            Edit::NarrateUtf16 { part: Part::Clinical, at: None, delete: 0, insert: "🤢".into() },
+            Edit::Answer { part: Part::Clinical, element: element.clone(), value: values[6].clone() },
+            Edit::Resolve {
+                part: Part::Clinical,
+                path: Path::Checklist(element),
+                value: Value::Null,
+                among: vec![hash],
+            },
+            Edit::Resolve { part: Part::Identity, path: Path::Fact("x".into()), value: Value::Null, among: vec![] },
+            Edit::Record { part: Part::Clinical, event: Event::Finalised { heads: vec![hash], content: [9; 32] } },
+            Edit::Record { part: Part::Clinical, event: order },
+            Edit::RaiseSchema { part: Part::Operations, min_schema: 2 },
         ];
         for again in [0, 3] {
             assert_eq!(decode(&encode(&edits, again)), Intent { edits: edits.clone(), again });

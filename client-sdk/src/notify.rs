@@ -1,16 +1,19 @@
 //! Tells observers what has changed, coalesced: what waits is bounded by the number of cases, however slow they are.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use feldakte_core::ids::{CaseId, ChangeHash, DocumentId};
+use feldakte_core::{
+    case::Path,
+    ids::{CaseId, ChangeHash, DocumentId, Part},
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    view::{Event, LinkState, Observer},
+    view::{Changed, Event, LinkState, Observer},
     witness::{ChangeEvent, ChangeFact, Witness},
 };
 
@@ -26,7 +29,7 @@ pub(crate) struct Notifier {
 #[derive(Debug, Default)]
 struct Changes {
     link: Option<LinkState>,
-    content: BTreeSet<CaseId>,
+    content: BTreeMap<CaseId, Changed>,
     sync: BTreeSet<CaseId>,
 }
 
@@ -58,8 +61,17 @@ impl Notifier {
         self.wake.notify_one();
     }
 
-    pub(crate) fn content(&self, case: CaseId) {
-        self.changes().content.insert(case);
+    /// These paths of a document have changed; `None` when nobody knows which.
+    pub(crate) fn content(&self, case: CaseId, paths: Option<(Part, Vec<Path>)>) {
+        let mut changes = self.changes();
+        let changed = changes.content.entry(case).or_default();
+        match (&mut *changed, paths) {
+            (Changed::Paths(known), Some((part, paths))) if known.len() + paths.len() <= PATHS_MAX => {
+                known.extend(paths.into_iter().map(|path| (part, path)));
+            }
+            (_, _) => *changed = Changed::Everything,
+        }
+        drop(changes);
         self.wake.notify_one();
     }
 
@@ -80,7 +92,7 @@ impl Notifier {
             let events = link
                 .map(Event::Link)
                 .into_iter()
-                .chain(content.into_iter().map(Event::CaseChanged))
+                .chain(content.into_iter().map(|(case, changed)| Event::CaseChanged(case, changed)))
                 .chain(sync.into_iter().map(Event::SyncChanged));
             let observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner).clone();
             for event in events {
@@ -93,3 +105,6 @@ impl Notifier {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Paths of a case that wait for an observer; beyond it, it reads the whole case.
+const PATHS_MAX: usize = 256;

@@ -1,10 +1,17 @@
 //! What an app is shown: cases, how safe they are, and the state of the link.
 
+use std::collections::BTreeSet;
+
 pub use feldakte_core::{
     access::Role,
-    case::{DocumentView, Edit},
-    crdt::{Field, Held, Item, Value},
-    ids::{ActorId, CaseId, DeviceId, Part, UnitId},
+    case::{
+        Addendum, Claim, Conflict, DocumentView, Edit, ElementId, Entry, Event as CaseEvent, Fact, Finalisation, Flag,
+        Link, Links, Order, OrderState, OrderStep, Outcome, Path, Provenance, Recorded, Status as CaseStatus, Verdict,
+        schema::{self, CaseKind},
+        vitals,
+    },
+    crdt::{Origin, Stamp, Value},
+    ids::{ActorId, CaseId, ChangeHash, DeviceId, DocumentId, EntryId, OrderId, Part, UnitId},
 };
 pub use feldakte_proto::Reason;
 
@@ -128,10 +135,25 @@ pub struct Status {
 pub enum Event {
     /// The link has changed.
     Link(LinkState),
-    /// The content of a case has changed; read it again.
-    CaseChanged(CaseId),
+    /// The content of a case has changed.
+    CaseChanged(CaseId, Changed),
     /// How safe a case is has changed.
     SyncChanged(CaseId),
+}
+
+/// What of a case has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// These paths, and nothing else.
+    Paths(BTreeSet<(Part, Path)>),
+    /// Read it again: it was edited here, has just arrived, or so much has changed that nobody counts.
+    Everything,
+}
+
+impl Default for Changed {
+    fn default() -> Self {
+        Changed::Paths(BTreeSet::new())
+    }
 }
 
 /// Implemented by the app.

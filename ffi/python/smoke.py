@@ -59,7 +59,7 @@ async def first_run(options):
         FieldValue(name="heart_rate", value=Value.INTEGER(number=104)),
         FieldValue(name="temperature", value=Value.DECIMAL(number=36.6)),
     ]
-    await client.edit(case, [Edit.ADD_ENTRY(part=Part.CLINICAL, kind="vitals", fields=vitals)])
+    await client.edit(case, [Edit.ADD_ENTRY(part=Part.CLINICAL, entry_id=None, kind="vitals", fields=vitals)])
     await client.edit(case, [Edit.NOTE(part=Part.CLINICAL, text="Übelkeit, kaltschweißig 🚑. ")])
     whole = await client.read(case)
     parts = {document.part: document for document in whole.documents}
@@ -67,13 +67,61 @@ async def first_run(options):
     names = {fact.name: fact.values[0].value.text for fact in parts[Part.IDENTITY].facts}
     assert names == {"family_name": "Müßigbrodt"}, names
     fields = {field.name: field.value for field in parts[Part.CLINICAL].entries[0].fields}
-    assert fields["heart_rate"].number == 104 and "at" in fields, fields
+    assert fields["heart_rate"].number == 104, fields
+    entry = parts[Part.CLINICAL].entries[0]
+    assert entry.kind == "vitals" and entry.is_current and entry.written_at_millis > 1_700_000_000_000, entry
     assert parts[Part.CLINICAL].narrative == "Übelkeit, kaltschweißig 🚑. "
+    await narrate(client, case)
+    await order(client, case, entry.id)
     status = await client.status()
     assert status.cases == 1 and not status.all_safe, status
     assert whole.safety.state == feldakte.Safety.LOCAL and whole.safety.durable == 0, whole.safety
     await client.shutdown()
     return case
+
+
+def units(text):
+    """Length in UTF-16 units, as places in narratives are counted."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+async def narrate(client, case):
+    """Edits behind an emoji and a combining mark land where they belong."""
+    before = "Übelkeit, kaltschweißig 🚑. "
+    at = units("Übelkeit, kaltschweißig 🚑")
+    edit = Edit.NARRATE(part=Part.CLINICAL, at=at, remove=1, text=" 👩🏽‍⚕️ u\u0308bergibt;")
+    await client.edit(case, [edit])
+    clinical = [d for d in (await client.read(case)).documents if d.part == Part.CLINICAL][0]
+    assert clinical.narrative == before[:-2] + " 👩🏽‍⚕️ u\u0308bergibt; ", clinical.narrative
+
+
+async def order(client, case, entry_id):
+    """A crew may propose and cannot order; a correction replaces and keeps; a signature can be made."""
+    order_id = client.new_id()
+    content = [FieldValue(name="drug_text", value=text("Morphin")), FieldValue(name="dose", value=Value.DECIMAL(number=5.0))]
+    for step in (feldakte.OrderStep.PROPOSED(content=content), feldakte.OrderStep.ORDERED(content=content)):
+        await client.edit(case, [Edit.ORDER(part=Part.CLINICAL, order_id=order_id, step=step)])
+    orders = await client.orders(case)
+    assert [(o.id, o.state, o.flags) for o in orders] == [(order_id, "proposed", ["OrderedWithoutAuthority"])], orders
+    fields = [FieldValue(name="heart_rate", value=Value.INTEGER(number=98))]
+    correct = Edit.CORRECT_ENTRY(part=Part.CLINICAL, replaces=entry_id, kind="vitals", fields=fields)
+    await client.edit(case, [correct])
+    clinical = [d for d in (await client.read(case)).documents if d.part == Part.CLINICAL][0]
+    assert [e.is_current for e in clinical.entries] == [False, True], clinical.entries
+    await client.finalise(case)
+
+
+async def catalogue(client):
+    """A case of a kind takes only values of the types its catalogue gives."""
+    case = await client.create("mission", [Edit.SET_FACT(part=Part.OPERATIONS, name="keyword", value=text("Sturz"))])
+    wrong = Edit.SET_FACT(part=Part.OPERATIONS, name="keyword", value=Value.INTEGER(number=1))
+    try:
+        await client.edit(case, [wrong])
+        raise AssertionError("a number was taken for a keyword")
+    except feldakte.FfiError.Edit:
+        pass
+    newer = Edit.SET_FACT(part=Part.OPERATIONS, name="of_a_newer_app", value=Value.INTEGER(number=1))
+    await client.edit(case, [newer])
 
 
 async def refusals(options, case):
@@ -92,6 +140,7 @@ async def refusals(options, case):
     again = await client.read(case)
     assert len(again.documents) == 3
     assert [line.id for line in await client.list()] == [case]
+    await catalogue(client)
     await client.shutdown()
     try:
         await client.list()

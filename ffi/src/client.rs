@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::{
     error::{CallbackError, FfiError},
     runtime::{in_runtime, on_runtime},
-    types::{CaseOverview, CaseSafety, ClientStatus, Edit, Happening, ParkedChange, WholeCase, case_id},
+    types::{CaseOverview, CaseSafety, ClientStatus, Edit, Happening, OrderView, ParkedChange, WholeCase, case_id},
 };
 
 /// What a client is opened with.
@@ -87,9 +87,48 @@ impl FeldakteClient {
     /// # Errors
     /// When it could not be saved.
     pub async fn create_case(&self, edits: Vec<Edit>) -> Result<String, FfiError> {
-        let client = self.client.clone();
-        let edits = edits.into_iter().map(Into::into).collect();
+        let (client, edits) = (self.client.clone(), self.core_edits(edits)?);
         on_runtime(async move { Ok(client.create_case(edits).await?.to_string()) }).await
+    }
+
+    /// A new case of kind `mission` or `visit`: its edits are checked against the kind's catalogue. Gives its id.
+    ///
+    /// # Errors
+    /// When the kind is unknown, a value has not the type that the catalogue gives its field, or it could not be saved.
+    pub async fn create(&self, kind: String, edits: Vec<Edit>) -> Result<String, FfiError> {
+        let kind = kind.parse().map_err(|_| FfiError::Argument("a case is a `mission` or a `visit`".into()))?;
+        let (client, edits) = (self.client.clone(), self.core_edits(edits)?);
+        on_runtime(async move { Ok(client.create(kind, edits).await?.to_string()) }).await
+    }
+
+    /// A new id for an entry or an order, a UUID.
+    ///
+    /// # Errors
+    /// Only after a defect of the SDK.
+    pub fn new_id(&self) -> Result<String, FfiError> {
+        in_runtime(|| self.client.new_entry_id().to_string())
+    }
+
+    /// Signs the case as it is on this device. What comes later is an addendum.
+    ///
+    /// # Errors
+    /// When it could not be saved, or the device holds no such case.
+    pub async fn finalise(&self, case_id: String) -> Result<(), FfiError> {
+        let (client, id) = (self.client.clone(), self::case_id(&case_id)?);
+        on_runtime(async move { Ok(client.finalise(id).await?) }).await
+    }
+
+    /// The case's orders, as their events make them.
+    ///
+    /// # Errors
+    /// When the device holds no such case.
+    pub async fn orders(&self, case_id: String) -> Result<Vec<OrderView>, FfiError> {
+        let (client, id) = (self.client.clone(), self::case_id(&case_id)?);
+        on_runtime(async move {
+            let outcomes = client.outcome(id).await?;
+            Ok(outcomes.into_iter().flat_map(|(_, outcome)| outcome.orders).map(Into::into).collect())
+        })
+        .await
     }
 
     /// Edits a case. Saved on the device when this returns.
@@ -97,8 +136,7 @@ impl FeldakteClient {
     /// # Errors
     /// When it could not be saved or does not fit the case.
     pub async fn edit(&self, case_id: String, edits: Vec<Edit>) -> Result<(), FfiError> {
-        let (client, id) = (self.client.clone(), self::case_id(&case_id)?);
-        let edits = edits.into_iter().map(Into::into).collect();
+        let (client, id, edits) = (self.client.clone(), self::case_id(&case_id)?, self.core_edits(edits)?);
         on_runtime(async move { Ok(client.edit(id, edits).await?) }).await
     }
 
@@ -190,6 +228,12 @@ impl FeldakteClient {
             Ok(())
         })
         .await
+    }
+}
+
+impl FeldakteClient {
+    fn core_edits(&self, edits: Vec<Edit>) -> Result<Vec<feldakte_client_sdk::view::Edit>, FfiError> {
+        edits.into_iter().map(|edit| edit.into_core(|| self.client.new_entry_id())).collect()
     }
 }
 

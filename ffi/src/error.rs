@@ -33,6 +33,9 @@ pub enum FfiError {
     /// The edit does not fit the case.
     #[error("the edit does not fit the case: {0}")]
     Edit(String),
+    /// A newer app has marked the case as one that only newer apps may write: update.
+    #[error("this case may only be written by a newer version of the app")]
+    AppTooOld,
     /// An argument cannot be used.
     #[error("an argument cannot be used: {0}")]
     Argument(String),
@@ -61,6 +64,8 @@ impl From<SdkError> for FfiError {
             SdkError::UnknownCase => FfiError::UnknownCase,
             SdkError::AccessEnded => FfiError::AccessEnded,
             SdkError::Edit(why) => FfiError::Edit(why.to_owned()),
+            SdkError::Schema(why) => FfiError::Edit(why.to_string()),
+            SdkError::AppTooOld => FfiError::AppTooOld,
             SdkError::Identity(why) => FfiError::Identity(why),
             SdkError::Network(_) => FfiError::Network,
             SdkError::ShutDown => FfiError::ShutDown,

@@ -43,6 +43,16 @@ pub enum Value {
         /// Milliseconds since 1970-01-01 UTC.
         millis: i64,
     },
+    /// Packed content, such as a block of vitals.
+    Packed {
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// Named plain values that belong together, such as a coded diagnosis.
+    Record {
+        /// Its members; none of them is a record.
+        members: Vec<FieldValue>,
+    },
     /// Asked and known to be absent.
     Absent,
 }
@@ -72,10 +82,32 @@ pub enum Edit {
     AddEntry {
         /// The document.
         part: Part,
+        /// Its id, from `new_id`; absent: the SDK draws one.
+        entry_id: Option<String>,
         /// What kind of entry.
         kind: String,
         /// Its fields.
         fields: Vec<FieldValue>,
+    },
+    /// Corrects an entry by a new one; the old one stays, marked as replaced.
+    CorrectEntry {
+        /// The document.
+        part: Part,
+        /// The entry that is replaced.
+        replaces: String,
+        /// What kind of entry.
+        kind: String,
+        /// All fields of the new entry.
+        fields: Vec<FieldValue>,
+    },
+    /// Withdraws an entry; it stays, marked as withdrawn.
+    WithdrawEntry {
+        /// The document.
+        part: Part,
+        /// The entry.
+        replaces: String,
+        /// Why.
+        reason: String,
     },
     /// Appends to the narrative.
     Note {
@@ -84,6 +116,112 @@ pub enum Edit {
         /// What is appended.
         text: String,
     },
+    /// Changes the narrative. Places are UTF-16 units, as Kotlin, Java, JavaScript and C# count; Swift has
+    /// `utf16.count`, Python `len(text.encode("utf-16-le")) // 2`.
+    Narrate {
+        /// The document.
+        part: Part,
+        /// Where, in UTF-16 units of the narrative as the app showed it.
+        at: u64,
+        /// How many UTF-16 units are removed there.
+        remove: u64,
+        /// What stands there instead.
+        text: String,
+    },
+    /// Answers an element of a checklist.
+    AnswerElement {
+        /// The document.
+        part: Part,
+        /// The checklist's definition.
+        definition: String,
+        /// Its version.
+        version: u32,
+        /// The element.
+        element: String,
+        /// The answer.
+        value: Value,
+    },
+    /// Decides between values of a fact that contradict each other.
+    ResolveFact {
+        /// The document.
+        part: Part,
+        /// The fact.
+        name: String,
+        /// What stands there from now on.
+        value: Value,
+    },
+    /// Records a step of an order.
+    Order {
+        /// The document.
+        part: Part,
+        /// The order, from `new_id`: the same on all its steps.
+        order_id: String,
+        /// What happened to it.
+        step: OrderStep,
+    },
+    /// Records a status.
+    Status {
+        /// The document.
+        part: Part,
+        /// Whose: a call sign, or `case`.
+        owner: String,
+        /// The status.
+        status: String,
+    },
+    /// Something that this version of the SDK's surface cannot name; comes only from the SDK.
+    Unnamed {
+        /// What it does, in English.
+        text: String,
+    },
+}
+
+/// What happened to an order.
+#[derive(Debug, Clone, PartialEq, uniffi::Enum)]
+pub enum OrderStep {
+    /// Somebody asks for it.
+    Proposed {
+        /// Drug, dose, unit, route; or the measure.
+        content: Vec<FieldValue>,
+    },
+    /// A physician orders it.
+    Ordered {
+        /// As above.
+        content: Vec<FieldValue>,
+    },
+    /// Whoever is to do it has repeated it.
+    ReadBack,
+    /// It was done.
+    Given {
+        /// When, milliseconds since 1970-01-01 UTC.
+        at_millis: i64,
+        /// Dose and unit.
+        dose: Vec<FieldValue>,
+    },
+    /// It was not done.
+    Declined {
+        /// Why.
+        reason: String,
+    },
+    /// Its time has passed.
+    Expired,
+    /// It is taken back.
+    Cancelled {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An order as its events make it.
+#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+pub struct OrderView {
+    /// Its id.
+    pub id: String,
+    /// `proposed`, `ordered`, `read_back`, `given`, `refused`, `expired` or `cancelled`.
+    pub state: String,
+    /// What people should look at, as stable English words such as `GivenWithoutVisibleOrder`.
+    pub flags: Vec<String>,
+    /// Names of its steps, in an order that agrees with what their writers had seen.
+    pub steps: Vec<String>,
 }
 
 /// A fact with every value that stands in it concurrently.
@@ -100,6 +238,10 @@ pub struct Fact {
 pub struct FactValue {
     /// What stands there.
     pub value: Value,
+    /// When it was written, by the writer's clock: milliseconds since 1970-01-01 UTC.
+    pub written_at_millis: i64,
+    /// Gateway clock minus that clock, milliseconds, if it had been measured.
+    pub clock_offset_millis: Option<i64>,
     /// The certified device, as a UUID; absent until the gateway has certified it.
     pub device: Option<String>,
 }
@@ -107,8 +249,20 @@ pub struct FactValue {
 /// An appended entry.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct Entry {
+    /// Its id; absent for entries of apps that give none.
+    pub id: Option<String>,
+    /// What kind of entry.
+    pub kind: String,
     /// Its fields, by name.
     pub fields: Vec<FieldValue>,
+    /// Whether it stands: neither corrected nor withdrawn.
+    pub is_current: bool,
+    /// The entry it corrects or withdraws.
+    pub replaces: Option<String>,
+    /// When it was written, by the writer's clock: milliseconds since 1970-01-01 UTC.
+    pub written_at_millis: i64,
+    /// Gateway clock minus that clock, milliseconds, if it had been measured.
+    pub clock_offset_millis: Option<i64>,
     /// The certified device, as a UUID; absent until the gateway has certified it.
     pub device: Option<String>,
 }
@@ -120,6 +274,8 @@ pub struct CaseDocument {
     pub part: Part,
     /// Facts, by name.
     pub facts: Vec<Fact>,
+    /// Answers to checklists, by `definition@version/element`.
+    pub checklists: Vec<Fact>,
     /// Entries in document order.
     pub entries: Vec<Entry>,
     /// The narrative.
@@ -221,10 +377,12 @@ pub enum Happening {
         /// To what.
         state: ConnectionState,
     },
-    /// The content of a case has changed; read it again.
+    /// The content of a case has changed.
     CaseChanged {
         /// Its id.
         id: String,
+        /// What of it, as `part/path`; empty: read it again.
+        paths: Vec<String>,
     },
     /// How safe a case is has changed.
     SafetyChanged {
@@ -261,6 +419,8 @@ impl From<Value> for view::Value {
             Value::Decimal { number } => view::Value::Decimal(number),
             Value::Boolean { flag } => view::Value::Boolean(flag),
             Value::Timestamp { millis } => view::Value::Timestamp(millis),
+            Value::Packed { bytes } => view::Value::Bytes(bytes.into()),
+            Value::Record { members } => view::Value::Record(plain(members)),
             Value::Absent => view::Value::Null,
         }
     }
@@ -274,34 +434,138 @@ impl From<view::Value> for Value {
             view::Value::Decimal(number) => Value::Decimal { number },
             view::Value::Boolean(flag) => Value::Boolean { flag },
             view::Value::Timestamp(millis) => Value::Timestamp { millis },
+            view::Value::Bytes(bytes) => Value::Packed { bytes: bytes.to_vec() },
+            view::Value::Record(members) => Value::Record { members: named(members) },
             view::Value::Null => Value::Absent,
         }
     }
 }
 
-impl From<Edit> for view::Edit {
-    fn from(edit: Edit) -> Self {
-        match edit {
+impl Edit {
+    /// The SDK's edit. `new_id` draws ids for entries that have none.
+    pub(crate) fn into_core(self, new_id: impl FnOnce() -> view::EntryId) -> Result<view::Edit, FfiError> {
+        Ok(match self {
             Edit::SetFact { part, name, value } => view::Edit::SetFact { part: part.into(), name, value: value.into() },
-            Edit::AddEntry { part, kind, fields } => {
-                let fields = fields.into_iter().map(|FieldValue { name, value }| (name, value.into())).collect();
-                view::Edit::AddEntry { part: part.into(), kind, fields }
+            Edit::AddEntry { part, entry_id, kind, fields } => {
+                let id = entry_id.map_or_else(|| Ok(new_id()), |id| self::entry_id(&id))?;
+                view::Edit::AddEntry { part: part.into(), id, kind, fields: plain(fields) }
+            }
+            Edit::CorrectEntry { part, replaces, kind, fields } => view::Edit::Correct {
+                part: part.into(),
+                id: new_id(),
+                replaces: entry_id(&replaces)?,
+                kind,
+                fields: plain(fields),
+            },
+            Edit::WithdrawEntry { part, replaces, reason } => {
+                view::Edit::Withdraw { part: part.into(), id: new_id(), replaces: entry_id(&replaces)?, reason }
             }
             Edit::Note { part, text } => view::Edit::Narrate { part: part.into(), at: None, delete: 0, insert: text },
-        }
+            Edit::Narrate { part, at, remove, text } => {
+                let place = |units: u64| usize::try_from(units).unwrap_or(usize::MAX);
+                view::Edit::NarrateUtf16 { part: part.into(), at: Some(place(at)), delete: place(remove), insert: text }
+            }
+            Edit::AnswerElement { part, definition, version, element, value } => {
+                let element = view::ElementId { definition, version, element };
+                view::Edit::Answer { part: part.into(), element, value: value.into() }
+            }
+            Edit::ResolveFact { part, name, value } => view::Edit::Resolve {
+                part: part.into(),
+                path: view::Path::Fact(name),
+                value: value.into(),
+                among: Vec::new(),
+            },
+            Edit::Order { part, order_id, step } => {
+                let order = order_id.parse().map_err(|_| FfiError::Argument("an order id is a UUID".into()))?;
+                let event = view::CaseEvent::Order { order, step: step.into() };
+                view::Edit::Record { part: part.into(), event }
+            }
+            Edit::Status { part, owner, status } => {
+                let event = view::CaseEvent::Status { of: owner, status, at_ms: None };
+                view::Edit::Record { part: part.into(), event }
+            }
+            Edit::Unnamed { .. } => return Err(FfiError::Argument("an unnamed edit cannot be made".into())),
+        })
     }
 }
 
 impl From<view::Edit> for Edit {
     fn from(edit: view::Edit) -> Self {
+        let part = edit.part().into();
         match edit {
-            view::Edit::SetFact { part, name, value } => Edit::SetFact { part: part.into(), name, value: value.into() },
-            view::Edit::AddEntry { part, kind, fields } => {
-                Edit::AddEntry { part: part.into(), kind, fields: named(fields) }
+            view::Edit::SetFact { name, value, .. } => Edit::SetFact { part, name, value: value.into() },
+            view::Edit::AddEntry { id, kind, fields, .. } => {
+                Edit::AddEntry { part, entry_id: Some(id.to_string()), kind, fields: named(fields) }
             }
-            view::Edit::Narrate { part, insert, .. } => Edit::Note { part: part.into(), text: insert },
+            view::Edit::Correct { replaces, kind, fields, .. } => {
+                Edit::CorrectEntry { part, replaces: replaces.to_string(), kind, fields: named(fields) }
+            }
+            view::Edit::Withdraw { replaces, reason, .. } => {
+                Edit::WithdrawEntry { part, replaces: replaces.to_string(), reason }
+            }
+            view::Edit::Narrate { insert, .. } | view::Edit::NarrateUtf16 { insert, .. } => {
+                Edit::Note { part, text: insert }
+            }
+            view::Edit::Answer { element: view::ElementId { definition, version, element }, value, .. } => {
+                Edit::AnswerElement { part, definition, version, element, value: value.into() }
+            }
+            view::Edit::Resolve { path: view::Path::Fact(name), value, .. } => {
+                Edit::ResolveFact { part, name, value: value.into() }
+            }
+            view::Edit::Record { event: view::CaseEvent::Order { order, step }, .. } => {
+                Edit::Order { part, order_id: order.to_string(), step: step.into() }
+            }
+            view::Edit::Record { event: view::CaseEvent::Status { of, status, .. }, .. } => {
+                Edit::Status { part, owner: of, status }
+            }
+            view::Edit::Resolve { .. } => Edit::Unnamed { text: "resolves an answer of a checklist".into() },
+            view::Edit::Record { .. } => Edit::Unnamed { text: "records an event of the case".into() },
+            view::Edit::RaiseSchema { .. } => Edit::Unnamed { text: "raises the schema".into() },
         }
     }
+}
+
+impl From<OrderStep> for view::OrderStep {
+    fn from(step: OrderStep) -> Self {
+        match step {
+            OrderStep::Proposed { content } => view::OrderStep::Proposed { content: plain(content) },
+            OrderStep::Ordered { content } => view::OrderStep::Ordered { content: plain(content) },
+            OrderStep::ReadBack => view::OrderStep::ReadBack,
+            OrderStep::Given { at_millis, dose } => view::OrderStep::Given { at_ms: at_millis, dose: plain(dose) },
+            OrderStep::Declined { reason } => view::OrderStep::Refused { reason },
+            OrderStep::Expired => view::OrderStep::Expired,
+            OrderStep::Cancelled { reason } => view::OrderStep::Cancelled { reason },
+        }
+    }
+}
+
+impl From<view::OrderStep> for OrderStep {
+    fn from(step: view::OrderStep) -> Self {
+        match step {
+            view::OrderStep::Proposed { content } => OrderStep::Proposed { content: named(content) },
+            view::OrderStep::Ordered { content } => OrderStep::Ordered { content: named(content) },
+            view::OrderStep::ReadBack => OrderStep::ReadBack,
+            view::OrderStep::Given { at_ms, dose } => OrderStep::Given { at_millis: at_ms, dose: named(dose) },
+            view::OrderStep::Refused { reason } => OrderStep::Declined { reason },
+            view::OrderStep::Expired => OrderStep::Expired,
+            view::OrderStep::Cancelled { reason } => OrderStep::Cancelled { reason },
+        }
+    }
+}
+
+impl From<view::Order> for OrderView {
+    fn from(view::Order { id, state, steps, flags }: view::Order) -> Self {
+        Self {
+            id: id.to_string(),
+            state: state.name().to_owned(),
+            flags: flags.iter().map(|flag| format!("{flag:?}")).collect(),
+            steps: steps.iter().map(|step| step.step.name().to_owned()).collect(),
+        }
+    }
+}
+
+fn plain(fields: Vec<FieldValue>) -> Vec<(String, view::Value)> {
+    fields.into_iter().map(|FieldValue { name, value }| (name, value.into())).collect()
 }
 
 fn named(fields: Vec<(String, view::Value)>) -> Vec<FieldValue> {
@@ -336,9 +600,18 @@ impl From<Event> for Happening {
     fn from(event: Event) -> Self {
         match event {
             Event::Link(state) => Happening::Link { state: state.into() },
-            Event::CaseChanged(id) => Happening::CaseChanged { id: id.to_string() },
+            Event::CaseChanged(id, changed) => Happening::CaseChanged { id: id.to_string(), paths: paths_of(changed) },
             Event::SyncChanged(id) => Happening::SafetyChanged { id: id.to_string() },
         }
+    }
+}
+
+fn paths_of(changed: view::Changed) -> Vec<String> {
+    match changed {
+        view::Changed::Paths(paths) => {
+            paths.into_iter().map(|(part, path)| format!("{}/{path}", part.name())).collect()
+        }
+        view::Changed::Everything => Vec::new(),
     }
 }
 
@@ -361,34 +634,65 @@ impl From<view::ParkedEdit> for ParkedChange {
 }
 
 impl From<view::CaseView> for WholeCase {
-    fn from(view::CaseView { case, documents, sync, authors }: view::CaseView) -> Self {
-        let device_of = |actor: Option<view::ActorId>| {
-            let actor = actor?;
-            authors.iter().find(|author| author.actor == actor).map(|author| author.device.to_string())
-        };
-        let documents = documents
-            .into_iter()
-            .map(|document| CaseDocument {
-                part: document.part.into(),
-                facts: document
-                    .facts
-                    .into_iter()
-                    .map(|fact| {
-                        let value =
-                            |held: view::Held| FactValue { device: device_of(held.actor), value: held.value.into() };
-                        Fact { name: fact.name, values: fact.values.into_iter().map(value).collect() }
-                    })
-                    .collect(),
-                entries: document
-                    .entries
-                    .into_iter()
-                    .map(|entry| Entry { device: device_of(entry.actor), fields: named(entry.fields) })
-                    .collect(),
-                narrative: document.narrative,
-            })
-            .collect();
+    fn from(view::CaseView { case, documents, sync, authors: _ }: view::CaseView) -> Self {
+        let documents = documents.into_iter().map(CaseDocument::from).collect();
         Self { id: case.to_string(), documents, safety: sync.into() }
     }
+}
+
+impl From<view::DocumentView> for CaseDocument {
+    fn from(document: view::DocumentView) -> Self {
+        let view::DocumentView { part, facts, checklists, entries, narrative, events: _, min_schema: _, actors: _ } =
+            document;
+        Self {
+            part: part.into(),
+            facts: facts.into_iter().map(Fact::from).collect(),
+            checklists: checklists.into_iter().map(Fact::from).collect(),
+            entries: entries.into_iter().map(Entry::from).collect(),
+            narrative,
+        }
+    }
+}
+
+impl From<view::Fact> for Fact {
+    fn from(view::Fact { name, values }: view::Fact) -> Self {
+        let value = |view::Claim { value, provenance }: view::Claim| {
+            let view::Stamp { time_ms, clock_offset_ms } = provenance.origin.stamp;
+            FactValue {
+                value: value.into(),
+                written_at_millis: time_ms,
+                clock_offset_millis: clock_offset_ms,
+                device: device_of(&provenance),
+            }
+        };
+        Self { name, values: values.into_iter().map(value).collect() }
+    }
+}
+
+impl From<view::Entry> for Entry {
+    fn from(entry: view::Entry) -> Self {
+        let is_current = entry.is_current();
+        let view::Entry { id, kind, fields, provenance, replaces, replaced_by: _ } = entry;
+        let view::Stamp { time_ms, clock_offset_ms } = provenance.origin.stamp;
+        Self {
+            id: id.map(|id| id.to_string()),
+            kind,
+            fields: named(fields),
+            is_current,
+            replaces: replaces.map(|id| id.to_string()),
+            written_at_millis: time_ms,
+            clock_offset_millis: clock_offset_ms,
+            device: device_of(&provenance),
+        }
+    }
+}
+
+fn device_of(provenance: &view::Provenance) -> Option<String> {
+    provenance.author.as_ref().map(|author| author.device.to_string())
+}
+
+fn entry_id(id: &str) -> Result<view::EntryId, FfiError> {
+    id.parse().map_err(|_| FfiError::Argument("an entry id is a UUID".into()))
 }
 
 /// Reads a case id.

@@ -10,8 +10,8 @@ use feldakte_core::{
     access::{Principal, Role},
     admission::{self, Ledger},
     case::{self, Edit},
-    crdt::{Document, Value},
-    ids::{CaseId, DeviceId, DocumentId, Epoch, Part, Position},
+    crdt::{Document, Stamp, Value},
+    ids::{CaseId, DeviceId, DocumentId, EntryId, Epoch, Part, Position},
 };
 use feldakte_gateway::{
     environment::Environment,
@@ -104,7 +104,7 @@ fn frames() -> Result<Vec<Bytes>, Box<dyn Error>> {
         let mut changes = vec![genesis];
         while changes.len() < PUSHES * CHANGES_PER_PUSH {
             let vitals = vitals(changes.len() as i64);
-            let change = document.edit(changes.len() as i64, |edits| vitals.apply(edits))?;
+            let change = document.edit(Stamp::at(1_000 * changes.len() as i64), |edits| vitals.apply(edits))?;
             changes.push(change.ok_or("an entry is a change")?.bytes);
         }
         let pushes = changes.chunks(CHANGES_PER_PUSH).enumerate().map(|(push, changes)| {
@@ -128,7 +128,8 @@ fn vitals(n: i64) -> Edit {
         field("rr", 8 + n % 20),
         ("temp".to_owned(), Value::Decimal(36.0 + (n % 40) as f64 / 10.0)),
     ];
-    Edit::AddEntry { part: Part::Clinical, kind: "vitals".to_owned(), fields }
+    let id = EntryId(Uuid::from_u128(n as u128));
+    Edit::AddEntry { part: Part::Clinical, id, kind: "vitals".to_owned(), fields }
 }
 
 fn decode_frame(frame: &Bytes) -> Push {

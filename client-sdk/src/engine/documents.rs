@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use feldakte_core::{
-    case::{self, DocumentView, Edit},
+    access::Principal,
+    case::{self, Authors, DocumentView, Edit, Event, Outcome, Path},
     change::Change,
-    crdt::{CrdtError, Document, Edits, NewChange, Packing},
-    ids::{ActorId, CaseId, ChangeHash, DeviceId, DocumentId, Epoch, Part},
+    crdt::{CrdtError, Document, Edits, NewChange, Packing, Stamp},
+    ids::{ActorId, CaseId, ChangeHash, DocumentId, Epoch, Part},
     limits,
     log::Binding,
 };
@@ -21,7 +22,7 @@ use crate::{
 
 /// Open documents.
 pub(super) struct Documents {
-    device: DeviceId,
+    principal: Principal,
     store_id: Epoch,
     store: SharedLocalStore,
     open: BTreeMap<DocumentId, Open>,
@@ -39,17 +40,18 @@ struct Open {
 /// How changes are made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Making {
-    /// The device's clock.
-    pub(super) now_ms: i64,
+    /// The device's clock and how wrong it is known to be.
+    pub(super) stamp: Stamp,
     /// How often the same was made before.
     pub(super) again: u32,
 }
 
 impl Open {
-    fn make_change(&mut self, edits: &[Edit], now_ms: i64) -> Result<Option<NewChange>, SdkError> {
+    fn make_change(&mut self, edits: &[Edit], stamp: Stamp) -> Result<Option<NewChange>, SdkError> {
         let apply = |target: &mut Edits<'_>| edits.iter().try_for_each(|edit| edit.apply(target));
-        let change = self.document.edit(now_ms.div_euclid(1000), apply).map_err(|error| match error {
+        let change = self.document.edit(stamp, apply).map_err(|error| match error {
             CrdtError::NoContainer(_) => SdkError::Edit("the document has another schema"),
+            CrdtError::NestedRecord(_) => SdkError::Edit("a record holds a record"),
             _ => SdkError::Edit("the document library refused"),
         })?;
         if let Some(NewChange { hash: _, bytes }) = &change {
@@ -61,8 +63,8 @@ impl Open {
 }
 
 impl Documents {
-    pub(super) fn new(device: DeviceId, store_id: Epoch, store: SharedLocalStore) -> Self {
-        Self { device, store_id, store, open: BTreeMap::new(), clock: 0 }
+    pub(super) fn new(principal: Principal, store_id: Epoch, store: SharedLocalStore) -> Self {
+        Self { principal, store_id, store, open: BTreeMap::new(), clock: 0 }
     }
 
     /// Makes one change per document and stores them, all or nothing; gives back what was stored. On any failure the
@@ -71,9 +73,9 @@ impl Documents {
         &mut self,
         case: CaseId,
         edits: &BTreeMap<Part, Vec<Edit>>,
-        now_ms: i64,
+        stamp: Stamp,
     ) -> Result<Vec<DocumentEdit>, SdkError> {
-        let saved = self.make_and_save(case, edits, now_ms).await;
+        let saved = self.make_and_save(case, edits, stamp).await;
         for part in edits.keys() {
             let id = DocumentId { case, part: *part };
             match &saved {
@@ -91,12 +93,12 @@ impl Documents {
         &mut self,
         case: CaseId,
         edits: &BTreeMap<Part, Vec<Edit>>,
-        now_ms: i64,
+        stamp: Stamp,
     ) -> Result<Vec<DocumentEdit>, SdkError> {
         let mut made = Vec::with_capacity(edits.len());
         for (part, edits) in edits {
             let document = DocumentId { case, part: *part };
-            let changes = self.make_changes(document, edits, Making { now_ms, again: 0 }).await?;
+            let changes = self.make_changes(document, edits, Making { stamp, again: 0 }).await?;
             if !changes.is_empty() {
                 made.push(DocumentEdit { document, changes });
             }
@@ -119,9 +121,12 @@ impl Documents {
             return Err(SdkError::AccessEnded);
         }
         let open = self.open(id).await?;
+        if !case::may_write(case::min_schema(&mut open.document)) {
+            return Err(SdkError::AppTooOld);
+        }
         let mut own = Vec::with_capacity(2);
         for edits in case::portions(edits) {
-            let Some(change) = open.make_change(&edits, making.now_ms)? else { continue };
+            let Some(change) = open.make_change(&edits, making.stamp)? else { continue };
             if open.is_new && own.is_empty() {
                 let genesis = case::genesis(id.part);
                 own.push(OwnChange { hash: genesis.hash, bytes: genesis.bytes.clone(), intent: Bytes::new() });
@@ -137,20 +142,66 @@ impl Documents {
         self.open.entry(id).and_modify(|open| open.is_new = false);
     }
 
+    /// The document as it is, and its certified authors.
     pub(super) async fn view(&mut self, id: DocumentId) -> Result<(DocumentView, Vec<Binding>), SdkError> {
-        let open = self.open(id).await?;
-        Ok((DocumentView::of(id.part, &open.document), open.bindings.clone()))
+        let (open, authors) = self.open_with_authors(id).await?;
+        Ok((DocumentView::of(id.part, &mut open.document, &authors), open.bindings.clone()))
     }
 
-    /// Takes in stored changes, when the document is open.
-    pub(super) fn apply(&mut self, id: DocumentId, changes: &[(ChangeHash, Bytes)], bindings: &[Binding]) {
-        let Some(open) = self.open.get_mut(&id) else { return };
+    /// What the document's events come to.
+    pub(super) async fn outcome(&mut self, id: DocumentId) -> Result<Outcome, SdkError> {
+        let (open, authors) = self.open_with_authors(id).await?;
+        let view = DocumentView::of(id.part, &mut open.document, &authors);
+        Ok(view.outcome(&mut open.document, &authors))
+    }
+
+    /// The document as a signature names it.
+    pub(super) async fn signed(&mut self, id: DocumentId, heads: &[ChangeHash]) -> Result<DocumentView, SdkError> {
+        let (open, authors) = self.open_with_authors(id).await?;
+        Ok(DocumentView::signed(id.part, &mut open.document, &authors, heads))
+    }
+
+    /// The event that signs the document as it is.
+    pub(super) async fn sign(&mut self, id: DocumentId) -> Result<Event, SdkError> {
+        Ok(case::sign(&mut self.open(id).await?.document, id.part))
+    }
+
+    /// The one value of a text fact; `None` when it is not there, or people disagree.
+    pub(super) async fn text_fact(&mut self, id: DocumentId, name: &str) -> Result<Option<String>, SdkError> {
+        let authors = Authors::default();
+        let open = self.open(id).await?;
+        let view = DocumentView::of(id.part, &mut open.document, &authors);
+        let fact = view.facts.into_iter().find(|fact| fact.name == name && !fact.is_in_conflict());
+        Ok(fact.and_then(|fact| fact.shown().value.as_text().map(str::to_owned)))
+    }
+
+    /// Takes in stored changes, when the document is open. Gives the paths that have changed; `None` when the document
+    /// has to be read again.
+    pub(super) fn apply(
+        &mut self,
+        id: DocumentId,
+        changes: &[(ChangeHash, Bytes)],
+        bindings: &[Binding],
+    ) -> Option<Vec<Path>> {
+        let open = self.open.get_mut(&id)?;
         open.bindings.extend_from_slice(bindings);
+        let before = open.document.heads();
         if let Err(error) = open.document.apply(changes.iter().map(|(_, bytes)| bytes)) {
             // It is loaded again from the store when somebody looks.
             warn!(document = %id, %error, "document dropped from memory");
             self.open.remove(&id);
+            return None;
         }
+        Some(case::changed_paths(&mut open.document, &before))
+    }
+
+    async fn open_with_authors(&mut self, id: DocumentId) -> Result<(&mut Open, Authors), SdkError> {
+        let principal = self.principal.clone();
+        let open = self.open(id).await?;
+        let mut authors = Authors::of(&open.bindings);
+        // What this device has just written is its own before the gateway says so.
+        authors.add_own(open.document.actor(), &principal);
+        Ok((open, authors))
     }
 
     /// The store holds something else than memory: load again when somebody looks.
@@ -174,7 +225,7 @@ impl Documents {
     async fn load(&self, id: DocumentId) -> Result<Open, SdkError> {
         let stored = self.store.load(id).await?;
         let generation = stored.as_ref().map_or(0, |stored| stored.state.generation);
-        let actor = case::actor(self.device, id, self.store_id, generation);
+        let actor = case::actor(self.principal.device, id, self.store_id, generation);
         let (chunks, bindings, is_settled) = match stored {
             Some(LocalDocument { state, chunks, bindings }) => (chunks, bindings, state.local == 0),
             None => (Vec::new(), Vec::new(), false),

@@ -93,7 +93,11 @@ impl Engine {
             let changes = entry.changes.iter().map(|(hash, _)| hash);
             self.notifier.testify(entry.document, changes, ChangeFact::Received(entry.position));
             match entry.quarantined.is_empty() {
-                true => self.documents.apply(entry.document, &entry.changes, &entry.bindings),
+                true => {
+                    let paths = self.documents.apply(entry.document, &entry.changes, &entry.bindings);
+                    let paths = paths.map(|paths| (entry.document.part, paths));
+                    self.notifier.content(entry.document.case, paths);
+                }
                 false => {
                     self.documents.forget(entry.document);
                     quarantined.insert(entry.document);
@@ -101,15 +105,18 @@ impl Engine {
             }
             cases.insert(entry.document.case);
         }
-        cases.extend(received.bootstrap.iter().map(|document| document.case));
+        for document in &received.bootstrap {
+            self.notifier.content(document.case, None);
+            cases.insert(document.case);
+        }
         if !cases.is_empty() {
             self.outbox.retry_waiting();
         }
         for case in cases {
-            self.notifier.content(case);
             self.notifier.sync(case);
         }
         for document in quarantined {
+            self.notifier.content(document.case, None);
             self.redo(document).await?;
         }
         Ok(())
@@ -194,7 +201,7 @@ impl Engine {
             // The document in memory holds what the gateway refused: build it again without, under a new actor.
             self.documents.forget(document);
             self.redo(document).await?;
-            self.notifier.content(document.case);
+            self.notifier.content(document.case, None);
         }
         self.notifier.sync(document.case);
         Ok(())
@@ -242,7 +249,7 @@ impl Engine {
     }
 
     pub(super) fn notify_both(&self, case: CaseId) {
-        self.notifier.content(case);
+        self.notifier.content(case, None);
         self.notifier.sync(case);
     }
 

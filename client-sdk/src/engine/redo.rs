@@ -80,7 +80,7 @@ impl Engine {
     async fn make_and_save_again(&mut self, document: DocumentId, again: &[Again]) -> Result<Vec<OwnChange>, SdkError> {
         let mut made = Vec::with_capacity(again.len());
         for Again { hash: _, intent: Intent { edits, again } } in again {
-            let making = Making { now_ms: self.environment.now_ms(), again: again + 1 };
+            let making = Making { stamp: self.stamp(), again: again + 1 };
             made.extend(self.documents.make_changes(document, edits, making).await?);
         }
         let replaced: Vec<ChangeHash> = again.iter().map(|again| again.hash).collect();

@@ -8,7 +8,7 @@ use feldakte_core::{
     case::{self, Edit},
     change::craft::{self, Draft},
     crdt::{Document, Value},
-    ids::{ActorId, ChangeHash, Cursor, DeviceId, Epoch, Part, Position, SessionId},
+    ids::{ActorId, ChangeHash, Cursor, DeviceId, EntryId, Epoch, Part, Position, SessionId},
     log::{Binding, Entry, Quarantine, QuarantineReason},
 };
 use feldakte_fuzz::admission::{COLUMNS, actor, document};
@@ -230,6 +230,7 @@ fn honest_changes(part: Part) -> Vec<Bytes> {
     let edits = [
         Edit::SetFact { part, name: "allergy".to_owned(), value: Value::Text("Penicillin".to_owned()) },
         Edit::AddEntry {
+            id: EntryId(Uuid::from_u128(7)),
             part,
             kind: "vitals".to_owned(),
             fields: vec![
@@ -247,6 +248,6 @@ fn honest_changes(part: Part) -> Vec<Bytes> {
     let writer: ActorId = actor(0);
     let mut document = Document::load(&case::genesis(part).bytes, writer).expect("genesis loads");
     let mut change =
-        |edit: &Edit| document.edit(0, |edits| edit.apply(edits)).expect("an edit").expect("a change").bytes;
+        |edit: &Edit| document.edit(feldakte_core::crdt::Stamp::default(), |edits| edit.apply(edits)).expect("an edit").expect("a change").bytes;
     edits.iter().map(&mut change).collect()
 }

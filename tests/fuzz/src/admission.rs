@@ -12,13 +12,13 @@ use bytes::Bytes;
 use feldakte_core::{
     access::{Principal, Role},
     admission::{Ledger, Opening},
-    case::{self, DocumentView, Edit},
+    case::{self, Authors, DocumentView, Edit},
     change::{
         Change,
         craft::{self, Draft},
     },
     crdt::{CrdtError, Document, Packing, Value},
-    ids::{ActorId, CaseId, ChangeHash, DeviceId, DocumentId, Part},
+    ids::{ActorId, CaseId, ChangeHash, DeviceId, DocumentId, EntryId, Part},
     limits,
     log::Entry,
 };
@@ -209,7 +209,7 @@ impl World {
         if self.applied.len() == 1 {
             self.push(1, vec![case::genesis(self.document.part).bytes.clone()]);
         }
-        match self.replica.edit(0, |edits| edit.apply(edits)) {
+        match self.replica.edit(feldakte_core::crdt::Stamp::default(), |edits| edit.apply(edits)) {
             Ok(Some(change)) => {
                 let admitted = self.push(1, vec![change.bytes.clone()]);
                 // Where the stranger came first, the crew may not write.
@@ -300,12 +300,15 @@ impl World {
     }
 
     fn check_replica(&mut self) {
-        let view = DocumentView::of(self.document.part, &self.replica);
+        let view = DocumentView::of(self.document.part, &mut self.replica, &Authors::default());
         for packing in [Packing::Plain, Packing::Deflated] {
             let saved = self.replica.save(packing);
             let mut loaded = Document::load(&saved, actor(0)).expect("a snapshot loads");
             assert_eq!(loaded.heads(), self.replica.heads());
-            assert_eq!(format!("{:?}", DocumentView::of(self.document.part, &loaded)), format!("{view:?}"));
+            assert_eq!(
+                format!("{:?}", DocumentView::of(self.document.part, &mut loaded, &Authors::default())),
+                format!("{view:?}")
+            );
         }
     }
 }
@@ -338,7 +341,8 @@ fn honest_edit(part: Part, kind: u8, text: &[u8]) -> Edit {
         0 => Edit::SetFact { part, name: "allergy".to_owned(), value: Value::Text(text) },
         1 => {
             let fields = vec![("finding".to_owned(), Value::Text(text)), ("spo2".to_owned(), Value::Integer(93))];
-            Edit::AddEntry { part, kind: "vitals".to_owned(), fields }
+            let id = EntryId(Uuid::from_u128(7));
+            Edit::AddEntry { part, id, kind: "vitals".to_owned(), fields }
         }
         _ => Edit::Narrate { part, at: Some(usize::from(kind)), delete: usize::from(kind / 32), insert: text },
     }

@@ -6,7 +6,7 @@ use feldakte_core::{
     admission::{self, Ledger},
     case::{self, Edit},
     change::Change,
-    crdt::{Document, NewChange, Value},
+    crdt::{Document, NewChange, Stamp, Value},
     ids::{ActorId, ChangeHash, DocumentId, Epoch},
 };
 use feldakte_gateway::store::Append;
@@ -45,7 +45,10 @@ impl Author {
         self.made += 1;
         let part = self.document.part;
         let edit = Edit::SetFact { part, name: name.to_owned(), value: Value::Text(value.to_owned()) };
-        let change = self.replica.edit(1_700_000_000, |edits| edit.apply(edits)).expect("an edit of its own document");
+        let change = self
+            .replica
+            .edit(Stamp::at(1_700_000_000_000), |edits| edit.apply(edits))
+            .expect("an edit of its own document");
         change.expect("a value that was not there before")
     }
 

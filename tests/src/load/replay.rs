@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use feldakte_core::{
     case,
-    crdt::{CrdtError, Document},
+    crdt::{CrdtError, Document, Stamp},
     ids::{ActorId, ChangeHash, DocumentId},
 };
 use indicatif::ProgressBar;
@@ -57,7 +57,7 @@ impl CaseLog {
         let mut log = Self { document: *document, changes: vec![genesis.bytes.clone()], hashes: vec![genesis.hash] };
         for step in script.steps.iter().take(*steps) {
             let time_s = EPOCH_S + i64::try_from(step.t / 1000).unwrap_or(0);
-            if let Some(change) = replica.edit(time_s, |edits| step.apply(edits))? {
+            if let Some(change) = replica.edit(Stamp::at(time_s * 1000), |edits| step.apply(edits))? {
                 log.changes.push(change.bytes);
                 log.hashes.push(change.hash);
             }

@@ -154,8 +154,8 @@ impl Op {
             Op::MkMap { k } => edits.create(k, Container::Map),
             Op::MkList { k } => edits.create(k, Container::List),
             Op::MkText { k } => edits.create(k, Container::Text),
-            Op::Put { k, f, v } => edits.put(k, f, v.0.clone()),
-            Op::Push { k, v } => edits.push(k, v.iter().map(|(name, value)| (name.clone(), value.0.clone()))),
+            Op::Put { k, f, v } => edits.put(k, f, &v.0),
+            Op::Push { k, v } => edits.push(k, v.iter().map(|(name, value)| (name.as_str(), &value.0))),
             Op::Splice { k, i, d, s } => edits.splice(k, *i, *d, s),
         }
     }

@@ -69,7 +69,9 @@ pub async fn an_older_snapshot_loses_nothing(store: SharedLocalStore) -> Result<
 
 fn set_fact(document: &mut Document, part: Part, name: &str) -> Result<NewChange> {
     let edit = Edit::SetFact { part, name: name.to_owned(), value: Value::Integer(96) };
-    document.edit(0, |edits| edit.apply(edits))?.context("the edit changes the document")
+    document
+        .edit(feldakte_core::crdt::Stamp::default(), |edits| edit.apply(edits))?
+        .context("the edit changes the document")
 }
 
 /// The snapshot that is there cannot lose one change; the gateway's next one is without it.

@@ -1,6 +1,10 @@
 //! What a tablet's user does: random edits of every kind, in the field's words.
 
-use feldakte_core::{case::Edit, crdt::Value, ids::Part};
+use feldakte_core::{
+    case::Edit,
+    crdt::Value,
+    ids::{EntryId, Part},
+};
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 /// The field of an entry that names it in the whole run, so that it can be found again.
@@ -40,7 +44,12 @@ fn draw_edit(rng: &mut StdRng, next_token: &mut impl FnMut() -> String) -> Edit 
             let kind = (*KINDS.choose(rng).expect("not empty")).to_owned();
             let mut fields = vec![(TOKEN.to_owned(), Value::Text(next_token()))];
             fields.extend((0..rng.random_range(0..4)).map(|n| (format!("wert_{n}"), draw_value(rng))));
-            Edit::AddEntry { part, kind, fields }
+            Edit::AddEntry {
+                part,
+                id: EntryId(uuid::Builder::from_random_bytes(rng.random()).into_uuid()),
+                kind,
+                fields,
+            }
         }
         8 => Edit::Narrate { part, at: None, delete: 0, insert: draw_sentence(rng) },
         _ => {

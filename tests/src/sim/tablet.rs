@@ -248,7 +248,7 @@ impl User<'_> {
         }
         let case = cases[self.draw(|rng| rng.random_range(0..cases.len()))].case;
         let view = self.client.read(case).await?;
-        let conflicts: usize = view.documents.iter().map(|document| document.conflicts().count()).sum();
+        let conflicts: usize = view.documents.iter().map(|document| document.conflicts().len()).sum();
         self.world
             .trace
             .note(format_args!("tablet {} sees {case}: {:?}, {conflicts} conflicts", self.index, view.sync));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use feldakte_core::{
-    case::{self, DocumentView, GENESIS_ACTOR},
+    case::{self, Authors, DocumentView, GENESIS_ACTOR},
     crdt::Document,
     ids::DocumentId,
 };
@@ -95,8 +95,10 @@ impl Verdict {
         let changes = witness.with_document(id, |truth| truth.changes.clone()).unwrap_or_default();
         let is_built = self.built.get(&id).is_some_and(|(count, _)| *count == changes.len());
         if !is_built {
-            let document = Document::load(&changes.concat(), GENESIS_ACTOR).expect("the log of an honest world loads");
-            self.built.insert(id, (changes.len(), DocumentView::of(id.part, &document)));
+            let loaded = Document::load(&changes.concat(), GENESIS_ACTOR);
+            let mut document = loaded.expect("the log of an honest world loads");
+            let authors = witness.with_document(id, |truth| Authors::of(&truth.bindings)).unwrap_or_default();
+            self.built.insert(id, (changes.len(), DocumentView::of(id.part, &mut document, &authors)));
         }
         &self.built[&id].1
     }

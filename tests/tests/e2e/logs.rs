@@ -58,6 +58,7 @@ async fn child_writes_the_canary_at_trace_level() {
     tablet.go_online().await;
     let entry = Edit::AddEntry {
         part: Part::Clinical,
+        id: tablet.client.new_entry_id(),
         kind: CANARY.into(),
         fields: vec![(CANARY.into(), Value::Text(CANARY.into()))],
     };

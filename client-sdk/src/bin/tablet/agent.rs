@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::Context;
-use feldakte_client_sdk::view::{CaseId, Edit, LinkState};
+use feldakte_client_sdk::{
+    Client,
+    view::{CaseId, Edit, LinkState},
+};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -146,11 +149,11 @@ impl Agent {
         Ok(match command {
             Command::Create { edits } => {
                 let begun = Instant::now();
-                let case = client.create_case(convert(edits)?).await?;
+                let case = client.create_case(convert(client, edits)?).await?;
                 self.saved(case, begun)
             }
             Command::Edit { case, edits } => {
-                let (case, edits) = (case.parse()?, convert(edits)?);
+                let (case, edits) = (case.parse()?, convert(client, edits)?);
                 let begun = Instant::now();
                 client.edit(case, edits).await?;
                 self.saved(case, begun)
@@ -169,7 +172,7 @@ impl Agent {
             }
             Command::View(case) => {
                 let view = client.read(case.parse()?).await?;
-                json!({"view": json::case(&view, self.tablet.principal.device)})
+                json!({"view": json::case(&view)})
             }
             Command::Digest(case) => {
                 let view = client.read(case.parse()?).await?;
@@ -194,8 +197,8 @@ impl Agent {
     }
 }
 
-fn convert(edits: Vec<JsonEdit>) -> anyhow::Result<Vec<Edit>> {
-    edits.into_iter().map(Edit::try_from).collect()
+fn convert(client: &Client, edits: Vec<JsonEdit>) -> anyhow::Result<Vec<Edit>> {
+    edits.into_iter().map(|edit| edit.into_edit(|| client.new_entry_id())).collect()
 }
 
 /// What has changed and was not told yet; told at intervals, because a burst changes a case hundreds of times.

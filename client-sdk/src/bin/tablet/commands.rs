@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::ensure;
 use clap::Args;
 use feldakte_certs::{identity, pem};
-use feldakte_client_sdk::view::{CaseId, CaseView, Edit, LinkState, Part, Value};
+use feldakte_client_sdk::view::{CaseId, CaseKind, CaseView, Edit, EntryId, LinkState, Part, Value};
 use serde_json::json;
 
 use crate::{
@@ -27,10 +27,10 @@ pub struct Which {
 /// Open a new case.
 #[derive(Args)]
 pub struct New {
-    /// What kind of case: `mission`, `visit`, `inspection` …
+    /// What kind of case: `mission` or `visit`.
     #[arg(long, default_value = "mission")]
-    kind: String,
-    /// What it is about, as the dispatch centre put it.
+    kind: CaseKind,
+    /// What it is about: the dispatch centre's keyword, or the purpose of the visit.
     #[arg(long)]
     keyword: Option<String>,
     /// The mission number or file reference.
@@ -94,19 +94,23 @@ pub struct Vitals {
     temp: Option<f64>,
     /// Blood glucose, mg/dl.
     #[arg(long, value_name = "MG_DL")]
-    glucose: Option<i64>,
+    glucose: Option<f64>,
 }
 
 impl New {
     /// Does it.
     pub(crate) async fn run(self, options: &Options) -> anyhow::Result<ExitCode> {
-        let facts = [("kind", Some(self.kind)), ("alarm_keyword", self.keyword), ("mission_number", self.number)];
+        let (about, number) = match self.kind {
+            CaseKind::Mission => ("keyword", "mission_number"),
+            CaseKind::Visit => ("purpose", "file_reference"),
+        };
+        let facts = [(about, self.keyword), (number, self.number)];
         let set = |(name, value): (&str, Option<String>)| {
             Some(Edit::SetFact { part: Part::Operations, name: name.to_owned(), value: Value::Text(value?) })
         };
         let edits = facts.into_iter().filter_map(set).collect();
         let tablet = open(options).await?;
-        let case = tablet.client.create_case(edits).await?;
+        let case = tablet.client.create(self.kind, edits).await?;
         saved(options, &tablet, case).await
     }
 }
@@ -139,14 +143,15 @@ impl Vitals {
             ("blood_pressure_diastolic", dia),
             ("respiratory_rate", rr),
             ("etco2", etco2),
-            ("blood_glucose", glucose),
         ];
         let whole = whole.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::Integer(value?))));
         let temp = temp.map(|celsius| ("temperature".to_owned(), Value::Decimal(celsius)));
+        let glucose_value = glucose.map(|glucose| ("blood_glucose".to_owned(), Value::Decimal(glucose)));
         let unit = glucose.map(|_| ("blood_glucose_unit".to_owned(), Value::Text("mg/dL".to_owned())));
-        let fields: Vec<_> = whole.chain(temp).chain(unit).collect();
+        let fields: Vec<_> = whole.chain(temp).chain(glucose_value).chain(unit).collect();
         ensure!(!fields.is_empty(), "no value given: `tablet vitals --help` lists them");
-        edit(options, &which, Edit::AddEntry { part: Part::Clinical, kind: "vitals".to_owned(), fields }).await
+        let vitals = |id| Edit::AddEntry { part: Part::Clinical, id, kind: "vitals".to_owned(), fields };
+        edit_with(options, &which, vitals).await
     }
 }
 
@@ -160,8 +165,14 @@ pub(crate) async fn open(options: &Options) -> anyhow::Result<Opened> {
 }
 
 async fn edit(options: &Options, which: &Which, edit: Edit) -> anyhow::Result<ExitCode> {
+    edit_with(options, which, |_| edit).await
+}
+
+/// The same for an edit that needs an id.
+async fn edit_with(options: &Options, which: &Which, edit: impl FnOnce(EntryId) -> Edit) -> anyhow::Result<ExitCode> {
     let tablet = open(options).await?;
     let case = tablet.case(&which.case).await?;
+    let edit = edit(tablet.client.new_entry_id());
     tablet.client.edit(case, vec![edit]).await?;
     saved(options, &tablet, case).await
 }
@@ -228,9 +239,10 @@ pub(crate) async fn list(options: &Options) -> anyhow::Result<ExitCode> {
 fn title(view: &CaseView) -> String {
     let facts = view.documents.iter().filter(|document| document.part == Part::Operations).flat_map(|d| &d.facts);
     let facts: Vec<_> = facts.collect();
-    let shown = ["mission_number", "kind", "alarm_keyword"].into_iter().filter_map(|name| {
+    let names = ["mission_number", "file_reference", "case_kind", "keyword", "purpose"];
+    let shown = names.into_iter().filter_map(|name| {
         let fact = facts.iter().find(|fact| fact.name == name)?;
-        Some(text::value(&fact.values.last()?.value))
+        Some(text::value(&fact.shown().value))
     });
     shown.collect::<Vec<_>>().join(" ")
 }
@@ -242,7 +254,7 @@ pub(crate) async fn show(options: &Options, which: Which) -> anyhow::Result<Exit
     let view = tablet.client.read(case).await?;
     tablet.client.shutdown().await;
     match options.json {
-        true => output::print_json(&json::case(&view, tablet.principal.device))?,
+        true => output::print_json(&json::case(&view))?,
         false => output::print(&text::case(&view, tablet.principal.device))?,
     }
     Ok(ExitCode::SUCCESS)

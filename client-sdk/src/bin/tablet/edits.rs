@@ -5,7 +5,7 @@
 
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
-use feldakte_client_sdk::view::{Edit, Part, Value};
+use feldakte_client_sdk::view::{Edit, EntryId, Part, Value};
 use serde::Deserialize;
 use serde_json::{Map, Number};
 
@@ -96,17 +96,17 @@ pub enum JsonEdit {
     },
 }
 
-impl TryFrom<JsonEdit> for Edit {
-    type Error = anyhow::Error;
-    fn try_from(edit: JsonEdit) -> anyhow::Result<Edit> {
-        Ok(match edit {
+impl JsonEdit {
+    /// The edit; an entry gets the id that `new_id` draws.
+    pub fn into_edit(self, new_id: impl FnOnce() -> EntryId) -> anyhow::Result<Edit> {
+        Ok(match self {
             JsonEdit::Set { part, name, value } => {
                 Edit::SetFact { part: part.parse()?, value: value_of(value).with_context(|| name.clone())?, name }
             }
             JsonEdit::Entry { part, kind, fields } => {
                 let field = |(name, value)| Ok((String::clone(&name), value_of(value).context(name)?));
                 let fields = fields.into_iter().map(field).collect::<anyhow::Result<_>>()?;
-                Edit::AddEntry { part: part.parse()?, kind, fields }
+                Edit::AddEntry { part: part.parse()?, id: new_id(), kind, fields }
             }
             JsonEdit::Note { part, text } => append(part.parse()?, &text),
         })
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     fn edit(json: &str) -> anyhow::Result<Edit> {
-        serde_json::from_str::<JsonEdit>(json)?.try_into()
+        serde_json::from_str::<JsonEdit>(json)?.into_edit(|| EntryId(uuid::Uuid::nil()))
     }
 
     #[test]

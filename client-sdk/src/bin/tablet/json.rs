@@ -1,37 +1,39 @@
 //! Cases as JSON, for `--json` and the agent; and the digest by which replicas are compared.
 
 use feldakte_client_sdk::view::{
-    CaseSync, CaseView, DeviceId, DocumentView, Held, LinkState, ParkedEdit, Status, SyncState, Value,
+    CaseSync, CaseView, Claim, DocumentView, Entry, Fact, LinkState, ParkedEdit, Provenance, Recorded, Status,
+    SyncState, Value,
 };
-use feldakte_core::ids::ActorId;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
-/// The whole case; `me` is this device, whose own actors need no certificate to be known.
-pub fn case(view: &CaseView, me: DeviceId) -> Json {
-    let by = |actor: Option<ActorId>| author(view, me, actor).to_string();
+/// The whole case.
+pub fn case(view: &CaseView) -> Json {
+    let by = |provenance: &Provenance| {
+        provenance.author.as_ref().map_or_else(|| "unknown".to_owned(), |author| author.device.to_string())
+    };
     let documents: Vec<Json> = view.documents.iter().map(|document| document_of(document, &by)).collect();
     json!({"case": view.case.to_string(), "sync": sync(&view.sync), "documents": documents})
 }
 
-/// The device that wrote as `actor`: what the gateway has certified, and this device for its own. Everything of
-/// others arrives with its certified author, so an actor without one is this device's.
-pub fn author(view: &CaseView, me: DeviceId, actor: Option<ActorId>) -> DeviceId {
-    let certified = view.authors.iter().find(|author| Some(author.actor) == actor);
-    certified.map_or(me, |author| author.device)
-}
-
-fn document_of(document: &DocumentView, by: &impl Fn(Option<ActorId>) -> String) -> Json {
-    let held = |held: &Held| json!({"value": value(&held.value), "by": by(held.actor)});
-    let facts = document
-        .facts
-        .iter()
-        .map(|fact| json!({"name": fact.name, "values": fact.values.iter().map(held).collect::<Vec<_>>()}));
-    let entries = document.entries.iter().map(|item| json!({"by": by(item.actor), "fields": fields(&item.fields)}));
+fn document_of(document: &DocumentView, by: &impl Fn(&Provenance) -> String) -> Json {
+    let claim = |claim: &Claim| json!({"value": value(&claim.value), "by": by(&claim.provenance)});
+    let fact = |fact: &Fact| json!({"name": fact.name, "values": fact.values.iter().map(claim).collect::<Vec<_>>()});
+    let entry = |entry: &Entry| {
+        json!({
+            "id": entry.id.map(|id| id.to_string()), "kind": entry.kind, "by": by(&entry.provenance),
+            "at": entry.provenance.origin.stamp.time_ms, "replaces": entry.replaces.map(|id| id.to_string()),
+            "current": entry.is_current(), "fields": fields(&entry.fields),
+        })
+    };
+    let event =
+        |recorded: &Recorded| json!({"by": by(&recorded.provenance), "fields": fields(&recorded.event.to_fields())});
     json!({
         "part": document.part.name(),
-        "facts": facts.collect::<Vec<_>>(),
-        "entries": entries.collect::<Vec<_>>(),
+        "facts": document.facts.iter().map(fact).collect::<Vec<_>>(),
+        "checklists": document.checklists.iter().map(fact).collect::<Vec<_>>(),
+        "entries": document.entries.iter().map(entry).collect::<Vec<_>>(),
+        "events": document.events.iter().map(event).collect::<Vec<_>>(),
         "narrative": document.narrative,
     })
 }
@@ -48,6 +50,8 @@ pub fn value(value: &Value) -> Json {
         Value::Decimal(number) => json!(number),
         Value::Boolean(flag) => json!(flag),
         Value::Timestamp(ms) => json!({"timestamp": ms}),
+        Value::Bytes(bytes) => json!({"bytes": hex(bytes)}),
+        Value::Record(members) => fields(members),
         Value::Null => Json::Null,
     }
 }
@@ -100,7 +104,7 @@ pub fn link(link: LinkState) -> &'static str {
 /// SHA-256 over everything replicas must agree on: documents with all concurrent values and the actors that wrote
 /// them, and nothing about how safe they are. Two replicas that have merged have the same digest.
 pub fn digest(view: &CaseView) -> String {
-    let by = |actor: Option<ActorId>| actor.map(|actor| hex(&actor.0)).unwrap_or_default();
+    let by = |provenance: &Provenance| hex(&provenance.origin.actor.0);
     let documents: Vec<Json> = view.documents.iter().map(|document| document_of(document, &by)).collect();
     hex(&Sha256::digest(Json::Array(documents).to_string()))
 }
@@ -112,20 +116,36 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use feldakte_client_sdk::view::{Field, Item, Part};
+    use feldakte_client_sdk::view::{ActorId, ChangeHash, Origin, Part, Stamp};
 
     use super::*;
 
     fn view(values: &[(&str, u8)], durable: u64) -> CaseView {
-        let held = |(text, actor): &(&str, u8)| Held {
+        let provenance = |actor: u8| {
+            let (actor, change, stamp) = (ActorId([actor; 16]), ChangeHash([1; 32]), Stamp::default());
+            Provenance { origin: Origin { actor, change, stamp, counter: 1 }, author: None }
+        };
+        let claim = |(text, actor): &(&str, u8)| Claim {
             value: Value::Text((*text).to_owned()),
-            actor: Some(ActorId([*actor; 16])),
+            provenance: provenance(*actor),
+        };
+        let entry = Entry {
+            id: None,
+            kind: "note".into(),
+            fields: Vec::new(),
+            provenance: provenance(1),
+            replaces: None,
+            replaced_by: Vec::new(),
         };
         let document = DocumentView {
             part: Part::Identity,
-            facts: vec![Field { name: "family_name".into(), values: values.iter().map(held).collect() }],
-            entries: vec![Item { actor: None, fields: vec![("kind".into(), Value::Text("note".into()))] }],
+            facts: vec![Fact { name: "family_name".into(), values: values.iter().map(claim).collect() }],
+            checklists: Vec::new(),
+            entries: vec![entry],
             narrative: String::new(),
+            events: Vec::new(),
+            min_schema: 1,
+            actors: 2,
         };
         CaseView {
             case: "0192f000-0000-7000-8000-000000000001".parse().expect("a case id"),

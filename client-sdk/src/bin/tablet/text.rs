@@ -3,23 +3,30 @@
 use std::fmt::Write as _;
 
 use feldakte_client_sdk::view::{
-    CaseSummary, CaseSync, CaseView, DeviceId, DocumentView, Edit, Field, Item, LinkState, SyncState, Value,
+    CaseEvent, CaseSummary, CaseSync, CaseView, DeviceId, DocumentView, Edit, Entry, Fact, LinkState, Provenance,
+    Recorded, SyncState, Value,
 };
-use feldakte_core::ids::ActorId;
 
-use crate::{json, output::plain};
+use crate::output::plain;
 
 /// The whole case.
 pub fn case(view: &CaseView, me: DeviceId) -> String {
     let mut text = format!("case {}   {}\n", view.case, safety(&view.sync));
-    let who = |actor: Option<ActorId>| who(view, me, actor);
     for document in &view.documents {
-        let DocumentView { part, facts, entries, narrative } = document;
+        let DocumentView { part, facts, checklists, entries, narrative, events, min_schema: _, actors: _ } = document;
         let _ = write!(text, "\n{}\n", part.name());
-        facts.iter().for_each(|fact| text += &fact_lines(part.name(), fact, &who));
+        facts.iter().for_each(|fact| text += &fact_lines(&format!("{part}.", part = part.name()), fact, me));
+        if !checklists.is_empty() {
+            text += "  checklists\n";
+            checklists.iter().for_each(|fact| text += &fact_lines("", fact, me));
+        }
         if !entries.is_empty() {
             text += "  entries\n";
-            entries.iter().for_each(|item| text += &entry_line(item, &who));
+            entries.iter().for_each(|entry| text += &entry_line(entry, me));
+        }
+        if !events.is_empty() {
+            text += "  events\n";
+            events.iter().for_each(|recorded| text += &event_line(recorded, me));
         }
         if !narrative.trim().is_empty() {
             text += "  narrative\n";
@@ -29,52 +36,57 @@ pub fn case(view: &CaseView, me: DeviceId) -> String {
     text
 }
 
-fn fact_lines(part: &str, fact: &Field, who: &impl Fn(Option<ActorId>) -> String) -> String {
+fn fact_lines(prefix: &str, fact: &Fact, me: DeviceId) -> String {
     let name = plain(&fact.name);
     if let [only] = fact.values.as_slice() {
-        return format!("  {name:<24} {:<36} {}\n", value(&only.value), who(only.actor));
+        return format!("  {name:<24} {:<36} {}\n", value(&only.value), who(&only.provenance, me));
     }
     let mut text = format!(
-        "  {name:<24} {} values at once; resolve with: tablet set CASE {part}.{name} VALUE\n",
+        "  {name:<24} {} values at once; resolve with: tablet set CASE {prefix}{name} VALUE\n",
         fact.values.len()
     );
-    for held in &fact.values {
-        let _ = writeln!(text, "  {:<22} ! {:<36} {}", "", value(&held.value), who(held.actor));
+    for claim in &fact.values {
+        let _ = writeln!(text, "  {:<22} ! {:<36} {}", "", value(&claim.value), who(&claim.provenance, me));
     }
     text
 }
 
-fn entry_line(item: &Item, who: &impl Fn(Option<ActorId>) -> String) -> String {
-    let field = |name: &str| item.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value);
-    let kind = field("kind").map(value).unwrap_or_default();
-    let at = match field("at") {
-        Some(Value::Timestamp(ms)) => time(*ms),
-        _ => "-".to_owned(),
-    };
-    let shown = |name: &str| !["kind", "at", "clock_offset_ms"].contains(&name);
-    let rest: Vec<String> = item
-        .fields
-        .iter()
-        .filter(|(name, _)| shown(name))
-        .map(|(name, field)| format!("{}={}", plain(name), value(field)))
-        .collect();
-    format!("    {at}  {kind:<14} {}  ({})\n", rest.join("  "), who(item.actor))
+fn entry_line(entry: &Entry, me: DeviceId) -> String {
+    let at = time(entry.provenance.origin.stamp.time_ms);
+    let mark = if entry.is_current() { "" } else { "  [replaced]" };
+    let (kind, fields) = (plain(&entry.kind), fields(&entry.fields));
+    format!("    {at}  {kind:<14} {fields}  ({}){mark}\n", who(&entry.provenance, me))
+}
+
+fn event_line(Recorded { event, provenance }: &Recorded, me: DeviceId) -> String {
+    format!("    {}  {}  ({})\n", time(provenance.origin.stamp.time_ms), self::event(event), who(provenance, me))
+}
+
+/// An event in one line.
+fn event(event: &CaseEvent) -> String {
+    match event {
+        CaseEvent::Order { order, step } => format!("order {} {}", &order.to_string()[..8], step.name()),
+        CaseEvent::Status { of, status, .. } => format!("status {} {}", plain(of), plain(status)),
+        CaseEvent::Finalised { .. } => "finalised".to_owned(),
+        CaseEvent::Linked { case, relation, .. } => format!("linked to {case} as {}", plain(relation)),
+        CaseEvent::Unlinked { case, .. } => format!("no longer linked to {case}"),
+        CaseEvent::Split { into, entries, .. } => format!("{} entries belong to {into}", entries.len()),
+        CaseEvent::Resolved { path, .. } => format!("resolved {}", plain(path)),
+    }
+}
+
+fn fields(fields: &[(String, Value)]) -> String {
+    let field = |(name, field): &(String, Value)| format!("{}={}", plain(name), value(field));
+    fields.iter().map(field).collect::<Vec<_>>().join("  ")
 }
 
 /// Who wrote it: `this device`, or the certified unit, role and device.
-pub fn who(view: &CaseView, me: DeviceId, actor: Option<ActorId>) -> String {
-    let device = json::author(view, me, actor);
-    if device == me {
-        return "this device".to_owned();
+pub fn who(provenance: &Provenance, me: DeviceId) -> String {
+    match &provenance.author {
+        None => "not certified".to_owned(),
+        Some(author) if author.device == me => "this device".to_owned(),
+        Some(author) => format!("{} {} {}", author.unit, author.role, &author.device.to_string()[..8]),
     }
-    let author = view.authors.iter().find(|author| author.device == device);
-    author.map_or_else(
-        || device.to_string(),
-        |author| {
-            let device = author.device.to_string();
-            format!("{} {} {}", author.unit, author.role, &device[..8])
-        },
-    )
 }
 
 /// A value for people.
@@ -85,6 +97,8 @@ pub fn value(value: &Value) -> String {
         Value::Decimal(number) => number.to_string(),
         Value::Boolean(flag) => flag.to_string(),
         Value::Timestamp(ms) => time(*ms),
+        Value::Bytes(bytes) => format!("({} bytes)", bytes.len()),
+        Value::Record(members) => format!("{{{}}}", fields(members)),
         Value::Null => "(absent)".to_owned(),
     }
 }
@@ -94,12 +108,18 @@ pub fn edit(edit: &Edit) -> String {
     let part = edit.part().name();
     match edit {
         Edit::SetFact { part: _, name, value: new } => format!("set {part}.{} = {}", plain(name), value(new)),
-        Edit::AddEntry { part: _, kind, fields } => {
-            let fields: Vec<String> =
-                fields.iter().map(|(name, field)| format!("{}={}", plain(name), value(field))).collect();
-            format!("{part} entry {}: {}", plain(kind), fields.join(" "))
+        Edit::AddEntry { kind, fields, .. } => format!("{part} entry {}: {}", plain(kind), self::fields(fields)),
+        Edit::Correct { replaces, kind, fields, .. } => {
+            format!("{part} entry {} instead of {replaces}: {}", plain(kind), self::fields(fields))
         }
-        Edit::Narrate { part: _, at: _, delete: _, insert } => format!("{part} note: {}", plain(insert.trim_end())),
+        Edit::Withdraw { replaces, reason, .. } => format!("{part} entry {replaces} withdrawn: {}", plain(reason)),
+        Edit::Narrate { insert, .. } | Edit::NarrateUtf16 { insert, .. } => {
+            format!("{part} note: {}", plain(insert.trim_end()))
+        }
+        Edit::Answer { element, value: new, .. } => format!("{part} {element} = {}", value(new)),
+        Edit::Resolve { path, value: new, .. } => format!("resolve {part}.{path} = {}", value(new)),
+        Edit::Record { event, .. } => format!("{part} {}", self::event(event)),
+        Edit::RaiseSchema { min_schema, .. } => format!("{part} needs schema {min_schema}"),
     }
 }
 

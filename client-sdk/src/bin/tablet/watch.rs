@@ -50,7 +50,7 @@ impl Observer for News {
         let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Link(state) => items.link = Some(state),
-            Event::CaseChanged(case) => items.changed.extend([case]),
+            Event::CaseChanged(case, _) => items.changed.extend([case]),
             Event::SyncChanged(case) => items.sync.extend([case]),
         }
         self.wake.notify_one();
@@ -146,19 +146,18 @@ fn flatten(view: &CaseView, me: DeviceId) -> BTreeMap<String, String> {
     for document in &view.documents {
         let part = document.part.name();
         for fact in &document.facts {
-            let held = |held: &feldakte_client_sdk::view::Held| {
-                format!("{} ({})", text::value(&held.value), text::who(view, me, held.actor))
+            let claim = |claim: &feldakte_client_sdk::view::Claim| {
+                format!("{} ({})", text::value(&claim.value), text::who(&claim.provenance, me))
             };
-            let values: Vec<String> = fact.values.iter().map(held).collect();
+            let values: Vec<String> = fact.values.iter().map(claim).collect();
             let mark = if values.len() > 1 { "CONFLICT " } else { "" };
             lines.insert(format!("{part}.{}", output::plain(&fact.name)), format!("{mark}{}", values.join(" | ")));
         }
-        for (index, item) in document.entries.iter().enumerate() {
-            let shown = item.fields.iter().filter(|(name, _)| name != "clock_offset_ms");
+        for (index, entry) in document.entries.iter().enumerate() {
             let field = |(name, value): &(String, Value)| format!("{}={}", output::plain(name), text::value(value));
-            let fields: Vec<String> = shown.map(field).collect();
-            let who = text::who(view, me, item.actor);
-            lines.insert(format!("{part} entry {}", index + 1), format!("{} ({who})", fields.join(" ")));
+            let fields: Vec<String> = entry.fields.iter().map(field).collect();
+            let (kind, who) = (output::plain(&entry.kind), text::who(&entry.provenance, me));
+            lines.insert(format!("{part} entry {}", index + 1), format!("{kind} {} ({who})", fields.join(" ")));
         }
         if !document.narrative.is_empty() {
             let last = document.narrative.trim_end().lines().last().map(output::plain).unwrap_or_default();

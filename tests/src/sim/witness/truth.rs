@@ -38,7 +38,7 @@ pub(in crate::sim) struct DocumentTruth {
     pub(super) grants: GrantHistory,
     pub(in crate::sim) hashes: BTreeSet<ChangeHash>,
     pub(in crate::sim) changes: Vec<Bytes>,
-    pub(super) bindings: Vec<Binding>,
+    pub(in crate::sim) bindings: Vec<Binding>,
     pub(super) at: BTreeMap<Position, Vec<ChangeHash>>,
 }
 

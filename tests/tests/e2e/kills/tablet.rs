@@ -76,7 +76,8 @@ async fn child_documents_until_killed() {
     let view = the_case(&tablet).await;
     for n in numbers(&view).last().map_or(0, |last| last + 1).. {
         let fields = vec![("n".to_owned(), Value::Integer(n))];
-        let entry = Edit::AddEntry { part: Part::Clinical, kind: "vitals".into(), fields };
+        let id = tablet.client.new_entry_id();
+        let entry = Edit::AddEntry { part: Part::Clinical, id, kind: "vitals".into(), fields };
         let both = vec![entry, fact(Part::Operations, "n", &n.to_string())];
         tablet.client.edit(view.case, both).await.unwrap();
         again::say(&n.to_string());
