@@ -1,6 +1,7 @@
 //! Who may do what on a document. Authority is a value: only this module makes a [`Permit`].
 //!
-//! A function that reads or writes a document's bytes takes a permit, so a forgotten check does not compile.
+//! Admission decides by permits; the gateway's fetches take a permit of their own kind, so that a forgotten check does
+//! not compile. A catch-up sends what a query by grants has found, and is planned anew when a grant ends.
 
 use std::{fmt, str::FromStr};
 

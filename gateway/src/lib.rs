@@ -16,6 +16,7 @@ pub mod ledgers;
 pub mod mailbox;
 pub mod metrics;
 pub mod ops;
+mod permit;
 pub mod projector;
 mod pushes;
 pub mod registry;

@@ -18,6 +18,7 @@ use tracing::{debug, error};
 
 use crate::{
     gateway::Shared,
+    permit::ReadPermit,
     store::{Reader, StoreError, StoredSnapshot},
     wire::{Outlet, SendFrameError},
 };
@@ -98,11 +99,11 @@ async fn send_bundles(
 ) -> Result<(), FetchError> {
     let mut bundler = Bundler::default();
     for document in documents {
-        if !shared.store.may_read(reader, *document).await? {
+        let Some(permit) = ReadPermit::ask(&shared.store, reader, *document).await? else {
             bundler.push_unavailable(*document);
             continue;
-        }
-        let snapshot = match read_snapshot(shared, *document).await {
+        };
+        let snapshot = match read_snapshot(shared, &permit).await {
             Ok(snapshot) => snapshot,
             Err(FetchError::Store(StoreError::Damaged(_)) | FetchError::Decode(_)) => {
                 error!(%document, "the document cannot be read; it is sent to nobody");
@@ -137,7 +138,8 @@ async fn base_of(shared: &Shared, document: DocumentId) -> Result<StoredSnapshot
 }
 
 /// The stored snapshot and the changes after it, as one piece. Opens no document.
-async fn read_snapshot(shared: &Shared, document: DocumentId) -> Result<Snapshot, FetchError> {
+async fn read_snapshot(shared: &Shared, permit: &ReadPermit) -> Result<Snapshot, FetchError> {
+    let document = permit.document();
     let base = base_of(shared, document).await?;
     let StoredSnapshot { mut position, chunks, mut bindings, mut quarantined } = base;
     let stored = shared.store.entries_after(document, position).await?;

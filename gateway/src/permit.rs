@@ -1,0 +1,30 @@
+//! Proof that a reader may see a document, as the store knew it when it was asked: take it, use it, drop it.
+
+use feldakte_core::ids::DocumentId;
+
+use crate::store::{Reader, SharedStore, StoreError};
+
+/// Whoever holds one may send the document's bytes to the reader it was asked for. Neither `Clone` nor made elsewhere.
+#[derive(Debug)]
+pub struct ReadPermit {
+    document: DocumentId,
+}
+
+impl ReadPermit {
+    /// Asks the store; `None` when the reader holds no grant.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn ask(
+        store: &SharedStore,
+        reader: &Reader,
+        document: DocumentId,
+    ) -> Result<Option<ReadPermit>, StoreError> {
+        Ok(store.may_read(reader, document).await?.then_some(ReadPermit { document }))
+    }
+
+    /// The document it is for.
+    pub fn document(&self) -> DocumentId {
+        self.document
+    }
+}
