@@ -122,6 +122,8 @@ fn fold_one(id: OrderId, mut steps: Vec<Step>, history: &History) -> Order {
     Order { id, state, steps, flags }
 }
 
+type Wanted = fn(&OrderStep) -> bool;
+
 struct Fold<'a> {
     steps: Vec<Step>,
     history: &'a History,
@@ -202,8 +204,8 @@ impl Fold<'_> {
 
     /// What was given stays given. Otherwise a physician's word ends the order, then the crew's, then time.
     fn state(&self) -> OrderState {
-        let has = |wanted: fn(&OrderStep) -> bool| self.steps.iter().any(|step| step.has_effect && wanted(&step.step));
-        let ladder: [(fn(&OrderStep) -> bool, OrderState); 6] = [
+        let has = |wanted: Wanted| self.steps.iter().any(|step| step.has_effect && wanted(&step.step));
+        let ladder: [(Wanted, OrderState); 6] = [
             (|step| matches!(step, OrderStep::Given { .. }), OrderState::Given),
             (|step| matches!(step, OrderStep::Cancelled { .. }), OrderState::Cancelled),
             (|step| matches!(step, OrderStep::Refused { .. }), OrderState::Refused),

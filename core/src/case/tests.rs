@@ -115,8 +115,6 @@ const GENESIS_HASHES: [&str; 3] = [
 fn what_is_too_much_for_one_change_is_made_in_several_and_means_the_same() {
     let narrate =
         |at, delete, insert: &str| Edit::Narrate { part: Part::Clinical, at, delete, insert: insert.to_owned() };
-    let utf16 =
-        |at, delete, insert: &str| Edit::NarrateUtf16 { part: Part::Clinical, at, delete, insert: insert.to_owned() };
     let report = "Ärztlicher Bericht 🤢 ".repeat(2_000);
     let form: Vec<Edit> = (0..200).map(|n| set(&format!("feld_{n}"), "ja")).collect();
     let letter = set("arztbrief", &"Sehr geehrte Frau Kollegin, ".repeat(2_000));

@@ -40,8 +40,8 @@ fn play(acts: &[Act]) -> Order {
     let mut physician = Desk::new(2, Role::TelePhysician);
     for act in acts {
         match act {
-            Crew(edit) => drop(crew.save(&[edit.clone()])),
-            Physician(edit) => drop(physician.save(&[edit.clone()])),
+            Crew(edit) => drop(crew.save(std::slice::from_ref(edit))),
+            Physician(edit) => drop(physician.save(std::slice::from_ref(edit))),
             Sync => sync(&mut crew, &mut physician),
         }
     }
