@@ -22,8 +22,12 @@ use feldakte_core::{
 };
 use serde_json::Value as Json;
 
+use self::javascript::Read;
+
 #[path = "golden/desk.rs"]
 mod desk;
+#[path = "golden/javascript.rs"]
+mod javascript;
 #[path = "golden/mission.rs"]
 mod mission;
 #[path = "golden/shown.rs"]
@@ -61,6 +65,16 @@ fn writing_the_same_today_gives_the_same_bytes() {
         assert_says(name, says);
         let stored = fs::read(folder().join(format!("{name}.automerge"))).expect("a golden file");
         assert!(*saved == stored, "{name}: saved otherwise than it was, although it says the same");
+    }
+}
+
+#[test]
+fn a_javascript_library_reads_the_same_values() {
+    let _ = written();
+    match javascript::read(&folder()) {
+        Read::Same => {}
+        Read::Differs(how) => panic!("{how}"),
+        Read::Skipped(why) => javascript::skipped("a_javascript_library_reads_the_same_values", &why),
     }
 }
 
