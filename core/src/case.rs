@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::{
     author::{Author, Authors, Provenance},
-    edit::{Edit, may_write, portions},
+    edit::{Edit, Portions, may_write},
     entry::Entry,
     event::{Event, OrderStep, Recorded},
     fact::{Claim, Conflict, Fact, Meanwhile, MeanwhileKind},

@@ -49,6 +49,9 @@ pub enum CrdtError {
     /// the document.
     #[error("the document library does not keep a change as it came")]
     Unfaithful,
+    /// A decimal is infinite or not a number; the field's name.
+    #[error("`{0}` is not a finite number")]
+    NotANumber(String),
     /// A record holds a record; its name.
     #[error("`{0}` is a record inside a record")]
     NestedRecord(String),
@@ -197,6 +200,12 @@ impl Document {
     /// Under which actor it writes.
     pub fn actor(&self) -> ActorId {
         ActorId::from_slice(self.inner.get_actor().to_bytes()).expect("every constructor takes 16 bytes")
+    }
+
+    /// What a change stands on; nothing for one that is not here.
+    pub fn deps(&mut self, change: ChangeHash) -> Vec<ChangeHash> {
+        let meta = self.inner.get_change_meta_by_hash(&automerge::ChangeHash(change.0));
+        meta.map(|meta| meta.deps.iter().map(|dep| ChangeHash(dep.0)).collect()).unwrap_or_default()
     }
 
     /// The current heads, ascending.

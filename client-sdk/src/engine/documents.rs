@@ -51,6 +51,7 @@ impl Open {
         let apply = |target: &mut Edits<'_>| edits.iter().try_for_each(|edit| edit.apply(target));
         let change = self.document.edit(stamp, apply).map_err(|error| match error {
             CrdtError::NoContainer(_) => SdkError::Edit("the document has another schema"),
+            CrdtError::NotANumber(_) => SdkError::Edit("a decimal is not a finite number"),
             CrdtError::NestedRecord(_) => SdkError::Edit("a record holds a record"),
             _ => SdkError::Edit("the document library refused"),
         })?;
@@ -125,7 +126,8 @@ impl Documents {
             return Err(SdkError::AppTooOld);
         }
         let mut own = Vec::with_capacity(2);
-        for edits in case::portions(edits) {
+        let mut portions = case::Portions::of(edits);
+        while let Some(edits) = portions.next(&open.document) {
             let Some(change) = open.make_change(&edits, making.stamp)? else { continue };
             if open.is_new && own.is_empty() {
                 let genesis = case::genesis(id.part);

@@ -1,12 +1,14 @@
 //! What a user does to a case, as values: several in one save become one change per document.
 
+use std::collections::VecDeque;
+
 use super::{
     CHECKLISTS, ENTRIES, EVENTS, ElementId, FACTS, MIN_SCHEMA, NARRATIVE, Path, SCHEMA,
     entry::{ID, KIND, REPLACES, WITHDRAWAL},
     event::Event,
 };
 use crate::{
-    crdt::{CrdtError, Edits, Value},
+    crdt::{CrdtError, Document, Edits, Moment, Value},
     ids::{EntryId, Part},
 };
 
@@ -210,39 +212,80 @@ fn record(edits: &mut Edits<'_>, event: &Event) -> Result<(), CrdtError> {
     edits.push(EVENTS, event.to_fields().iter().map(|(name, value)| (name.as_str(), value)))
 }
 
-/// The same edits in portions that each fit into one change: a form is one, a pasted report may be several. Order is
-/// kept, and what several portions do is what the edits do.
-pub fn portions(edits: &[Edit]) -> Vec<Vec<Edit>> {
-    let mut portions: Vec<Vec<Edit>> = vec![Vec::new()];
-    let mut full = 0;
-    for edit in edits.iter().flat_map(Edit::pieces) {
-        let size = edit.size();
-        if full + size > PORTION && full > 0 {
-            portions.push(Vec::new());
-            full = 0;
-        }
-        full += size;
-        portions.last_mut().expect("begins with one").push(edit);
+/// Edits in portions that each fit into one change: a form is one, a pasted report may be several. Order is kept, and
+/// what several portions do is what the edits do.
+#[derive(Debug)]
+pub struct Portions {
+    queue: VecDeque<Edit>,
+}
+
+impl Portions {
+    /// Of these edits.
+    pub fn of(edits: &[Edit]) -> Self {
+        Self { queue: edits.iter().flat_map(Edit::pieces).collect() }
     }
-    portions
+
+    /// The next portion, for a document in which those before it were done.
+    pub fn next(&mut self, document: &Document) -> Option<Vec<Edit>> {
+        let (mut portion, mut full) = (Vec::new(), 0);
+        while let Some(edit) = self.queue.pop_front() {
+            let size = edit.size();
+            let is_cut = full + size > PORTION || edit.is_large_in_utf16();
+            if is_cut && !portion.is_empty() {
+                self.queue.push_front(edit);
+                break;
+            }
+            if edit.is_large_in_utf16() {
+                // Only now it is known where its places are: a cut between UTF-16 units may fall into a letter.
+                let edit = edit.in_code_points(&document.text(NARRATIVE, Moment::Now));
+                edit.pieces().into_iter().rev().for_each(|piece| self.queue.push_front(piece));
+                continue;
+            }
+            full += size;
+            portion.push(edit);
+        }
+        (!portion.is_empty()).then_some(portion)
+    }
 }
 
 impl Edit {
+    /// The same edit with places in code points of this narrative.
+    fn in_code_points(&self, narrative: &str) -> Edit {
+        match self {
+            Edit::NarrateUtf16 { part, at: Some(at), delete, insert } => {
+                let (from, to) =
+                    (letters_before(narrative, *at), letters_before(narrative, at.saturating_add(*delete)));
+                Edit::Narrate { part: *part, at: Some(from), delete: to - from, insert: insert.clone() }
+            }
+            Edit::NarrateUtf16 { part, at: None, delete: _, insert } => {
+                Edit::Narrate { part: *part, at: None, delete: 0, insert: insert.clone() }
+            }
+            other => other.clone(),
+        }
+    }
+
+    fn is_large_in_utf16(&self) -> bool {
+        matches!(self, Edit::NarrateUtf16 { delete, insert, .. } if *delete > PIECE || insert.len() > PIECE)
+    }
+
     /// A long narrative as several edits, one after the other; everything else as it is.
     fn pieces(&self) -> Vec<Edit> {
-        match self {
-            Edit::Narrate { part, at, delete, insert } => {
-                let part = *part;
-                let piece = |at, delete, insert| Edit::Narrate { part, at, delete, insert };
-                narrative_pieces((*at, *delete), insert, |_| 1, piece)
-            }
-            Edit::NarrateUtf16 { part, at, delete, insert } => {
-                let part = *part;
-                let piece = |at, delete, insert| Edit::NarrateUtf16 { part, at, delete, insert };
-                narrative_pieces((*at, *delete), insert, char::len_utf16, piece)
-            }
-            other => vec![other.clone()],
+        let Edit::Narrate { part, at, delete, insert } = self else { return vec![self.clone()] };
+        let part = *part;
+        let mut pieces = Vec::new();
+        let mut left = *delete;
+        while left > PIECE {
+            pieces.push(Edit::Narrate { part, at: *at, delete: PIECE, insert: String::new() });
+            left -= PIECE;
         }
+        let letters: Vec<char> = insert.chars().collect();
+        let (first, rest) = letters.split_at(letters.len().min(PIECE));
+        pieces.push(Edit::Narrate { part, at: *at, delete: left, insert: first.iter().collect() });
+        for (index, piece) in rest.chunks(PIECE).enumerate() {
+            let at = at.map(|at| at + PIECE * (index + 1));
+            pieces.push(Edit::Narrate { part, at, delete: 0, insert: piece.iter().collect() });
+        }
+        pieces
     }
 
     /// About how much of a change it takes: operations, or bytes where these are what fills it.
@@ -265,35 +308,6 @@ impl Edit {
             Edit::RaiseSchema { .. } => 1,
         }
     }
-}
-
-/// Deletes from the back, so that a letter of several units is never halved, then inserts piece by piece.
-fn narrative_pieces(
-    (at, delete): (Option<usize>, usize),
-    insert: &str,
-    units: impl Fn(char) -> usize,
-    piece: impl Fn(Option<usize>, usize, String) -> Edit,
-) -> Vec<Edit> {
-    let letters: Vec<char> = insert.chars().collect();
-    if letters.len() <= PIECE && delete <= PIECE {
-        return vec![piece(at, delete, insert.to_owned())];
-    }
-    let mut pieces = Vec::new();
-    if let Some(at) = at {
-        let mut left = delete;
-        while left > 0 {
-            let some = left.min(PIECE);
-            left -= some;
-            pieces.push(piece(Some(at + left), some, String::new()));
-        }
-    }
-    let mut place = at;
-    for letters in letters.chunks(PIECE) {
-        pieces.push(piece(place, 0, letters.iter().collect()));
-        let len: usize = letters.iter().map(|letter| units(*letter)).sum();
-        place = place.map(|place| place + len);
-    }
-    pieces
 }
 
 fn size_of_value(name: &str, value: &Value) -> usize {

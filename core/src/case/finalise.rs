@@ -104,10 +104,11 @@ fn addenda(
     let mut late: Vec<_> = history.changes().filter(|origin| is_late(&origin.change)).collect();
     late.sort_by_key(crate::crdt::Origin::rank);
     let places = view.places();
+    let is_narrative_touched = signed_narrative != view.narrative;
     let addendum = |origin: crate::crdt::Origin| {
         let here = places.iter().filter(|(change, _)| *change == origin.change);
         let mut paths: Vec<Path> = here.map(|(_, path)| path.clone()).collect();
-        if paths.is_empty() && signed_narrative != view.narrative {
+        if is_narrative_touched && narrates(document, origin.change) {
             paths.push(Path::Narrative);
         }
         paths.sort_unstable();
@@ -115,6 +116,13 @@ fn addenda(
         Addendum { provenance: authors.provenance(origin), paths }
     };
     late.into_iter().map(addendum).collect()
+}
+
+/// Whether the change edits the narrative: letters have no path of their own.
+fn narrates(document: &mut Document, change: ChangeHash) -> bool {
+    let deps = document.deps(change);
+    let before = document.text(super::NARRATIVE, Moment::At(&deps));
+    before != document.text(super::NARRATIVE, Moment::At(&[change]))
 }
 
 /// Feeds values into a hash so that different content never gives the same bytes: everything has its length before it.

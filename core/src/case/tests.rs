@@ -115,6 +115,9 @@ const GENESIS_HASHES: [&str; 3] = [
 fn what_is_too_much_for_one_change_is_made_in_several_and_means_the_same() {
     let narrate =
         |at, delete, insert: &str| Edit::Narrate { part: Part::Clinical, at, delete, insert: insert.to_owned() };
+    let utf16 =
+        |at, delete, insert: &str| Edit::NarrateUtf16 { part: Part::Clinical, at, delete, insert: insert.to_owned() };
+    let wide = format!("x{}{}", "🤢".repeat(4_000), "b".repeat(9_000));
     let report = "Ärztlicher Bericht 🤢 ".repeat(2_000);
     let form: Vec<Edit> = (0..200).map(|n| set(&format!("feld_{n}"), "ja")).collect();
     let letter = set("arztbrief", &"Sehr geehrte Frau Kollegin, ".repeat(2_000));
@@ -124,27 +127,34 @@ fn what_is_too_much_for_one_change_is_made_in_several_and_means_the_same() {
         (vec![narrate(None, 0, &report)], 3),
         (vec![narrate(Some(3), 2, &report), set("gcs", "15"), narrate(Some(1), 30_000, "Ende")], 4),
         (vec![letter.clone(), letter.clone(), letter.clone(), narrate(None, 5, "x")], 2),
+        (vec![utf16(Some(3), 2, &report), set("gcs", "15"), utf16(Some(1), 30_000, "Ende")], 4),
+        // A cut every so many UTF-16 units would fall into letters of two units.
+        (vec![narrate(Some(0), 0, &wide), utf16(Some(1), 16_000, "")], 2),
+        (vec![narrate(Some(0), 0, &wide), utf16(Some(2), 16_001, &report)], 4),
     ];
     for (edits, at_least) in cases {
-        let portions = portions(&edits);
-        assert!(portions.len() >= at_least && portions.len() <= at_least + 4, "{}", portions.len());
+        let mut portions = Portions::of(&edits);
         let [mut whole, mut pieces] = [1, 2].map(|number| Desk::new(number, Role::AmbulanceCrew).document);
         for document in [&mut whole, &mut pieces] {
             document.edit(Stamp::default(), |e| narrate(None, 0, "Vorher steht etwas hier.").apply(e)).expect("edit");
         }
         whole.edit(Stamp::default(), |target| edits.iter().try_for_each(|edit| edit.apply(target))).expect("edit");
-        for portion in &portions {
+        let mut changes = 0;
+        while let Some(portion) = portions.next(&pieces) {
             let change = pieces.edit(Stamp::default(), |target| portion.iter().try_for_each(|edit| edit.apply(target)));
             let change = change.expect("edit").expect("something to do");
             Change::parse(change.bytes).expect("admission takes each of them");
+            changes += 1;
         }
+        assert!((at_least..=at_least + 4).contains(&changes), "{changes}");
         let shown = |document: &mut Document| {
             let view = DocumentView::of(Part::Clinical, document, &Authors::default());
             (view.narrative, view.facts.len())
         };
         assert_eq!(shown(&mut whole), shown(&mut pieces));
     }
-    assert_eq!(portions(&[]), [Vec::new()], "nothing is nothing");
+    let nothing = Portions::of(&[]).next(&Desk::new(1, Role::AmbulanceCrew).document);
+    assert_eq!(nothing, None);
 }
 
 #[test]

@@ -78,6 +78,9 @@ impl Edits<'_> {
     }
 
     fn put_at(&mut self, object: &ObjId, name: &str, value: &Value) -> Result<(), CrdtError> {
+        if !value.is_finite() {
+            return Err(CrdtError::NotANumber(name.to_owned()));
+        }
         let Value::Record(fields) = value else {
             let scalar = value.to_scalar().expect("everything but a record is a scalar");
             return Ok(self.inner.put(object, name, scalar)?);

@@ -176,10 +176,9 @@ impl Reader<'_> {
         let mut held: Vec<Held> = Vec::with_capacity(all.len());
         for (value, id) in all {
             let (Some(value), Some(origin)) = (self.value(&value, &id), self.origin(&id)) else { continue };
-            // The same value written twice is agreement, not conflict.
-            if !held.iter().any(|other| other.value == value) {
-                held.push(Held { value, origin });
-            }
+            // The same value written twice is agreement, not conflict; the later one keeps its place.
+            held.retain(|other| !other.value.is_same(&value));
+            held.push(Held { value, origin });
         }
         held
     }

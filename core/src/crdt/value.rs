@@ -28,6 +28,28 @@ pub enum Value {
 }
 
 impl Value {
+    /// Whether both say the same. What is not a number is the same as itself here, unlike in arithmetic.
+    pub fn is_same(&self, other: &Value) -> bool {
+        match (self, other) {
+            (Value::Decimal(one), Value::Decimal(other)) => one.to_bits() == other.to_bits() || one == other,
+            (Value::Record(some), Value::Record(others)) => {
+                let same =
+                    |(one, other): (&(String, Value), &(String, Value))| one.0 == other.0 && one.1.is_same(&other.1);
+                some.len() == others.len() && some.iter().zip(others).all(same)
+            }
+            (one, other) => one == other,
+        }
+    }
+
+    /// Whether every decimal in it is a finite number.
+    pub(super) fn is_finite(&self) -> bool {
+        match self {
+            Value::Decimal(number) => number.is_finite(),
+            Value::Record(fields) => fields.iter().all(|(_, value)| value.is_finite()),
+            _ => true,
+        }
+    }
+
     /// The text, if it is one.
     pub fn as_text(&self) -> Option<&str> {
         match self {

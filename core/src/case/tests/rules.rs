@@ -265,6 +265,36 @@ fn rule_5_every_value_has_the_devices_time_and_its_measured_offset_and_order_ign
 }
 
 #[test]
+fn equal_values_of_three_devices_collapse_and_the_shown_one_stays_last() {
+    let mut desks = [1, 2, 3].map(|number| Desk::new(number, Role::AmbulanceCrew));
+    let authors = authors(&desks.iter().collect::<Vec<_>>());
+    desks.sort_by_key(|desk| desk.actor);
+    // The greatest actor's value is the one that is shown; its twin comes first.
+    for (desk, value) in desks.iter_mut().zip(["A", "B", "A"]) {
+        desk.save(&[set("allergy", value)]);
+    }
+    let [one, other, last] = &mut desks;
+    last.sync_from(one);
+    last.sync_from(other);
+    let view = last.view(&authors);
+    let values: Vec<_> = view.facts[0].values.iter().map(|claim| claim.value.as_text().unwrap()).collect();
+    assert_eq!(values, ["B", "A"]);
+}
+
+#[test]
+fn what_is_no_number_is_not_written() {
+    let mut desk = Desk::new(1, Role::AmbulanceCrew);
+    for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        for value in [Value::Decimal(number), Value::Record(vec![("dose".into(), Value::Decimal(number))])] {
+            let edit = Edit::SetFact { part: Part::Clinical, name: "temperature".into(), value };
+            let refused = desk.document.edit(Stamp::default(), |target| edit.apply(target));
+            assert!(matches!(refused, Err(CrdtError::NotANumber(_))), "{number}");
+        }
+    }
+    assert!(Value::Decimal(f64::NAN).is_same(&Value::Decimal(f64::NAN)), "from an app that wrote it all the same");
+}
+
+#[test]
 fn parallel_edits_and_conflicts_are_told_apart() {
     let (mut a, mut b, authors) = crews();
     a.save(&[set("gcs", "15")]);
