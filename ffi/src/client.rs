@@ -12,9 +12,10 @@ use feldakte_client_sdk::{
 use zeroize::Zeroizing;
 
 use crate::{
+    convert::case_id,
     error::{CallbackError, FfiError},
     runtime::{in_runtime, on_runtime},
-    types::{CaseOverview, CaseSafety, ClientStatus, Edit, Happening, OrderView, ParkedChange, WholeCase, case_id},
+    types::{CaseOverview, CaseSafety, ClientStatus, Edit, Happening, OrderView, ParkedChange, WholeCase},
 };
 
 /// What a client is opened with.

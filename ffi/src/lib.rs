@@ -4,6 +4,7 @@
 //! instead of ending the app.
 
 mod client;
+mod convert;
 mod error;
 mod runtime;
 mod types;
@@ -12,7 +13,7 @@ pub use client::{FeldakteClient, KeySource, OpenOptions, Watcher};
 pub use error::{CallbackError, FfiError};
 pub use types::{
     CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, Edit, Entry, Fact, FactValue, FieldValue,
-    Happening, ParkedChange, Part, Safety, Value, WholeCase,
+    Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value, WholeCase,
 };
 
 uniffi::setup_scaffolding!();
