@@ -184,8 +184,9 @@ fn names_are_lower_snake_case() {
     }
 }
 
+/// DOMAIN, rule 6: the product transports, stores and presents.
 #[test]
-fn nothing_is_named_like_a_judgement_of_ours() {
+fn rule_6_nothing_is_named_like_a_clinical_judgement() {
     for (_, name) in CaseKind::ALL.into_iter().flat_map(names) {
         assert!(!name.split('_').any(|word| JUDGEMENT.contains(&word)), "{name}");
     }
@@ -217,6 +218,33 @@ fn person_data_stand_in_the_identity_document_only() {
             assert!(PERSON_DATA.contains(&fact.name), "{}: is it person data?", fact.name);
         }
     }
+}
+
+/// DOMAIN, rule 7: a code without its system and version says nothing in ten years.
+#[test]
+fn rule_7_every_code_comes_with_its_system_and_version() {
+    let mut coded = 0;
+    for value in CaseKind::ALL.into_iter().flat_map(values) {
+        let ValueKind::Record(members) = value else { continue };
+        let is_required = |name: &str| members.iter().any(|member| member.name == name && member.required);
+        if members.iter().any(|member| member.name == "code") {
+            assert!(is_required("code") && is_required("system") && is_required("version"), "{members:?}");
+            coded += 1;
+        }
+    }
+    assert!(coded > 5, "{coded} coded values");
+}
+
+/// DOMAIN, rule 5: deadlines are data, points in time like any other.
+#[test]
+fn rule_5_deadlines_are_points_in_time() {
+    let deadlines = ["valid_until", "court_deadline", "deadline", "due"];
+    let facts = CaseKind::ALL.into_iter().flat_map(fields).map(|field| (field.name, field.value));
+    let entries = CaseKind::ALL.into_iter().flat_map(entry_kinds).flat_map(|entry| entry.fields);
+    let all: Vec<_> = facts.chain(entries.map(|field| (field.name, field.value))).collect();
+    let found: Vec<_> = all.iter().filter(|(name, _)| deadlines.contains(name)).collect();
+    assert!(found.len() >= 3, "{found:?}");
+    assert!(found.iter().all(|(_, value)| *value == ValueKind::Timestamp), "{found:?}");
 }
 
 #[test]
