@@ -1,6 +1,8 @@
 //! Finalisation signs a state of a document: its heads, and a hash over what they show. Whatever is not part of that
 //! state, however early it was written, is an addendum and never changes what was signed (DOMAIN, rule 3).
 
+use std::collections::HashMap;
+
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -103,11 +105,11 @@ fn addenda(
     let is_late = |change: &ChangeHash| change != signature && !history.is_within(change, &signed);
     let mut late: Vec<_> = history.changes().filter(|origin| is_late(&origin.change)).collect();
     late.sort_by_key(crate::crdt::Origin::rank);
-    let places = view.places();
+    let mut places: HashMap<ChangeHash, Vec<Path>> = HashMap::new();
+    view.places().into_iter().for_each(|(change, path)| places.entry(change).or_default().push(path));
     let is_narrative_touched = signed_narrative != view.narrative;
     let addendum = |origin: crate::crdt::Origin| {
-        let here = places.iter().filter(|(change, _)| *change == origin.change);
-        let mut paths: Vec<Path> = here.map(|(_, path)| path.clone()).collect();
+        let mut paths = places.get(&origin.change).cloned().unwrap_or_default();
         if is_narrative_touched && narrates(document, origin.change) {
             paths.push(Path::Narrative);
         }

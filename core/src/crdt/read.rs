@@ -1,6 +1,11 @@
 //! Reading: what stands in a document, where it comes from, now or at an earlier state.
 
-use automerge::{ObjId, ObjType, ROOT, ReadDoc};
+use std::collections::HashMap;
+
+use automerge::{
+    ObjId, ObjType, ROOT, ReadDoc, ValueRef,
+    iter::{DocItem, DocObjItem},
+};
 
 use super::{Document, History, Origin, Value};
 use crate::ids::{ActorId, ChangeHash};
@@ -78,10 +83,7 @@ impl Document {
     pub fn items(&mut self, container: &str, moment: Moment<'_>) -> Vec<Item> {
         self.history();
         let reader = self.reader(moment);
-        let Some(list) = reader.container(container) else {
-            return Vec::new();
-        };
-        (0..reader.length(&list)).filter_map(|index| reader.item(&list, index)).collect()
+        reader.container(container).map(|list| reader.items(&list)).unwrap_or_default()
     }
 
     /// The text `container`; empty when it is not there.
@@ -141,19 +143,44 @@ impl Reader<'_> {
         }
     }
 
-    fn length(&self, list: &ObjId) -> usize {
-        match &self.heads {
-            None => self.document.inner.length(list),
-            Some(heads) => self.document.inner.length_at(list, heads),
-        }
-    }
-
     fn all(&self, object: &ObjId, prop: impl Into<automerge::Prop>) -> Vec<Found<'_>> {
         let found = match &self.heads {
             None => self.document.inner.get_all(object, prop),
             Some(heads) => self.document.inner.get_all_at(object, prop, heads),
         };
         found.unwrap_or_default()
+    }
+
+    /// All items in one walk: a call for each field would compute the state that is read anew each time.
+    fn items(&self, list: &ObjId) -> Vec<Item> {
+        let mut items: Vec<ObjId> = Vec::new();
+        let mut maps: HashMap<ObjId, Vec<(String, automerge::Value<'_>, ObjId)>> = HashMap::new();
+        for DocObjItem { obj, item } in self.document.inner.iter_at(list, self.heads.as_deref()) {
+            match item {
+                DocItem::List(item) if *obj == *list && matches!(item.value, ValueRef::Object(ObjType::Map)) => {
+                    items.push(item.id());
+                }
+                DocItem::Map(field) => {
+                    let id = field.id();
+                    maps.entry((*obj).clone()).or_default().push((field.key.into_owned(), field.value.into(), id));
+                }
+                DocItem::List(_) | DocItem::Text(_) => {}
+            }
+        }
+        let record = |map: &ObjId| -> Vec<(String, Value)> {
+            let fields = maps.get(map).into_iter().flatten();
+            fields.filter_map(|(name, value, _)| Some((name.clone(), Value::of_scalar(value)?))).collect()
+        };
+        let value = |value: &automerge::Value<'_>, id: &ObjId| match value {
+            automerge::Value::Object(ObjType::Map) => Some(Value::Record(record(id))),
+            scalar => Value::of_scalar(scalar),
+        };
+        let item = |id: &ObjId| {
+            let fields = maps.get(id).into_iter().flatten();
+            let fields = fields.filter_map(|(name, found, id)| Some((name.clone(), value(found, id)?)));
+            Some(Item { origin: self.origin(id)?, fields: fields.collect() })
+        };
+        items.iter().filter_map(item).collect()
     }
 
     fn item(&self, list: &ObjId, index: usize) -> Option<Item> {
@@ -218,10 +245,7 @@ impl Document {
     /// for nothing.
     pub fn changed_since(&mut self, heads: &[ChangeHash]) -> Vec<Place> {
         let (before, after) = (to_library(heads), self.inner.get_heads());
-        let mut places: Vec<Place> = self.inner.diff(&before, &after).iter().flat_map(places_of).collect();
-        places.sort_unstable();
-        places.dedup();
-        places
+        places(&self.inner.diff(&before, &after))
     }
 
     /// The item at an index of list `container`.
@@ -230,6 +254,14 @@ impl Document {
         let reader = self.reader(Moment::Now);
         reader.item(&reader.container(container)?, index)
     }
+}
+
+/// The places that patches name, ascending, each once.
+pub(super) fn places(patches: &[automerge::Patch]) -> Vec<Place> {
+    let mut places: Vec<Place> = patches.iter().flat_map(places_of).collect();
+    places.sort_unstable();
+    places.dedup();
+    places
 }
 
 fn places_of(patch: &automerge::Patch) -> Vec<Place> {
