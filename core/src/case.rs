@@ -22,7 +22,7 @@ pub use self::{
     event::{Event, OrderStep, Recorded},
     fact::{Claim, Conflict, Fact, Meanwhile, MeanwhileKind},
     finalise::{Addendum, Finalisation, Verdict, sign},
-    observe::changed_paths,
+    observe::{apply_observed, changed_paths},
     order::{Flag, Order, OrderState},
     path::{ElementId, Path},
     status::{Link, Links, Moved, Status},

@@ -165,12 +165,42 @@ impl Document {
         self.guarded(|inner| {
             let parse = |bytes: &Bytes| automerge::Change::from_bytes(bytes.to_vec()).map_err(|_| CrdtError::Damaged);
             let parsed: Vec<_> = chunks.into_iter().map(parse).collect::<Result<_, _>>()?;
-            let before = inner.get_heads();
             inner.apply_changes(parsed)?;
             check_faithful(inner, &before)
         })?;
         self.remember_since(&before);
         Ok(())
+    }
+
+    /// Applies changes as [`Document::apply`] does and gives the places that differ afterwards, ascending, each once.
+    ///
+    /// [`Document::changed_since`] walks the whole document for it, and does not see a value that comes to stand in a
+    /// field beside others, or goes, without being the one shown first.
+    ///
+    /// # Errors
+    /// As [`Document::apply`].
+    pub fn apply_observed<'a>(
+        &mut self,
+        changes: impl IntoIterator<Item = &'a Bytes>,
+    ) -> Result<Vec<Place>, CrdtError> {
+        let before = self.inner.get_heads();
+        // From here on the library takes notes; a comparison of exactly these two states reads them.
+        self.inner.update_diff_cursor();
+        let applied = self.apply(changes);
+        let places = self.guarded(|inner| {
+            applied?;
+            let after = inner.get_heads();
+            let mut places = read::places(&inner.diff(&before, &after));
+            places.extend(read::written(inner, &before));
+            places.sort_unstable();
+            places.dedup();
+            // The library keeps the latest comparison in memory: leave it one of nothing with nothing.
+            inner.update_diff_cursor();
+            inner.diff(&after, &after);
+            Ok(places)
+        });
+        self.inner.reset_diff_cursor();
+        places
     }
 
     /// Where every value comes from, and what came before what. Costs a walk over all changes the first time.

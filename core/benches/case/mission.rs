@@ -78,7 +78,10 @@ fn busy_save(index: usize) -> (usize, Vec<Edit>) {
         1 if index == 1 => (CREW, (0..50).map(|field| fact(field, "unauffällig")).collect()),
         4 | 9 if index < 400 => order_step(index / 5),
         1 => (CREW, vec![fact(index / 10 % 50, &format!("Befund {index}"))]),
-        3 => (CREW, vec![entry(index, "note", vec![("text", text("Patient gibt an, seit heute früh Druck zu spüren."))])]),
+        3 => (
+            CREW,
+            vec![entry(index, "note", vec![("text", text("Patient gibt an, seit heute früh Druck zu spüren."))])],
+        ),
         7 if index % 50 == 7 => (PHYSICIAN, vec![narrate(&format!("Rücksprache {index} gehalten. "))]),
         _ => (CREW, vec![vitals(index, number)]),
     }

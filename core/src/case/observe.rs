@@ -1,8 +1,10 @@
 //! What has changed since somebody last looked, as paths: a screen reads again what it shows of them, and no more.
 
+use bytes::Bytes;
+
 use super::{CHECKLISTS, ENTRIES, EVENTS, Event, FACTS, NARRATIVE, Path, entry, fact};
 use crate::{
-    crdt::{Document, Item, Place},
+    crdt::{CrdtError, Document, Item, Place},
     ids::{ChangeHash, EntryId},
 };
 
@@ -10,6 +12,23 @@ use crate::{
 /// entry too.
 pub fn changed_paths(document: &mut Document, since: &[ChangeHash]) -> Vec<Path> {
     let places = document.changed_since(since);
+    paths(document, places)
+}
+
+/// Applies changes, and gives the paths that differ afterwards as [`changed_paths`] does, without its walk over the
+/// whole document. A fact is among them too when a value joined or left it that is not the one shown first.
+///
+/// # Errors
+/// As [`Document::apply`].
+pub fn apply_observed<'a>(
+    document: &mut Document,
+    changes: impl IntoIterator<Item = &'a Bytes>,
+) -> Result<Vec<Path>, CrdtError> {
+    let places = document.apply_observed(changes)?;
+    Ok(paths(document, places))
+}
+
+fn paths(document: &mut Document, places: Vec<Place>) -> Vec<Path> {
     let mut paths: Vec<Path> = places.into_iter().flat_map(|place| paths_of(document, place)).collect();
     paths.sort_unstable();
     paths.dedup();

@@ -129,7 +129,7 @@ impl DocumentView {
         self.actors >= limits::ACTORS_ALARM
     }
 
-    fn registers(&self) -> impl Iterator<Item = (Path, &Fact)> {
+    pub(super) fn registers(&self) -> impl Iterator<Item = (Path, &Fact)> {
         let facts = self.facts.iter().map(|fact| (Path::Fact(fact.name.clone()), fact));
         facts.chain(self.checklists.iter().map(|fact| (fact::element_path(&fact.name), fact)))
     }

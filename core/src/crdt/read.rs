@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use automerge::{
-    ObjId, ObjType, ROOT, ReadDoc, ValueRef,
-    iter::{DocItem, DocObjItem},
+    AutoCommit, ObjId, ObjType, ROOT, ReadDoc, ValueRef,
+    iter::{DocItem, DocObjItem, MapRangeItem},
+    legacy,
 };
 
 use super::{Document, History, Origin, Value};
@@ -262,6 +263,26 @@ pub(super) fn places(patches: &[automerge::Patch]) -> Vec<Place> {
     places.sort_unstable();
     places.dedup();
     places
+}
+
+/// The fields of root maps that changes which are not part of these heads have written. The library tells of a value
+/// only when another one is shown first.
+pub(super) fn written(inner: &mut AutoCommit, before: &[automerge::ChangeHash]) -> Vec<Place> {
+    let map = |item: MapRangeItem<'_>| match (&item.value, item.id()) {
+        (ValueRef::Object(ObjType::Map), ObjId::Id(counter, actor, _)) => {
+            Some((legacy::OpId::new(counter, &actor), item.key.into_owned()))
+        }
+        _ => None,
+    };
+    let maps: HashMap<legacy::OpId, String> = inner.map_range(ROOT, ..).filter_map(map).collect();
+    let place = |operation: legacy::Op| match (operation.obj, operation.key) {
+        (legacy::ObjectId::Id(id), legacy::Key::Map(name)) => {
+            Some(Place::Key(maps.get(&id)?.clone(), Some(name.to_string())))
+        }
+        _ => None,
+    };
+    let changes = inner.get_changes(before);
+    changes.into_iter().flat_map(|change| change.decode().operations).filter_map(place).collect()
 }
 
 fn places_of(patch: &automerge::Patch) -> Vec<Place> {

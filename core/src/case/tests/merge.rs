@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
+use crate::crdt::Moment;
 
 /// One thing that happens to a team of devices.
 #[derive(Debug, Clone)]
@@ -167,9 +168,59 @@ fn changes_of(desk: &mut Desk) -> Vec<bytes::Bytes> {
     desk.document.changes().into_iter().map(|change| change.bytes).collect()
 }
 
+/// Everything a document shows, by path.
+fn shown(document: &mut Document) -> Vec<(Path, String)> {
+    let view = DocumentView::of(Part::Clinical, document, &Authors::default());
+    let registers = view.registers().map(|(path, fact)| (path, format!("{:?}", fact.values)));
+    let entries = view.entries.iter().map(|entry| (Path::Entry(entry.id.expect("an id")), format!("{entry:?}")));
+    let events = view.events.iter().map(|recorded| match &recorded.event {
+        Event::Order { order, .. } => (Path::Order(*order), format!("{recorded:?}")),
+        _ => (Path::Events, format!("{recorded:?}")),
+    });
+    let narrative = std::iter::once((Path::Narrative, view.narrative.clone()));
+    registers.chain(entries).chain(events).chain(narrative).collect()
+}
+
 proptest! {
     // `PROPTEST_CASES=10000` takes as many as CI does.
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// Whatever a screen shows otherwise after changes were applied is among the observed paths, and so is all that a
+    /// comparison of both states finds. Beyond that there are only registers: the comparison does not see a value
+    /// that is not the one shown first.
+    #[test]
+    fn what_is_shown_otherwise_is_observed(
+        size in 2..=4usize,
+        deeds in vec(any_deed(), 1..40),
+        portions in vec((any::<Index>(), 1..6usize), 40),
+    ) {
+        let mut team = Team::new(size);
+        deeds.iter().for_each(|deed| team.act(deed));
+        let mut all: Vec<bytes::Bytes> = team.desks.iter_mut().flat_map(changes_of).collect();
+        let mut reader = team.desks.remove(0).document;
+        for (from, len) in portions {
+            let from = from.index(all.len());
+            let portion: Vec<bytes::Bytes> = all.drain(from..all.len().min(from + len)).collect();
+            let (heads, before) = (reader.heads(), shown(&mut reader));
+            let observed = apply_observed(&mut reader, &portion).expect("honest changes apply");
+            for (index, item) in reader.items(ENTRIES, Moment::Now).into_iter().enumerate() {
+                prop_assert_eq!(reader.item(ENTRIES, index), Some(item), "one walk reads what single calls read");
+            }
+            let compared = changed_paths(&mut reader, &heads);
+            prop_assert!(compared.iter().all(|path| observed.contains(path)), "{:?} of {:?}", observed, compared);
+            let beyond = observed.iter().filter(|path| !compared.contains(path));
+            prop_assert!(beyond.clone().all(|path| matches!(path, Path::Fact(_) | Path::Checklist(_))));
+            let after = shown(&mut reader);
+            let changed = before.iter().filter(|shown| !after.contains(shown));
+            let changed = changed.chain(after.iter().filter(|shown| !before.contains(shown)));
+            for (path, shown) in changed {
+                prop_assert!(observed.contains(path), "{:?} {} of {:?}", path, shown, observed);
+            }
+            if all.is_empty() {
+                break;
+            }
+        }
+    }
 
     /// Two to five devices, partitions of days, every order of arrival.
     #[test]
