@@ -187,14 +187,15 @@ impl Documents {
     ) -> Option<Vec<Path>> {
         let open = self.open.get_mut(&id)?;
         open.bindings.extend_from_slice(bindings);
-        let before = open.document.heads();
-        if let Err(error) = open.document.apply(changes.iter().map(|(_, bytes)| bytes)) {
-            // It is loaded again from the store when somebody looks.
-            warn!(document = %id, %error, "document dropped from memory");
-            self.open.remove(&id);
-            return None;
+        match case::apply_observed(&mut open.document, changes.iter().map(|(_, bytes)| bytes)) {
+            Ok(paths) => Some(paths),
+            Err(error) => {
+                // It is loaded again from the store when somebody looks.
+                warn!(document = %id, %error, "document dropped from memory");
+                self.open.remove(&id);
+                None
+            }
         }
-        Some(case::changed_paths(&mut open.document, &before))
     }
 
     async fn open_with_authors(&mut self, id: DocumentId) -> Result<(&mut Open, Authors), SdkError> {
