@@ -165,6 +165,11 @@ impl Ledger {
         self.is_new() && self.grants.is_empty()
     }
 
+    /// How many actors have written it: see [`limits::ACTORS_ALARM`].
+    pub fn actors(&self) -> usize {
+        self.actors.len()
+    }
+
     /// Whether the change is in the log or on its way into it.
     pub fn knows(&self, hash: &ChangeHash) -> bool {
         self.known.contains_key(hash)

@@ -41,6 +41,8 @@ pub struct Metrics {
     pub document_loads: Counter,
     /// Snapshots written by the projector.
     pub snapshots_written: Counter,
+    /// Documents that came to have [`feldakte_core::limits::ACTORS_ALARM`] actors. Anything but 0 wants a look.
+    pub documents_crowded: Counter,
     /// Changes put into quarantine. Anything but 0 wants attention.
     pub changes_quarantined: Counter,
     /// Stored rows that are not what was written. Anything but 0 wants a restore.
@@ -71,6 +73,7 @@ impl Metrics {
             ledger_loads: Counter::default(),
             document_loads: Counter::default(),
             snapshots_written: Counter::default(),
+            documents_crowded: Counter::default(),
             changes_quarantined: Counter::default(),
             damaged: Counter::default(),
             snapshots_sent: Counter::default(),
@@ -104,6 +107,7 @@ impl Metrics {
         r.register("ledger_loads", "Ledgers read from the store", self.ledger_loads.clone());
         r.register("document_loads", "Documents opened", self.document_loads.clone());
         r.register("snapshots_written", "Snapshots written by the projector", self.snapshots_written.clone());
+        r.register("documents_crowded", "Documents that came to have many actors", self.documents_crowded.clone());
         r.register("changes_quarantined", "Durable changes that cannot be applied", self.changes_quarantined.clone());
         r.register("damaged", "Stored rows found damaged", self.damaged.clone());
         r.register("snapshots_sent", "Documents sent as snapshots", self.snapshots_sent.clone());

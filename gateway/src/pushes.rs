@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use feldakte_core::{
     access::Principal,
-    admission::{self, Opening},
+    admission::{self, Ledger, Opening},
     ids::{DocumentId, Part},
     limits,
 };
 use feldakte_proto::{Push, Reason, Refused, encode_entry};
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::{
     gateway::Shared,
@@ -62,7 +62,9 @@ pub async fn submit(
     let held = Some(ledger.clone());
     // Submitted under the ledger's lock: the order of admission is the order of the log.
     let reasons = ledger.with(|ledger| {
+        let actors_before = ledger.actors();
         let admitted = ledger.admit(principal, opening, parsed);
+        watch_actors(shared, ledger, actors_before);
         shared.metrics.changes_known.inc_by(admitted.duplicates as u64);
         let refused: Vec<Refused> =
             admitted.refused.iter().map(|(index, refusal)| Refused::new(*index, *refusal)).collect();
@@ -95,6 +97,15 @@ async fn open_or_refuse(
             shared.metrics.damaged.inc();
             Ok(None)
         }
+    }
+}
+
+/// Says it once, when the document comes to have that many: long before [`limits::ACTORS_MAX`] shuts out its next device.
+fn watch_actors(shared: &Shared, ledger: &Ledger, before: usize) {
+    let actors = ledger.actors();
+    if before < limits::ACTORS_ALARM && actors >= limits::ACTORS_ALARM {
+        warn!(document = %ledger.document(), actors, "the document has many actors");
+        shared.metrics.documents_crowded.inc();
     }
 }
 

@@ -204,6 +204,37 @@ async fn who_has_no_grant_writes_nothing_whatever_the_tenant_or_role() {
     assert_eq!(durable.refused, [Refused { index: 0, reason: Reason::NotPermitted, expected: 0 }]);
 }
 
+/// The first change of an actor of that number.
+fn first_of(document: DocumentId, number: usize) -> Bytes {
+    let mut actor = [1; 16];
+    actor[..8].copy_from_slice(&(number as u64 + 1).to_be_bytes());
+    Author::under(ActorId(actor), document).set("gcs", "3").bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_is_told_once_of_a_document_with_many_actors() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let device = site.pki.enrol(&crew("rtw-1"));
+    let (mut client, _) = RawClient::session(&device, gateway.address, None).await;
+    let document = new_document();
+    client.push_and_wait(document, vec![Author::genesis(document)]).await;
+    let fewer: Vec<Bytes> = (1..limits::ACTORS_ALARM).map(|number| first_of(document, number)).collect();
+    assert_eq!(client.push_and_wait(document, fewer).await.refused, []);
+    assert_eq!(gateway.metrics().documents_crowded.get(), 0);
+    // The last of them arrives, once more, and is followed by others.
+    for number in [0, 0, limits::ACTORS_ALARM, limits::ACTORS_ALARM + 1] {
+        assert_eq!(client.push_and_wait(document, vec![first_of(document, number)]).await.refused, []);
+        assert_eq!(gateway.metrics().documents_crowded.get(), 1);
+    }
+    gateway.stop().await;
+
+    let gateway = site.start().await;
+    let (mut client, _) = RawClient::session(&device, gateway.address, None).await;
+    client.push_and_wait(document, vec![first_of(document, limits::ACTORS_ALARM + 2)]).await;
+    assert_eq!(gateway.metrics().documents_crowded.get(), 0, "an old crowd is not reported again");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_takes_no_more_actors_than_allowed() {
     let site = Site::new();
@@ -211,14 +242,9 @@ async fn a_document_takes_no_more_actors_than_allowed() {
     let attacker = site.pki.enrol(&crew("rtw-1"));
     let (mut client, _) = RawClient::session(&attacker, gateway.address, None).await;
     let document = new_document();
-    let first_of = |number: usize| {
-        let mut actor = [1; 16];
-        actor[..8].copy_from_slice(&(number as u64 + 1).to_be_bytes());
-        Author::under(ActorId(actor), document).set("gcs", "3").bytes
-    };
     client.push_and_wait(document, vec![Author::genesis(document)]).await;
-    let all: Vec<Bytes> = (0..limits::ACTORS_MAX).map(first_of).collect();
+    let all: Vec<Bytes> = (0..limits::ACTORS_MAX).map(|number| first_of(document, number)).collect();
     assert_eq!(client.push_and_wait(document, all).await.refused, []);
-    let durable = client.push_and_wait(document, vec![first_of(limits::ACTORS_MAX)]).await;
+    let durable = client.push_and_wait(document, vec![first_of(document, limits::ACTORS_MAX)]).await;
     assert_eq!(durable.refused, [Refused { index: 0, reason: Reason::TooManyActors, expected: 0 }]);
 }
