@@ -31,9 +31,9 @@ pub struct DocumentView {
     pub narrative: String,
     /// Events in document order. Those of newer apps are not among them, and stay where they are.
     pub events: Vec<Recorded>,
-    /// The least schema that an app must know to write this document.
+    /// The least schema that an app must know to write this document; in a signed state too, as it is at present.
     pub min_schema: i64,
-    /// How many actors have written it: see [`limits::ACTORS_ALARM`].
+    /// How many actors have written it, in a signed state too as it is at present: see [`limits::ACTORS_ALARM`].
     pub actors: usize,
 }
 
@@ -96,7 +96,7 @@ impl DocumentView {
     }
 
     /// Fields on which people disagree, for a person to resolve: facts, checklist answers, and entries that were
-    /// corrected in more than one way.
+    /// corrected in more than one way, until all of those corrections but one are withdrawn.
     pub fn conflicts(&self) -> Vec<Conflict> {
         let mut conflicts: Vec<Conflict> = self
             .registers()
@@ -105,12 +105,19 @@ impl DocumentView {
             .collect();
         for entry in self.entries.iter().filter(|entry| entry.replaced_by.len() > 1) {
             let Some(id) = entry.id else { continue };
-            let corrections = self.entries.iter().filter(|other| other.replaces == Some(id));
+            let withdrawn = |correction: &Entry| {
+                let mut others = self.entries.iter().filter(|other| other.replaces == correction.id);
+                correction.id.is_some() && others.any(|other| other.kind == entry::WITHDRAWAL)
+            };
+            let corrections = self.entries.iter().filter(|other| other.replaces == Some(id) && !withdrawn(other));
             let claim = |other: &Entry| Claim {
                 value: Value::Record(other.fields.clone()),
                 provenance: other.provenance.clone(),
             };
-            conflicts.push(Conflict { path: Path::Entry(id), values: corrections.map(claim).collect() });
+            let values: Vec<Claim> = corrections.map(claim).collect();
+            if values.len() > 1 {
+                conflicts.push(Conflict { path: Path::Entry(id), values });
+            }
         }
         conflicts
     }
