@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use feldakte_core::{
+    case::{Edit, Event},
     change::Change,
     ids::{ChangeHash, DocumentId},
 };
@@ -55,6 +56,8 @@ impl Engine {
         }
         match self.redo_together(document, &again).await {
             Err(SdkError::Edit(_)) => {}
+            // Neither is a fault of the store, which would end the session: it waits for an update, or for a person.
+            Err(SdkError::AppTooOld | SdkError::AccessEnded) => return Ok(()),
             done => return done,
         }
         // One of them does not fit any more: it holds up none of the others.
@@ -109,8 +112,13 @@ impl Again {
     fn of(Parked { hash, reason, intent }: Parked) -> Option<Again> {
         let intent = intent::decode(&intent);
         let may = is_for_another(reason) && !intent.edits.is_empty() && intent.again < AGAIN_MAX;
-        may.then_some(Again { hash, intent })
+        (may && !intent.edits.iter().any(is_signature)).then_some(Again { hash, intent })
     }
+}
+
+/// A signature names the state that somebody saw, and that state is not in the log: only that person can sign again.
+fn is_signature(edit: &Edit) -> bool {
+    matches!(edit, Edit::Record { part: _, event: Event::Finalised { .. } })
 }
 
 /// Refused this often, the same work waits for a person.
