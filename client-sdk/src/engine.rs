@@ -11,7 +11,7 @@ use std::{
 use feldakte_core::{
     access::{Principal, Subject},
     case::{
-        DocumentView, Edit, Outcome,
+        DocumentView, Edit, Outcome, Path,
         schema::{self, CaseKind},
     },
     crdt::Stamp,
@@ -188,6 +188,9 @@ impl Engine {
         if edits.is_empty() {
             return Err(SdkError::Edit("nothing to save"));
         }
+        if edits.iter().any(|edit| matches!(edit, Edit::Resolve { path, .. } if !is_register(path))) {
+            return Err(SdkError::Edit("only facts and checklist answers are resolved; an entry is corrected"));
+        }
         self.check(case, &edits).await?;
         let mut by_part: BTreeMap<Part, Vec<Edit>> = BTreeMap::new();
         for edit in edits {
@@ -215,7 +218,10 @@ impl Engine {
         let Some(kind) = self.kind_of(case, edits).await? else { return Ok(()) };
         for edit in edits {
             match edit {
-                Edit::SetFact { part, name, value } => schema::check_fact(kind, *part, name, value)?,
+                Edit::SetFact { part, name, value }
+                | Edit::Resolve { part, path: Path::Fact(name), value, among: _ } => {
+                    schema::check_fact(kind, *part, name, value)?;
+                }
                 Edit::AddEntry { part, kind: entry, fields, .. } | Edit::Correct { part, kind: entry, fields, .. } => {
                     schema::check_entry(kind, *part, entry, fields)?;
                 }
@@ -227,7 +233,7 @@ impl Engine {
 
     /// The case's kind, when it has one and this device knows it.
     async fn kind_of(&mut self, case: CaseId, edits: &[Edit]) -> Result<Option<CaseKind>, SdkError> {
-        let is_kind = |edit: &&Edit| matches!(edit, Edit::SetFact { name, .. } if name == CASE_KIND);
+        let is_kind = |edit: &&Edit| matches!(edit, Edit::SetFact { part: Part::Operations, name, value: _ } if name == CASE_KIND);
         if let Some(Edit::SetFact { value, .. }) = edits.iter().find(is_kind) {
             return Ok(value.as_text().and_then(|kind| kind.parse().ok()));
         }
@@ -475,8 +481,13 @@ fn is_for_another(reason: Reason) -> bool {
     matches!(reason, Reason::UnknownDependency | Reason::DependencyRefused)
 }
 
-/// The fact of the operations document that names the case's kind.
-pub(crate) const CASE_KIND: &str = "case_kind";
+/// Whether a decision can be written there.
+fn is_register(path: &Path) -> bool {
+    matches!(path, Path::Fact(_) | Path::Checklist(_))
+}
+
+/// The fact of the operations document that names the case's kind, as in its catalogue.
+pub(crate) const CASE_KIND: &str = "kind";
 /// What the link may bring between two commands: an answer and what a few other writers did meanwhile.
 const LINK_INPUTS_PER_COMMAND: usize = 4;
 /// Documents per fetch at most: one bundle or a few.

@@ -239,7 +239,7 @@ pub(crate) async fn list(options: &Options) -> anyhow::Result<ExitCode> {
 fn title(view: &CaseView) -> String {
     let facts = view.documents.iter().filter(|document| document.part == Part::Operations).flat_map(|d| &d.facts);
     let facts: Vec<_> = facts.collect();
-    let names = ["mission_number", "file_reference", "case_kind", "keyword", "purpose"];
+    let names = ["mission_number", "file_reference", "kind", "keyword", "purpose"];
     let shown = names.into_iter().filter_map(|name| {
         let fact = facts.iter().find(|fact| fact.name == name)?;
         Some(text::value(&fact.shown().value))
