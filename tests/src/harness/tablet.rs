@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use feldakte_client_sdk::{
     Client, ClientOptions, Identity,
-    environment::Environment,
+    environment::{Environment, Network},
     store::SharedLocalStore,
-    view::{CaseSync, CaseView, DocumentView, Event, LinkState, Observer, SyncState},
+    view::{CaseSync, CaseView, Changed, DocumentView, Event, LinkState, Observer, SyncState},
     witness::{ChangeEvent, ChangeFact, Witness},
 };
 use feldakte_core::{
@@ -21,7 +22,7 @@ use feldakte_core::{
 };
 use tokio::sync::watch;
 
-use super::{new_epoch, pki::Enrolled, pki::GATEWAY_NAME, within};
+use super::{local::Clock, new_epoch, pki::Enrolled, pki::GATEWAY_NAME, within};
 use crate::memory_local_store::{Durability, MemoryLocalStore};
 
 /// A tablet.
@@ -37,17 +38,34 @@ struct Told {
     version: watch::Sender<u64>,
     changes: Mutex<Vec<ChangeEvent>>,
     links: Mutex<Vec<LinkState>>,
+    contents: Mutex<Vec<(CaseId, Changed)>>,
 }
 
 impl Tablet {
     /// Opens a tablet on a store, offline.
     pub async fn open(identity: Identity, gateway: SocketAddr, store: SharedLocalStore) -> Self {
+        Self::open_in(identity, gateway, store, Environment::system()).await
+    }
+
+    /// The same with a clock of the test's.
+    pub async fn open_at(identity: Identity, gateway: SocketAddr, store: SharedLocalStore, clock: &Clock) -> Self {
+        let clock = clock.clone();
+        let environment = Environment::simulated(Arc::new(move || clock.now()), rand::random(), Arc::new(Udp));
+        Self::open_in(identity, gateway, store, environment).await
+    }
+
+    async fn open_in(
+        identity: Identity,
+        gateway: SocketAddr,
+        store: SharedLocalStore,
+        environment: Environment,
+    ) -> Self {
         let options = ClientOptions {
             identity,
             gateway: gateway.to_string(),
             server_name: GATEWAY_NAME.to_owned(),
             store,
-            environment: Environment::system(),
+            environment,
         };
         let client = Client::open(options).await.expect("the client opens");
         let told = Arc::<Told>::default();
@@ -157,6 +175,11 @@ impl Tablet {
         self.told.links().clone()
     }
 
+    /// What its app was told of changed cases since it was last asked.
+    pub fn take_contents(&self) -> Vec<(CaseId, Changed)> {
+        std::mem::take(&mut *self.told.contents())
+    }
+
     /// Ends the tablet.
     pub async fn shutdown(self) {
         within("the tablet shuts down", self.client.shutdown()).await;
@@ -172,12 +195,18 @@ impl Told {
     fn links(&self) -> MutexGuard<'_, Vec<LinkState>> {
         self.links.lock().expect("nothing panics while it is held")
     }
+
+    fn contents(&self) -> MutexGuard<'_, Vec<(CaseId, Changed)>> {
+        self.contents.lock().expect("nothing panics while it is held")
+    }
 }
 
 impl Observer for Told {
     fn on_event(&self, event: Event) {
-        if let Event::Link(state) = event {
-            self.links().push(state);
+        match event {
+            Event::Link(state) => self.links().push(state),
+            Event::CaseChanged(case, changed) => self.contents().push((case, changed)),
+            Event::SyncChanged(_) => {}
         }
         self.version.send_modify(|version| *version += 1);
     }
@@ -186,6 +215,20 @@ impl Observer for Told {
 impl Witness for Told {
     fn on_change(&self, event: ChangeEvent) {
         self.changes.lock().expect("nothing panics while it is held").push(event);
+    }
+}
+
+/// Real sockets, for a tablet with a clock of the test's.
+struct Udp;
+
+#[async_trait]
+impl Network for Udp {
+    fn endpoint(&self) -> std::io::Result<quinn::Endpoint> {
+        quinn::Endpoint::client((std::net::Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    async fn resolve(&self, gateway: &str) -> std::io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host(gateway).await?.collect())
     }
 }
 

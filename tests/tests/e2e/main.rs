@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails, in its helpers too")]
 
 mod authority;
+mod cases;
 mod damage;
 mod ending;
 mod kills;
