@@ -1,6 +1,7 @@
-//! The directions of the layout hold: who may depend on whom, and one crypto provider in the whole tree.
+//! The directions of the layout hold: who may depend on whom, and one crypto provider in the whole tree. And what the
+//! README shows is what compiles.
 
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, path::Path, process::Command};
 
 /// Direct, normal dependencies of every workspace member.
 fn dependencies() -> BTreeMap<String, Vec<String>> {
@@ -74,4 +75,23 @@ fn aws_lc_rs_is_the_only_crypto_provider() {
     for other in ["ring", "openssl", "openssl-sys", "native-tls"] {
         assert!(!has(other), "{other} is in the tree");
     }
+}
+
+/// The first Rust example of a text, without the lines that rustdoc hides.
+fn example(text: &str) -> Vec<&str> {
+    let lines = text.lines().skip_while(|line| !line.starts_with("```rust") && !line.starts_with("```no_run")).skip(1);
+    lines.take_while(|line| *line != "```").filter(|line| !line.starts_with("# ")).collect()
+}
+
+#[test]
+fn the_readme_shows_the_example_that_compiles() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("a file of this repository");
+    let (readme, library) = (read("README.md"), read("client-sdk/src/lib.rs"));
+    let docs = library.lines().filter_map(|line| line.strip_prefix("//!"));
+    let docs: Vec<&str> = docs.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    let docs = docs.join("\n");
+    let shown = example(&readme);
+    assert_eq!(shown, example(&docs));
+    assert!((10..=30).contains(&shown.len()), "{} lines", shown.len());
 }
