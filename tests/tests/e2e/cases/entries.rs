@@ -8,6 +8,7 @@ use feldakte_core::{
     change::{Change, craft::Draft},
     ids::{CaseId, DocumentId, Part},
 };
+use feldakte_proto::Snapshot;
 use feldakte_tests::harness::{
     author::Author,
     crew,
@@ -15,7 +16,7 @@ use feldakte_tests::harness::{
     new_document,
     raw::RawClient,
     tablet::{Tablet, fact, texts},
-    until,
+    within,
 };
 
 use super::{clinical, fields, mission, outcome, read};
@@ -105,8 +106,6 @@ async fn corrected_and_withdrawn_entries_stay_with_what_replaced_them() {
 struct Poisoned {
     gateway: LocalGateway,
     document: DocumentId,
-    /// Changes marked before.
-    marked: u64,
 }
 
 impl Poisoned {
@@ -127,17 +126,22 @@ impl Poisoned {
             live.wait_case(document.case, "the case", |view| !texts(view, "gcs").is_empty()).await;
             live.go_offline().await;
             if metrics.changes_quarantined.get() == marked {
-                return (Self { gateway, document, marked }, live);
+                return (Self { gateway, document }, live);
             }
             live.go_online().await;
         }
     }
 
-    /// Another tablet of the unit, once so many changes of the case are marked.
-    async fn late(&self, site: &Site, marks: u64) -> Tablet {
-        let metrics = self.gateway.metrics();
-        until("they are marked", || metrics.changes_quarantined.get() >= self.marked + marks).await;
-        let late = Tablet::online(&site.pki.enrol(&crew("rtw-1")), self.gateway.address).await;
+    /// Another tablet of the unit, once so many changes of the case are marked in the log.
+    async fn late(&self, site: &Site, marks: usize) -> Tablet {
+        let enrolled = site.pki.enrol(&crew("rtw-1"));
+        let (mut reader, _) = RawClient::session(&enrolled, self.gateway.address, None).await;
+        let is_marked = |snapshot: &Snapshot| snapshot.quarantined.len() >= marks;
+        within("they are marked", async {
+            while !reader.fetch(&[self.document]).await.snapshots.iter().any(is_marked) {}
+        })
+        .await;
+        let late = Tablet::online(&enrolled, self.gateway.address).await;
         late.wait_case(self.document.case, "the honest part", |view| !view.sync.incomplete).await;
         late
     }
