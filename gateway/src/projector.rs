@@ -110,11 +110,12 @@ async fn quarantine(shared: &Shared, document: DocumentId, marks: &[Quarantine])
         return Ok(());
     }
     error!(%document, changes = marks.len(), "changes quarantined");
-    shared.metrics.changes_quarantined.inc_by(marks.len() as u64);
     for marks in marks.chunks(limits::ENTRY_MARKS_MAX) {
         let mut entry = Entry::new(document);
         entry.quarantined = marks.to_vec();
         shared.append_entry(entry).await?;
+        // Counted when readers can know of them.
+        shared.metrics.changes_quarantined.inc_by(marks.len() as u64);
     }
     Ok(())
 }
