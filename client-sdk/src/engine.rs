@@ -72,6 +72,8 @@ pub(crate) struct Engine {
     epoch: Option<Epoch>,
     /// Documents asked for and not yet there; asked for again after a failure.
     fetching: Vec<DocumentId>,
+    /// Those of them for which a grant began after they were asked for: the answer under way is from before it.
+    outdated: BTreeSet<DocumentId>,
     /// A fetch has been sent whose stream has not ended.
     is_fetch_open: bool,
     /// A snapshot may be missing: whether one is, only a look at all documents tells.
@@ -106,6 +108,7 @@ impl Engine {
             outbound: None,
             epoch: None,
             fetching: Vec::new(),
+            outdated: BTreeSet::new(),
             is_fetch_open: false,
             look_for_pending: true,
             unfetchable: BTreeSet::new(),
@@ -389,6 +392,7 @@ impl Engine {
 
     /// What was fetched and has not come cannot be read at the gateway at the moment.
     fn leave_alone_what_is_missing(&mut self) {
+        self.outdated.clear();
         self.is_fetch_open = false;
         self.unfetchable.extend(self.fetching.drain(..));
         self.fetch_at_once = (2 * self.fetch_at_once).min(FETCH_AT_ONCE);
@@ -397,6 +401,7 @@ impl Engine {
 
     /// One of the documents came in a form that could not be read: fetching fewer at a time finds out which.
     fn fetch_fewer(&mut self) {
+        self.outdated.clear();
         self.is_fetch_open = false;
         match self.fetching.len() {
             0 | 1 => self.unfetchable.extend(self.fetching.drain(..)),
@@ -413,6 +418,7 @@ impl Engine {
         self.epoch = None;
         self.control.caught_up.send_replace(false);
         self.fetching.clear();
+        self.outdated.clear();
         self.is_fetch_open = false;
         self.unfetchable.clear();
         self.fetch_at_once = FETCH_AT_ONCE;

@@ -34,6 +34,9 @@ struct Open {
     /// The genesis is not stored yet: the next edit brings it.
     is_new: bool,
     bindings: Vec<Binding>,
+    /// Every actor under which this store has written it, the present one last. Their bindings never come: a device is
+    /// answered where others are sent the entry.
+    own: Vec<ActorId>,
     used: u64,
 }
 
@@ -202,8 +205,7 @@ impl Documents {
         let principal = self.principal.clone();
         let open = self.open(id).await?;
         let mut authors = Authors::of(&open.bindings);
-        // What this device has just written is its own before the gateway says so.
-        authors.add_own(open.document.actor(), &principal);
+        open.own.iter().for_each(|actor| authors.add_own(*actor, &principal));
         Ok((open, authors))
     }
 
@@ -228,19 +230,22 @@ impl Documents {
     async fn load(&self, id: DocumentId) -> Result<Open, SdkError> {
         let stored = self.store.load(id).await?;
         let generation = stored.as_ref().map_or(0, |stored| stored.state.generation);
-        let actor = case::actor(self.principal.device, id, self.store_id, generation);
+        let own: Vec<ActorId> = (0..=generation)
+            .map(|generation| case::actor(self.principal.device, id, self.store_id, generation))
+            .collect();
+        let actor = own[own.len() - 1];
         let (chunks, bindings, is_settled) = match stored {
             Some(LocalDocument { state, chunks, bindings }) => (chunks, bindings, state.local == 0),
             None => (Vec::new(), Vec::new(), false),
         };
         if chunks.is_empty() {
-            return Ok(Open { document: genesis(id, actor)?, is_new: true, bindings, used: 0 });
+            return Ok(Open { document: genesis(id, actor)?, is_new: true, bindings, own, used: 0 });
         }
         let mut document = load_chunks(id, &chunks, actor)?;
         if is_settled && chunks.len() >= COMPACT_AT {
             self.compact(id, &mut document).await;
         }
-        Ok(Open { document, is_new: false, bindings, used: 0 })
+        Ok(Open { document, is_new: false, bindings, own, used: 0 })
     }
 
     /// Puts one snapshot in the place of many changes, so that the next opening is quick. Not done is no harm.

@@ -87,6 +87,7 @@ impl Engine {
     async fn store_received(&mut self, received: Received) -> Result<(), SdkError> {
         self.store.save_received(&received).await?;
         self.look_for_pending |= !received.bootstrap.is_empty();
+        self.outdated.extend(received.bootstrap.iter().filter(|document| self.fetching.contains(document)));
         self.cursor = received.cursor.or(self.cursor);
         let (mut cases, mut quarantined) = (BTreeSet::new(), BTreeSet::new());
         for entry in &received.entries {
@@ -215,6 +216,9 @@ impl Engine {
         let Unbundled { snapshots, unavailable } = unbundled;
         for snapshot in snapshots {
             let document = snapshot.document;
+            if self.is_outdated(document) {
+                continue;
+            }
             let Some(verified) = self.environment.compute(move || verify(snapshot)).await else {
                 warn!(%document, "a snapshot does not load; it is asked for again later");
                 self.fetching.retain(|wanted| *wanted != document);
@@ -227,6 +231,9 @@ impl Engine {
             self.arrived(document);
         }
         for document in unavailable {
+            if self.is_outdated(document) {
+                continue;
+            }
             let ended = ReceivedEntry {
                 position: Position::START,
                 document,
@@ -239,6 +246,17 @@ impl Engine {
             self.arrived(document);
         }
         Ok(())
+    }
+
+    /// Whether the answer is from before a grant that began meanwhile: it would hide what was written in between, or
+    /// take the grant for ended. The document is asked for again.
+    fn is_outdated(&mut self, document: DocumentId) -> bool {
+        let is_outdated = self.outdated.remove(&document);
+        if is_outdated {
+            self.fetching.retain(|wanted| *wanted != document);
+            self.look_for_pending = true;
+        }
+        is_outdated
     }
 
     fn arrived(&mut self, document: DocumentId) {

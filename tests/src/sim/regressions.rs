@@ -16,4 +16,8 @@ pub const ALL: &[Regression] = &[
         found: "on a full disk, pushes of a device's older sessions wait beside those of its present one",
     },
     Regression { seed: 194, found: "the same, with two sessions that had ended" },
+    Regression {
+        seed: 99,
+        found: "an answer to a fetch from before a new grant; own writing under an older actor without an author",
+    },
 ];
