@@ -9,7 +9,8 @@ use crate::{
 };
 
 /// The paths that differ from the state that these heads name, ascending, each once. A correction names the corrected
-/// entry too.
+/// entry too. The library's comparison does not see a value that joins or leaves a fact without being the one shown
+/// first: who follows a document change by change uses [`apply_observed`], which does.
 pub fn changed_paths(document: &mut Document, since: &[ChangeHash]) -> Vec<Path> {
     let places = document.changed_since(since);
     paths(document, places)
