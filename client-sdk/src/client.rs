@@ -200,7 +200,8 @@ impl Client {
         self.ask(|reply| Command::Outcome { case, reply }).await
     }
 
-    /// Signs the case as it is on this device: every document it holds. What comes later is an addendum.
+    /// Signs the case as it is on this device: every document that this device has written. What comes later is an
+    /// addendum.
     ///
     /// # Errors
     /// When it could not be saved, or the device holds no such case.

@@ -248,10 +248,16 @@ impl Engine {
         Ok(kind.and_then(|kind| kind.parse().ok()))
     }
 
-    /// Signs every document of the case that this device holds, all of them in one save.
+    /// Signs every document of the case that this device has written, all of them in one save.
     async fn sign(&mut self, case: CaseId) -> Result<(), SdkError> {
         let mut edits = Vec::new();
-        for state in self.states_of(case).await? {
+        let mut states = self.states_of(case).await?;
+        // Where this device has only read it may not write either, and its signature would be refused.
+        let has_written = |state: &DocumentState| state.local + state.durable > 0;
+        if states.iter().any(has_written) {
+            states.retain(has_written);
+        }
+        for state in states {
             let event = self.documents.sign(state.document).await?;
             edits.push(Edit::Record { part: state.document.part, event });
         }
