@@ -173,11 +173,7 @@ impl Documents {
 
     /// The one value of a text fact; `None` when it is not there, or people disagree.
     pub(super) async fn text_fact(&mut self, id: DocumentId, name: &str) -> Result<Option<String>, SdkError> {
-        let authors = Authors::default();
-        let open = self.open(id).await?;
-        let view = DocumentView::of(id.part, &mut open.document, &authors);
-        let fact = view.facts.into_iter().find(|fact| fact.name == name && !fact.is_in_conflict());
-        Ok(fact.and_then(|fact| fact.shown().value.as_text().map(str::to_owned)))
+        Ok(case::fact::text_fact(&mut self.open(id).await?.document, name))
     }
 
     /// Takes in stored changes, when the document is open. Gives the paths that have changed; `None` when the document

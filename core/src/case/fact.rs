@@ -2,12 +2,12 @@
 //! collapse; different ones are a conflict, which people resolve; nothing silently wins.
 
 use super::{
-    Path,
+    FACTS, Path,
     author::{Authors, Provenance},
     path::ElementId,
 };
 use crate::{
-    crdt::{Field, Held, History, Value},
+    crdt::{Document, Field, Held, History, Value},
     ids::ChangeHash,
 };
 
@@ -74,6 +74,15 @@ pub(super) fn read(fields: Vec<Field>, authors: &Authors) -> Vec<Fact> {
     let claim = |Held { value, origin }| Claim { value, provenance: authors.provenance(origin) };
     let fact = |Field { name, values }| Fact { name, values: values.into_iter().map(claim).collect() };
     fields.into_iter().map(fact).filter(|fact: &Fact| !fact.values.is_empty()).collect()
+}
+
+/// The one text that stands in a fact; `None` when it is not there, is no text, or people disagree. Reads nothing else of
+/// the document.
+pub fn text_fact(document: &mut Document, name: &str) -> Option<String> {
+    match document.field(FACTS, name)?.values.as_slice() {
+        [only] => only.value.as_text().map(str::to_owned),
+        _ => None,
+    }
 }
 
 /// The path of a checklist's key.
