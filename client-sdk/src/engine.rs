@@ -10,10 +10,7 @@ use std::{
 
 use feldakte_core::{
     access::{Principal, Subject},
-    case::{
-        DocumentView, Edit, Outcome, Path,
-        schema::{self, CaseKind},
-    },
+    case::{DocumentView, Edit, Outcome, Path},
     crdt::Stamp,
     ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position},
 };
@@ -36,6 +33,7 @@ use crate::{
 
 mod documents;
 mod inbound;
+mod model;
 mod outbox;
 mod redo;
 
@@ -214,75 +212,6 @@ impl Engine {
     /// Times are for people: neither is ever used for order.
     fn stamp(&self) -> Stamp {
         Stamp { time_ms: self.environment.now_ms(), clock_offset_ms: self.clock_offset_ms }
-    }
-
-    /// What the catalogue knows has the type it gives; what it does not know is a newer app's business.
-    async fn check(&mut self, case: CaseId, edits: &[Edit]) -> Result<(), SdkError> {
-        let Some(kind) = self.kind_of(case, edits).await? else { return Ok(()) };
-        for edit in edits {
-            match edit {
-                Edit::SetFact { part, name, value }
-                | Edit::Resolve { part, path: Path::Fact(name), value, among: _ } => {
-                    schema::check_fact(kind, *part, name, value)?;
-                }
-                Edit::AddEntry { part, kind: entry, fields, .. } | Edit::Correct { part, kind: entry, fields, .. } => {
-                    schema::check_entry(kind, *part, entry, fields)?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The case's kind, when it has one and this device knows it.
-    async fn kind_of(&mut self, case: CaseId, edits: &[Edit]) -> Result<Option<CaseKind>, SdkError> {
-        let is_kind = |edit: &&Edit| matches!(edit, Edit::SetFact { part: Part::Operations, name, value: _ } if name == CASE_KIND);
-        if let Some(Edit::SetFact { value, .. }) = edits.iter().find(is_kind) {
-            return Ok(value.as_text().and_then(|kind| kind.parse().ok()));
-        }
-        let operations = DocumentId { case, part: Part::Operations };
-        if self.store.document(operations).await?.is_none() {
-            return Ok(None);
-        }
-        let kind = self.documents.text_fact(operations, CASE_KIND).await?;
-        Ok(kind.and_then(|kind| kind.parse().ok()))
-    }
-
-    /// Signs every document of the case that this device has written, all of them in one save.
-    async fn sign(&mut self, case: CaseId) -> Result<(), SdkError> {
-        let mut edits = Vec::new();
-        let mut states = self.states_of(case).await?;
-        // Where this device has only read it may not write either, and its signature would be refused.
-        let has_written = |state: &DocumentState| state.local + state.durable > 0;
-        if states.iter().any(has_written) {
-            states.retain(has_written);
-        }
-        for state in states {
-            let event = self.documents.sign(state.document).await?;
-            edits.push(Edit::Record { part: state.document.part, event });
-        }
-        match edits.is_empty() {
-            true => Err(SdkError::UnknownCase),
-            false => self.write(case, edits).await,
-        }
-    }
-
-    async fn outcome(&mut self, case: CaseId) -> Result<Vec<(Part, Outcome)>, SdkError> {
-        let mut outcomes = Vec::new();
-        for state in self.states_of(case).await? {
-            outcomes.push((state.document.part, self.documents.outcome(state.document).await?));
-        }
-        match outcomes.is_empty() {
-            true => Err(SdkError::UnknownCase),
-            false => Ok(outcomes),
-        }
-    }
-
-    async fn signed(&mut self, document: DocumentId, heads: &[ChangeHash]) -> Result<DocumentView, SdkError> {
-        match self.store.document(document).await? {
-            Some(_) => self.documents.signed(document, heads).await,
-            None => Err(SdkError::UnknownCase),
-        }
     }
 
     async fn read(&mut self, case: CaseId) -> Result<CaseView, SdkError> {
