@@ -1,14 +1,16 @@
-//! The one TLS policy: what both ends of every connection agree to, and nothing else.
+//! The TLS policy `bsi`: what both ends of every connection agree to, and nothing else.
 //!
-//! TLS 1.3 with AES-GCM, the NIST curves and the post-quantum hybrids; certificates on both sides; no tickets, no
-//! resumption and no early data, because a resumed session asks no verifier whether its certificate has ended or
-//! was denied. Both configurations read the clock through their `time_provider`, which a test may set.
+//! It is the part of BSI TR-02102-2 that we need: TLS 1.3 with AES-GCM, the NIST curves and the post-quantum hybrids,
+//! ECDSA and RSA-PSS. Sessions have certificates on both sides; only enrolment, where a device gets its own, has the
+//! gateway's alone. No tickets, no resumption and no early data anywhere, because a resumed session asks no verifier
+//! whether its certificate has ended or was denied. Every configuration reads the clock through its
+//! `time_provider`, which a test may set.
 
 use std::sync::{Arc, LazyLock};
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig, SignatureScheme,
-    client::Resumption,
+    ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, SignatureScheme, WantsVerifier,
+    client::{Resumption, WantsClientCert},
     crypto::{
         CryptoProvider, WebPkiSupportedAlgorithms,
         aws_lc_rs::{cipher_suite, default_provider, kx_group},
@@ -35,8 +37,11 @@ pub enum PolicyError {
     Credentials(#[source] rustls::Error),
 }
 
-/// The protocol both ends name in the handshake (ALPN).
+/// The protocol both ends of a session name in the handshake (ALPN).
 pub const ALPN: &[u8] = b"feldakte/1";
+
+/// The protocol both ends name for enrolment.
+pub const ENROLMENT_ALPN: &[u8] = b"http/1.1";
 
 /// The cryptography both ends use.
 ///
@@ -45,7 +50,7 @@ pub fn provider() -> Arc<CryptoProvider> {
     PROVIDER.clone()
 }
 
-/// A gateway's configuration: it demands a certificate that `devices` accepts.
+/// A gateway's configuration for sessions: it demands a certificate that `devices` accepts.
 ///
 /// # Errors
 /// When chain and key cannot be used together.
@@ -54,20 +59,23 @@ pub fn server_config(
     key: PrivateKeyDer<'static>,
     devices: Arc<DeviceVerifier>,
 ) -> Result<ServerConfig, PolicyError> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])
-        .expect("the provider's suites and groups are those of TLS 1.3")
-        .with_client_cert_verifier(devices)
-        .with_single_cert(chain, key)
-        .map_err(PolicyError::Credentials)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    config.send_tls13_tickets = 0;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.max_early_data_size = 0;
-    Ok(config)
+    let config = server_builder().with_client_cert_verifier(devices).with_single_cert(chain, key);
+    config.map(|config| finish_server(config, ALPN)).map_err(PolicyError::Credentials)
 }
 
-/// A device's configuration: it shows its own certificate and trusts gateways under `roots`.
+/// A gateway's configuration for enrolment over TCP: it shows its certificate and asks for none.
+///
+/// # Errors
+/// When chain and key cannot be used together.
+pub fn enrolment_server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, PolicyError> {
+    let config = server_builder().with_no_client_auth().with_single_cert(chain, key);
+    config.map(|config| finish_server(config, ENROLMENT_ALPN)).map_err(PolicyError::Credentials)
+}
+
+/// A device's configuration for sessions: it shows its own certificate and trusts gateways under `roots`.
 ///
 /// # Errors
 /// When there are no roots, or chain and key cannot be used together.
@@ -76,20 +84,46 @@ pub fn client_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<ClientConfig, PolicyError> {
+    let config = client_builder(roots)?.with_client_auth_cert(chain, key);
+    config.map(|config| finish_client(config, ALPN)).map_err(PolicyError::Credentials)
+}
+
+/// A device's configuration for enrolment: it has no certificate yet and trusts gateways under `roots`.
+///
+/// # Errors
+/// When there are no roots.
+pub fn enrolment_client_config(roots: RootCertStore) -> Result<ClientConfig, PolicyError> {
+    Ok(finish_client(client_builder(roots)?.with_no_client_auth(), ENROLMENT_ALPN))
+}
+
+fn server_builder() -> ConfigBuilder<ServerConfig, WantsVerifier> {
+    ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]).expect(TLS13_FITS)
+}
+
+fn finish_server(mut config: ServerConfig, protocol: &[u8]) -> ServerConfig {
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.max_early_data_size = 0;
+    config
+}
+
+fn client_builder(roots: RootCertStore) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, PolicyError> {
     if roots.is_empty() {
         return Err(PolicyError::NoRoots);
     }
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])
-        .expect("the provider's suites and groups are those of TLS 1.3")
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .map_err(PolicyError::Credentials)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
+    Ok(builder.expect(TLS13_FITS).with_root_certificates(roots))
+}
+
+fn finish_client(mut config: ClientConfig, protocol: &[u8]) -> ClientConfig {
+    config.alpn_protocols = vec![protocol.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
-    Ok(config)
+    config
 }
+
+const TLS13_FITS: &str = "the provider's suites and groups are those of TLS 1.3";
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     Arc::new(CryptoProvider {

@@ -8,7 +8,8 @@ use rustls::{
 use super::*;
 use crate::{
     deny::DenyList,
-    testing::{DAY, Refused, Stopped, World, handshake, today},
+    pem,
+    testing::{DAY, GATEWAY, Refused, Stopped, World, handshake, today},
 };
 
 fn pair(world: &World) -> (ClientConfig, ServerConfig) {
@@ -209,4 +210,37 @@ fn useless_credentials_are_named_before_any_connection() {
     let nobody = client(RootCertStore::empty(), chain, device.key.private_key());
     assert!(matches!(nobody, Err(PolicyError::NoRoots)));
     assert!(matches!(DeviceVerifier::new(RootCertStore::empty(), DenyList::default()), Err(PolicyError::NoRoots)));
+}
+
+/// Both configurations for enrolment, with their clocks at `today`.
+fn enrolment(world: &World) -> (ClientConfig, ServerConfig) {
+    let gateway = world.authority.issue_gateway(&[GATEWAY.to_owned()], DAY, today()).unwrap();
+    let key = pem::private_key(gateway.key_pem.as_bytes()).unwrap();
+    let mut server = enrolment_server_config(vec![gateway.certificate.der], key).unwrap();
+    let mut client = enrolment_client_config(world.authority.roots()).unwrap();
+    (server.time_provider, client.time_provider) = (Arc::new(Stopped(today())), Arc::new(Stopped(today())));
+    (client, server)
+}
+
+#[test]
+fn a_device_without_a_certificate_reaches_enrolment_and_nothing_else() {
+    let world = World::new();
+    let (client, server) = enrolment(&world);
+    let (client, server) = (Arc::new(client), Arc::new(server));
+    for _ in 0..2 {
+        let connected = handshake(&client, &server).unwrap();
+        assert_eq!(connected.server.alpn_protocol(), Some(ENROLMENT_ALPN));
+        assert_eq!(connected.server.peer_certificates(), None);
+        assert_eq!(connected.server.handshake_kind(), Some(HandshakeKind::Full));
+    }
+    let sessions = world.gateway(&DenyList::default(), today());
+    assert!(handshake(&client, &sessions.into()).is_err());
+}
+
+#[test]
+fn a_device_that_enrols_trusts_only_its_roots() {
+    let (world, other) = (World::new(), World::named("another root"));
+    let refused = refusal(enrolment(&world).0, enrolment(&other).1);
+    assert_eq!(refused.client, Some(CertificateError::UnknownIssuer.into()));
+    assert!(matches!(enrolment_client_config(RootCertStore::empty()), Err(PolicyError::NoRoots)));
 }
