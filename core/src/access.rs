@@ -1,109 +1,50 @@
 //! Who may do what on a document. Authority is a value: only this module makes a [`Permit`].
 //!
-//! Admission decides by permits; the gateway's fetches take a permit of their own kind, so that a forgotten check does
-//! not compile. A catch-up sends what a query by grants has found, and is planned anew when a grant ends.
+//! A permit needs two things: a grant on the document, and a role that may do so much at all ([`policy`]). Admission
+//! decides by permits; the gateway's fetches take a permit of their own kind, so that a forgotten check does not
+//! compile. A catch-up sends what a query by grants has found, and is planned anew when a grant ends.
 
-use std::{fmt, str::FromStr};
+use crate::ids::{DeviceId, DocumentId, Part, TenantId, UnitId, UserId};
 
-use crate::ids::{DeviceId, DocumentId, IdError, Part, TenantId, UnitId};
+pub mod policy;
+mod role;
 
-/// What a device is for. Its certificate says so; numbers are wire and disk format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Two paramedics and their tablet or vehicle unit.
-    AmbulanceCrew = 1,
-    /// A physician at a desk who takes calls and gives orders.
-    TelePhysician = 2,
-    /// A physician on scene.
-    EmergencyPhysician = 3,
-    /// The control room.
-    Dispatcher = 4,
-    /// Health-office staff on home visits and inspections.
-    FieldStaff = 5,
-    /// Leads field staff; reviews quarantine.
-    Supervisor = 6,
-    /// A specialist system of the back office.
-    BackOffice = 7,
-}
+pub use policy::{Ceiling, Policy};
+pub use role::Role;
 
-impl Role {
-    /// All roles, in the order of their numbers.
-    pub const ALL: [Role; 7] = [
-        Role::AmbulanceCrew,
-        Role::TelePhysician,
-        Role::EmergencyPhysician,
-        Role::Dispatcher,
-        Role::FieldStaff,
-        Role::Supervisor,
-        Role::BackOffice,
-    ];
-
-    /// The role's name in certificates and on command lines.
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::AmbulanceCrew => "ambulance_crew",
-            Role::TelePhysician => "tele_physician",
-            Role::EmergencyPhysician => "emergency_physician",
-            Role::Dispatcher => "dispatcher",
-            Role::FieldStaff => "field_staff",
-            Role::Supervisor => "supervisor",
-            Role::BackOffice => "back_office",
-        }
-    }
-
-    /// The role of that number.
-    pub fn from_number(number: u32) -> Option<Role> {
-        Role::ALL.into_iter().find(|role| *role as u32 == number)
-    }
-
-    /// Whether this role may open a new document of that part by writing to it (DOMAIN, "who sees what").
-    pub fn may_create(self, part: Part) -> bool {
-        match self {
-            Role::AmbulanceCrew | Role::EmergencyPhysician | Role::FieldStaff | Role::BackOffice => true,
-            Role::Dispatcher => part == Part::Operations,
-            Role::TelePhysician | Role::Supervisor => false,
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Role {
-    type Err = IdError;
-    fn from_str(text: &str) -> Result<Self, IdError> {
-        let why = "must be one of ambulance_crew, tele_physician, emergency_physician, dispatcher, field_staff, \
-                   supervisor, back_office";
-        Role::ALL.into_iter().find(|role| role.name() == text).ok_or(IdError { what: "role", why })
-    }
-}
-
-/// Who speaks: what the device certificate proves.
+/// Who speaks: what the device's certificate proves, and the user who has proved himself on the device.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Principal {
-    /// The tenant all of this principal's documents belong to.
+    /// The tenant the device belongs to.
     pub tenant: TenantId,
     /// The unit whose grants the device shares.
     pub unit: UnitId,
     /// The device itself.
     pub device: DeviceId,
-    /// What the device is for.
+    /// As what it acts: the user's role, else the device's own.
     pub role: Role,
+    /// Who uses it.
+    pub user: Option<UserId>,
 }
 
 impl Principal {
-    /// The subjects whose grants this principal may use.
-    pub fn subjects(&self) -> [Subject; 2] {
-        [Subject::Unit(self.unit.clone()), Subject::Device(self.device)]
+    /// The subjects whose grants this principal may use in the log of `tenant`: in a foreign one only what was shared
+    /// with its unit by name.
+    pub fn subjects_in(&self, tenant: &TenantId) -> Vec<Subject> {
+        if self.tenant != *tenant {
+            return vec![Subject::Guest { tenant: self.tenant.clone(), unit: self.unit.clone() }];
+        }
+        let own = [Subject::Unit(self.unit.clone()), Subject::Device(self.device)];
+        own.into_iter().chain(self.user.map(Subject::User)).collect()
     }
 
-    fn holds(&self, subject: &Subject) -> bool {
+    fn holds(&self, tenant: &TenantId, subject: &Subject) -> bool {
+        let is_home = self.tenant == *tenant;
         match subject {
-            Subject::Unit(unit) => *unit == self.unit,
-            Subject::Device(device) => *device == self.device,
+            Subject::Unit(unit) => is_home && *unit == self.unit,
+            Subject::Device(device) => is_home && *device == self.device,
+            Subject::User(user) => is_home && Some(*user) == self.user,
+            Subject::Guest { tenant, unit } => !is_home && *tenant == self.tenant && *unit == self.unit,
         }
     }
 }
@@ -115,6 +56,15 @@ pub enum Subject {
     Unit(UnitId),
     /// One device.
     Device(DeviceId),
+    /// One user, on every device of the tenant.
+    User(UserId),
+    /// Every device of a unit of another tenant: a share of one case.
+    Guest {
+        /// The other tenant.
+        tenant: TenantId,
+        /// Its unit.
+        unit: UnitId,
+    },
 }
 
 /// What a grant allows. `Write` includes `Read`; numbers are wire and disk format.
@@ -140,6 +90,20 @@ pub struct Grant {
     pub subject: Subject,
     /// What.
     pub access: Access,
+    /// Until when by the gateway's clock, milliseconds since 1970-01-01 UTC; `None` until somebody ends it.
+    pub until: Option<i64>,
+}
+
+impl Grant {
+    /// A grant without an end of its own.
+    pub fn new(subject: Subject, access: Access) -> Self {
+        Self { subject, access, until: None }
+    }
+
+    /// Whether it is valid at that moment.
+    pub fn covers(&self, now_ms: i64) -> bool {
+        self.until.is_none_or(|until| now_ms < until)
+    }
 }
 
 /// Proof that a check of the document's grants allowed `access` at the moment it was made.
@@ -163,75 +127,42 @@ impl Permit {
     }
 }
 
+/// What a check stands on besides who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// What each role may do at all.
+    pub policy: &'a Policy,
+    /// The tenant in whose log the session is: documents of others are none of its business.
+    pub log: &'a TenantId,
+    /// The gateway's clock, milliseconds since 1970-01-01 UTC.
+    pub now_ms: i64,
+}
+
 /// What `principal` may do on `document` under these grants; `None` is nothing at all.
 ///
-/// Tenants are kept apart before grants are looked at: `tenant` is the one the document is stored under.
-pub fn decide(principal: &Principal, tenant: &TenantId, document: DocumentId, grants: &[Grant]) -> Option<Permit> {
-    if principal.tenant != *tenant {
+/// `tenant` is the one the document is stored under. A grant never reaches further than the principal's role.
+pub fn decide(
+    rules: Rules<'_>,
+    principal: &Principal,
+    tenant: &TenantId,
+    document: DocumentId,
+    grants: &[Grant],
+) -> Option<Permit> {
+    if tenant != rules.log {
         return None;
     }
-    let access = grants.iter().filter(|grant| principal.holds(&grant.subject)).map(|grant| grant.access).max()?;
+    let valid = grants.iter().filter(|grant| grant.covers(rules.now_ms) && principal.holds(tenant, &grant.subject));
+    let granted = valid.map(|grant| grant.access).max()?;
+    let access = rules.policy.ceiling(principal.role, document.part).limit(granted)?;
     Some(Permit { document, access })
 }
 
-/// The grants of a document that `principal` opens by its first change; `None` when its role may not.
-pub fn opening_grants(principal: &Principal, document: DocumentId) -> Option<Vec<Grant>> {
-    let subject = Subject::Unit(principal.unit.clone());
-    principal.role.may_create(document.part).then(|| vec![Grant { subject, access: Access::Write }])
+/// The grants of a document that `principal` opens by its first change; `None` when its role may not, or the log is not
+/// its own tenant's.
+pub fn opening_grants(rules: Rules<'_>, principal: &Principal, part: Part) -> Option<Vec<Grant>> {
+    let may = principal.tenant == *rules.log && rules.policy.may_create(principal.role, part);
+    may.then(|| vec![Grant::new(Subject::Unit(principal.unit.clone()), Access::Write)])
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::ids::CaseId;
-
-    fn principal(tenant: &str, unit: &str, device: u128) -> Principal {
-        Principal {
-            tenant: tenant.parse().expect("a slug"),
-            unit: unit.parse().expect("a slug"),
-            device: DeviceId(Uuid::from_u128(device)),
-            role: Role::AmbulanceCrew,
-        }
-    }
-
-    fn document() -> DocumentId {
-        DocumentId { case: CaseId(Uuid::from_u128(9)), part: Part::Clinical }
-    }
-
-    #[test]
-    fn a_grant_to_the_unit_reaches_its_devices_and_nobody_else() {
-        let crew = principal("dortmund", "rtw-1", 1);
-        let grants = opening_grants(&crew, document()).expect("crews may open cases");
-        let decide_for = |who: &Principal| decide(who, &crew.tenant, document(), &grants);
-        assert!(decide_for(&principal("dortmund", "rtw-1", 2)).is_some_and(|permit| permit.may_write()));
-        assert_eq!(decide_for(&principal("dortmund", "rtw-2", 3)), None);
-    }
-
-    #[test]
-    fn the_same_unit_name_in_another_tenant_opens_nothing() {
-        let crew = principal("dortmund", "rtw-1", 1);
-        let grants = opening_grants(&crew, document()).expect("crews may open cases");
-        assert_eq!(decide(&principal("hagen", "rtw-1", 1), &crew.tenant, document(), &grants), None);
-    }
-
-    #[test]
-    fn the_strongest_grant_counts() {
-        let crew = principal("dortmund", "rtw-1", 1);
-        let read = Grant { subject: Subject::Unit(crew.unit.clone()), access: Access::Read };
-        let write = Grant { subject: Subject::Device(crew.device), access: Access::Write };
-        let permit = decide(&crew, &crew.tenant, document(), std::slice::from_ref(&read));
-        assert!(permit.is_some_and(|permit| !permit.may_write()));
-        let permit = decide(&crew, &crew.tenant, document(), &[read, write]);
-        assert!(permit.is_some_and(|permit| permit.may_write()));
-    }
-
-    #[test]
-    fn roles_round_trip_by_name_and_number() {
-        for role in Role::ALL {
-            assert_eq!(role.name().parse(), Ok(role));
-            assert_eq!(Role::from_number(role as u32), Some(role));
-        }
-    }
-}
+mod tests;

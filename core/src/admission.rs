@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bytes::Bytes;
 
 use crate::{
-    access::{self, Grant, Permit, Principal},
+    access::{self, Grant, Permit, Principal, Rules, Subject},
     case,
     change::{Change, ChangeError},
-    ids::{ActorId, ChangeHash, DeviceId, DocumentId, TenantId},
+    ids::{ActorId, ChangeHash, DocumentId, TenantId},
     limits,
     log::{Binding, Entry},
 };
@@ -96,9 +96,9 @@ pub struct Ledger {
     len: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Actor {
-    device: DeviceId,
+    binding: Binding,
     seq: u64,
     max_op: u32,
     /// Its last change; `None` before the first.
@@ -106,8 +106,8 @@ struct Actor {
 }
 
 impl Actor {
-    fn new(device: DeviceId) -> Self {
-        Self { device, seq: 0, max_op: 0, last: None }
+    fn new(binding: Binding) -> Self {
+        Self { binding, seq: 0, max_op: 0, last: None }
     }
 }
 
@@ -124,7 +124,7 @@ impl Ledger {
     pub fn replay(&mut self, entry: &Entry) -> Result<(), Refusal> {
         self.apply_authority(entry);
         for binding in &entry.bindings {
-            self.actors.insert(binding.actor, Actor::new(binding.device));
+            self.actors.insert(binding.actor, Actor::new(binding.clone()));
         }
         for bytes in &entry.changes {
             let change = Change::parse(bytes.clone())?;
@@ -133,9 +133,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes in grants and revocations of an entry.
+    /// Takes in grants and revocations of an entry. Of each subject the last grant counts.
     pub fn apply_authority(&mut self, entry: &Entry) {
-        self.grants.retain(|grant| !entry.revoked.contains(&grant.subject));
+        let is_replaced = |subject: &Subject| entry.grants.iter().any(|grant| grant.subject == *subject);
+        self.grants.retain(|grant| !entry.revoked.contains(&grant.subject) && !is_replaced(&grant.subject));
         self.grants.extend(entry.grants.iter().cloned());
     }
 
@@ -176,20 +177,21 @@ impl Ledger {
     }
 
     /// What `principal` may do on the document.
-    pub fn permit(&self, principal: &Principal) -> Option<Permit> {
-        access::decide(principal, &self.tenant, self.document, &self.grants)
+    pub fn permit(&self, rules: Rules<'_>, principal: &Principal) -> Option<Permit> {
+        access::decide(rules, principal, &self.tenant, self.document, &self.grants)
     }
 
     /// Bytes of memory this ledger holds, for the cache's budget.
     pub fn weight(&self) -> usize {
         const PER_CHANGE: usize = 48;
-        const PER_ACTOR: usize = 112;
+        const PER_ACTOR: usize = 176;
         256 + self.known.capacity() * PER_CHANGE + self.actors.len() * PER_ACTOR + self.grants.len() * 64
     }
 
     /// Admits what may enter, in order; a change that depends on a refused one is refused with it.
     pub fn admit(
         &mut self,
+        rules: Rules<'_>,
         principal: &Principal,
         opening: Opening,
         changes: impl IntoIterator<Item = Result<Change, ChangeError>>,
@@ -197,12 +199,13 @@ impl Ledger {
         let opening = self.is_free() && opening == Opening::Free;
         let grants = if opening {
             // Until its first change a document belongs to nobody, whoever asked for it before.
-            self.tenant = principal.tenant.clone();
-            access::opening_grants(principal, self.document)
+            self.tenant = rules.log.clone();
+            access::opening_grants(rules, principal, self.document.part)
         } else {
             None
         };
-        let permit = access::decide(principal, &self.tenant, self.document, grants.as_deref().unwrap_or(&self.grants));
+        let permit =
+            access::decide(rules, principal, &self.tenant, self.document, grants.as_deref().unwrap_or(&self.grants));
         let writes = permit.is_some_and(|permit| permit.may_write());
         let mut admission = Admission { entry: None, refused: Vec::new(), duplicates: 0 };
         let mut entry = Entry::new(self.document);
@@ -235,7 +238,7 @@ impl Ledger {
 
     /// A device that lost its grant between push and answer still learns that its change is durable.
     fn is_own_repeat(&self, principal: &Principal, change: &Change) -> bool {
-        let is_own = |actor: &Actor| principal.tenant == self.tenant && actor.device == principal.device;
+        let is_own = |actor: &Actor| actor.binding.is_of(principal, &self.tenant);
         self.knows(&change.hash) && self.actors.get(&change.actor).is_some_and(is_own)
     }
 
@@ -254,10 +257,9 @@ impl Ledger {
         }
         let is_genesis = self.check_dependencies(change, refused)?;
         if !is_genesis && self.check_actor(principal, change)? {
-            let Principal { tenant: _, unit, device, role } = principal;
-            let binding = Binding { actor: change.actor, device: *device, unit: unit.clone(), role: *role };
-            entry.bindings.push(binding);
-            self.actors.insert(change.actor, Actor::new(*device));
+            let binding = Binding::of(principal, &self.tenant, change.actor);
+            entry.bindings.push(binding.clone());
+            self.actors.insert(change.actor, Actor::new(binding));
         }
         self.record(change)?;
         entry.changes.push(change.bytes.clone());
@@ -306,7 +308,7 @@ impl Ledger {
                 _ => Err(Refusal::SequenceGap { expected: 1 }),
             };
         };
-        if actor.device != principal.device {
+        if !actor.binding.is_of(principal, &self.tenant) {
             return Err(Refusal::ForeignActor);
         }
         let expected = actor.seq + 1;

@@ -30,7 +30,7 @@ pub use self::{
 };
 use crate::{
     crdt::{Container, Document, Edits, NewChange, Stamp, Value},
-    ids::{ActorId, DeviceId, DocumentId, Epoch, Part},
+    ids::{ActorId, DeviceId, DocumentId, Epoch, Part, UserId},
 };
 
 pub mod author;
@@ -82,14 +82,29 @@ fn make_genesis(part: Part) -> NewChange {
     change.expect("the genesis change has operations")
 }
 
-/// The actor under which a device writes a document: stable across openings, new after a lost or refused write.
+/// The actor under which a device without a user writes a document: see [`user_actor`].
 pub fn actor(device: DeviceId, document: DocumentId, store: Epoch, generation: u32) -> ActorId {
+    user_actor(device, None, document, store, generation)
+}
+
+/// The actor under which a user on a device writes a document: stable across openings, new after a lost or refused
+/// write. Two users of one device never share one: an actor has one author.
+pub fn user_actor(
+    device: DeviceId,
+    user: Option<UserId>,
+    document: DocumentId,
+    store: Epoch,
+    generation: u32,
+) -> ActorId {
     let mut hash = Sha256::new();
     hash.update(b"feldakte actor 1");
     hash.update(device.as_bytes());
     hash.update(document.to_bytes());
     hash.update(store.as_bytes());
     hash.update(generation.to_be_bytes());
+    if let Some(user) = user {
+        hash.update(user.as_bytes());
+    }
     let digest: [u8; 32] = hash.finalize().into();
     let mut actor = [0; 16];
     actor.copy_from_slice(&digest[..16]);

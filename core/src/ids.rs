@@ -121,6 +121,11 @@ uuid_id!(
     "device"
 );
 uuid_id!(
+    /// One user: a pseudonym made of who vouches for the person and how the person is known there. Never a name.
+    UserId,
+    "user"
+);
+uuid_id!(
     /// One case: what belongs together about one mission or visit. UUIDv7, made on the device, offline too.
     CaseId,
     "case"

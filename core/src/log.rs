@@ -5,8 +5,8 @@
 use bytes::Bytes;
 
 use crate::{
-    access::{Grant, Role, Subject},
-    ids::{ActorId, DeviceId, DocumentId, Position, UnitId},
+    access::{Grant, Principal, Role, Subject},
+    ids::{ActorId, DeviceId, DocumentId, Position, TenantId, UnitId, UserId},
 };
 
 /// What happened to one document. Stored once, sent to every reader as it was stored.
@@ -34,17 +34,36 @@ impl Entry {
     }
 }
 
-/// Which certified device (and later user) an automerge actor belongs to.
+/// Which certified device and user an automerge actor belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Binding {
     /// The actor inside changes.
     pub actor: ActorId,
     /// The device whose certificate the gateway saw.
     pub device: DeviceId,
+    /// Its tenant, when that is not the log's own: a guest's.
+    pub home: Option<TenantId>,
     /// Its unit at that time.
     pub unit: UnitId,
-    /// Its role at that time.
+    /// As what it acted: the user's role, else the device's.
     pub role: Role,
+    /// Who used it, when somebody had proved himself.
+    pub user: Option<UserId>,
+}
+
+impl Binding {
+    /// What the gateway certifies of `principal` in the log of `log`.
+    pub fn of(principal: &Principal, log: &TenantId, actor: ActorId) -> Self {
+        let Principal { tenant, unit, device, role, user } = principal;
+        let home = (tenant != log).then(|| tenant.clone());
+        Self { actor, device: *device, home, unit: unit.clone(), role: *role, user: *user }
+    }
+
+    /// Whether the same speaks as when the actor was bound. Unit and role may have changed since.
+    pub fn is_of(&self, principal: &Principal, log: &TenantId) -> bool {
+        let home = self.home.as_ref().unwrap_or(log);
+        self.device == principal.device && self.user == principal.user && *home == principal.tenant
+    }
 }
 
 /// A durable change that must not be applied, and why.

@@ -36,7 +36,8 @@ impl Mission {
             let device = DeviceId(Uuid::from_u128(role as u128 + 1));
             let actor = actor_of(device);
             let (tenant, unit) = ("dortmund".parse().expect("a slug"), "rtw-1".parse().expect("a slug"));
-            authors.add_own(actor, &Principal { tenant, unit, device, role });
+            let principal = Principal { tenant, unit, device, role, user: None };
+            authors.add_own(actor, &principal, &principal.tenant);
             Desk { document: Document::load(&changes[0].bytes, actor).expect("genesis loads"), seen: 1 }
         });
         Self { changes, authors, desks }

@@ -1,19 +1,29 @@
 //! Who may append what: the attacks, each refused for its own reason, and what replaying the log gives back.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 
 use super::*;
 use crate::{
+    access::Policy,
     change::{
         craft::Draft,
         tests::team::{actor, crew, document_id},
     },
-    ids::UnitId,
+    ids::{DeviceId, UnitId},
 };
 
 mod attacks;
 mod authority;
 mod replay;
+
+/// The default policy, in the crews' own log, before every grant's end.
+fn rules() -> Rules<'static> {
+    static POLICY: LazyLock<Policy> = LazyLock::new(Policy::default);
+    static LOG: LazyLock<TenantId> = LazyLock::new(|| crew(0).tenant);
+    Rules { policy: &POLICY, log: &LOG, now_ms: 0 }
+}
 
 fn new_ledger() -> Ledger {
     Ledger::new(crew(0).tenant, document_id())
@@ -32,13 +42,13 @@ fn genesis() -> Change {
 }
 
 fn offer(ledger: &mut Ledger, device: usize, changes: impl IntoIterator<Item = Bytes>) -> Admission {
-    ledger.admit(&crew(device), Opening::Free, parse(changes))
+    ledger.admit(rules(), &crew(device), Opening::Free, parse(changes))
 }
 
 /// Why the only change of a push was refused; and that the ledger is as it was.
 fn refusal(ledger: &mut Ledger, principal: &Principal, change: &Draft) -> Refusal {
     let before = state(ledger);
-    let admission = ledger.admit(principal, Opening::Free, parse([change.chunk()]));
+    let admission = ledger.admit(rules(), principal, Opening::Free, parse([change.chunk()]));
     assert_eq!(admission.entry, None, "nothing of it is taken");
     assert_eq!(state(ledger), before, "what is refused leaves no trace");
     match admission.refused.as_slice() {
@@ -68,6 +78,6 @@ type Knowledge = (Vec<(ChangeHash, u32)>, Vec<(ActorId, DeviceId, u64, u32, Opti
 fn state(ledger: &Ledger) -> Knowledge {
     let mut known: Vec<_> = ledger.known.iter().map(|(hash, op)| (*hash, *op)).collect();
     known.sort_unstable();
-    let of_actor = |(id, actor): (&ActorId, &Actor)| (*id, actor.device, actor.seq, actor.max_op, actor.last);
+    let of_actor = |(id, actor): (&ActorId, &Actor)| (*id, actor.binding.device, actor.seq, actor.max_op, actor.last);
     (known, ledger.actors.iter().map(of_actor).collect(), ledger.grants.clone())
 }

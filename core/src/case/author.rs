@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     access::{Principal, Role},
     crdt::Origin,
-    ids::{ActorId, DeviceId, UnitId},
+    ids::{ActorId, DeviceId, TenantId, UnitId, UserId},
     log::Binding,
 };
 
@@ -14,10 +14,14 @@ use crate::{
 pub struct Author {
     /// The device whose certificate the gateway saw.
     pub device: DeviceId,
+    /// Its tenant, when that is not the log's own: a guest's.
+    pub home: Option<TenantId>,
     /// Its unit at that time.
     pub unit: UnitId,
-    /// Its role at that time.
+    /// As what it acted: the user's role, else the device's.
     pub role: Role,
+    /// Who used it, when somebody had proved himself.
+    pub user: Option<UserId>,
 }
 
 /// The authors of a document by actor.
@@ -42,15 +46,14 @@ impl Authors {
     }
 
     /// Adds a binding. The first one of an actor stays: the gateway never gives an actor to somebody else.
-    pub fn add(&mut self, Binding { actor, device, unit, role }: &Binding) {
-        let author = || Author { device: *device, unit: unit.clone(), role: *role };
+    pub fn add(&mut self, Binding { actor, device, home, unit, role, user }: &Binding) {
+        let author = || Author { device: *device, home: home.clone(), unit: unit.clone(), role: *role, user: *user };
         self.0.entry(*actor).or_insert_with(author);
     }
 
     /// What this device writes is its own before the gateway says so.
-    pub fn add_own(&mut self, actor: ActorId, Principal { tenant: _, unit, device, role }: &Principal) {
-        let author = || Author { device: *device, unit: unit.clone(), role: *role };
-        self.0.entry(actor).or_insert_with(author);
+    pub fn add_own(&mut self, actor: ActorId, principal: &Principal, log: &TenantId) {
+        self.add(&Binding::of(principal, log, actor));
     }
 
     /// The author of that actor.

@@ -23,7 +23,7 @@ struct Desk {
 /// Everybody's certified names.
 fn authors(desks: &[&Desk]) -> Authors {
     let mut authors = Authors::default();
-    desks.iter().for_each(|desk| authors.add_own(desk.actor, &desk.principal));
+    desks.iter().for_each(|desk| authors.add_own(desk.actor, &desk.principal, &desk.principal.tenant));
     authors
 }
 
@@ -34,7 +34,7 @@ impl Desk {
         let actor = actor(device, id, Epoch(Uuid::nil()), 0);
         let document = Document::load(&genesis(Part::Clinical).bytes, actor).expect("genesis loads");
         let (tenant, unit) = ("dortmund".parse().expect("a slug"), "rtw-1".parse().expect("a slug"));
-        let principal = Principal { tenant, unit, device, role };
+        let principal = Principal { tenant, unit, device, role, user: None };
         Self { document, principal, actor, now_ms: 1_760_000_000_000 + i64::try_from(number).expect("small") }
     }
 

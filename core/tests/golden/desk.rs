@@ -31,8 +31,8 @@ impl Person {
     /// Certifies what they write.
     pub fn bind(self, authors: &mut Authors) {
         let (tenant, unit) = ("dortmund".parse().expect("a slug"), "rtw-1-83-1".parse().expect("a slug"));
-        let principal = Principal { tenant, unit, device: self.device(), role: self.role };
-        Part::ALL.into_iter().for_each(|part| authors.add_own(self.actor(part), &principal));
+        let principal = Principal { tenant, unit, device: self.device(), role: self.role, user: None };
+        Part::ALL.into_iter().for_each(|part| authors.add_own(self.actor(part), &principal, &principal.tenant));
     }
 
     fn device(self) -> DeviceId {

@@ -192,8 +192,7 @@ fn an_actor_stays_with_the_device_that_used_it_first() {
     let mut ledger = opened();
     let admission = offer(&mut ledger, 3, [first(0, 1).chunk()]);
     let binding = admission.entry.expect("it is taken").bindings;
-    let Principal { tenant: _, unit, device, role } = crew(3);
-    assert_eq!(binding, [Binding { actor: actor(0), device, unit, role }]);
+    assert_eq!(binding, [Binding::of(&crew(3), &crew(3).tenant, actor(0))]);
     let hash = Change::parse(first(0, 1).chunk()).expect("it parses").hash;
     let next = Draft::new(actor(0)).at([hash], 2, first(0, 1).start_op + 1).with_puts("y", 1);
     assert_eq!(refusal(&mut ledger, &crew(0), &next), Refusal::ForeignActor);

@@ -10,14 +10,14 @@ fn unit(name: &str) -> UnitId {
 }
 
 fn granted(subject: Subject, access: Access) -> Entry {
-    Entry { grants: vec![Grant { subject, access }], ..Entry::new(document_id()) }
+    Entry { grants: vec![Grant::new(subject, access)], ..Entry::new(document_id()) }
 }
 
 #[test]
 fn opening_a_document_grants_it_to_the_unit() {
     let mut ledger = new_ledger();
     let entry = offer(&mut ledger, 0, [genesis().bytes]).entry.expect("it is taken");
-    let grant = Grant { subject: Subject::Unit(crew(0).unit), access: Access::Write };
+    let grant = Grant::new(Subject::Unit(crew(0).unit), Access::Write);
     assert_eq!(entry.grants, [grant]);
     assert!(entry.bindings.is_empty(), "the genesis belongs to nobody");
     accept(&mut ledger, 5, &first(5, 1));
@@ -35,7 +35,7 @@ fn reading_does_not_permit_writing() {
     ledger.replay(&granted(reader.clone(), Access::Read)).expect("grants replay");
     assert_eq!(refusal(&mut ledger, &stranger(), &first(8, 1)), Refusal::NotPermitted);
     ledger.replay(&granted(reader, Access::Write)).expect("grants replay");
-    let admission = ledger.admit(&stranger(), Opening::Free, parse([first(8, 1).chunk()]));
+    let admission = ledger.admit(rules(), &stranger(), Opening::Free, parse([first(8, 1).chunk()]));
     assert_eq!(admission.refused, []);
 }
 
@@ -46,14 +46,14 @@ fn a_revoked_unit_is_not_permitted_any_more() {
     let revoked = vec![Subject::Unit(crew(0).unit)];
     ledger.replay(&Entry { revoked, ..Entry::new(document_id()) }).expect("revocations replay");
     assert_eq!(refusal(&mut ledger, &crew(1), &first(1, 1)), Refusal::NotPermitted);
-    assert_eq!(ledger.permit(&crew(0)), None);
+    assert_eq!(ledger.permit(rules(), &crew(0)), None);
 }
 
 #[test]
 fn roles_that_may_not_open_documents() {
     for role in [Role::TelePhysician, Role::Supervisor, Role::Dispatcher] {
         let mut ledger = new_ledger();
-        let admission = ledger.admit(&Principal { role, ..crew(0) }, Opening::Free, parse([genesis().bytes]));
+        let admission = ledger.admit(rules(), &Principal { role, ..crew(0) }, Opening::Free, parse([genesis().bytes]));
         assert_eq!(admission.refused, [(0, Refusal::NotPermitted)], "{role}");
         assert!(admission.entry.is_none() && ledger.is_new() && ledger.grants().is_empty());
     }
@@ -71,12 +71,15 @@ fn a_document_belongs_to_whoever_opens_it_not_to_whoever_asked_first() {
     let mut ledger = new_ledger();
     let hagen: TenantId = "hagen".parse().expect("a slug");
     let nosy = Principal { tenant: hagen.clone(), role: Role::TelePhysician, ..crew(0) };
-    assert_eq!(ledger.admit(&nosy, Opening::Free, parse([genesis().bytes])).refused, [(0, Refusal::NotPermitted)]);
+    assert_eq!(
+        ledger.admit(rules(), &nosy, Opening::Free, parse([genesis().bytes])).refused,
+        [(0, Refusal::NotPermitted)]
+    );
     assert!(ledger.is_new() && ledger.grants().is_empty());
-    let admission = ledger.admit(&crew(0), Opening::Free, parse([genesis().bytes]));
+    let admission = ledger.admit(rules(), &crew(0), Opening::Free, parse([genesis().bytes]));
     assert!(admission.refused.is_empty() && admission.entry.is_some());
     assert_eq!(ledger.tenant(), &crew(0).tenant);
-    assert_eq!(ledger.permit(&Principal { tenant: hagen, ..crew(0) }), None);
+    assert_eq!(ledger.permit(rules(), &Principal { tenant: hagen, ..crew(0) }), None);
 }
 
 #[test]
@@ -85,7 +88,7 @@ fn a_device_that_lost_its_grant_still_learns_that_its_change_is_durable() {
     accept(&mut ledger, 0, &first(0, 1));
     let revoked = vec![Subject::Unit(crew(0).unit)];
     ledger.replay(&Entry { revoked, ..Entry::new(document_id()) }).expect("revocations replay");
-    let again = ledger.admit(&crew(0), Opening::Free, parse([first(0, 1).chunk()]));
+    let again = ledger.admit(rules(), &crew(0), Opening::Free, parse([first(0, 1).chunk()]));
     assert_eq!((again.refused, again.duplicates), (vec![], 1));
     assert_eq!(refusal(&mut ledger, &crew(1), &first(0, 1)), Refusal::NotPermitted, "nobody else is told");
 }
@@ -98,7 +101,7 @@ fn a_document_granted_before_its_first_change_is_opened_by_its_grantee_alone() {
     ledger.replay(&assigned).expect("grants replay");
     let admission = offer(&mut ledger, 0, [genesis().bytes]);
     assert_eq!(admission.refused, [(0, Refusal::NotPermitted)]);
-    let entry = ledger.admit(&stranger(), Opening::Free, parse([genesis().bytes])).entry.expect("it is taken");
+    let entry = ledger.admit(rules(), &stranger(), Opening::Free, parse([genesis().bytes])).entry.expect("it is taken");
     assert_eq!(entry.grants, []);
     assert_eq!(ledger.grants(), assigned.grants);
 }
@@ -109,5 +112,5 @@ fn a_push_of_which_nothing_is_taken_opens_nothing() {
     let admission = offer(&mut ledger, 0, [first(0, 1).chunk(), Bytes::new()]);
     assert_eq!(admission.refused.len(), 2);
     assert!(admission.entry.is_none() && ledger.grants().is_empty());
-    assert_eq!(ledger.permit(&crew(0)), None);
+    assert_eq!(ledger.permit(rules(), &crew(0)), None);
 }

@@ -55,7 +55,7 @@ proptest! {
         }
         prop_assert_eq!(state(&live), state(&replayed));
         for number in 0..=size {
-            prop_assert_eq!(live.permit(&crew(number)), replayed.permit(&crew(number)));
+            prop_assert_eq!(live.permit(rules(), &crew(number)), replayed.permit(rules(), &crew(number)));
         }
 
         for (device, push) in pushes(&ordered, len) {

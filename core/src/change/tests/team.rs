@@ -63,6 +63,7 @@ pub(crate) fn crew(number: usize) -> Principal {
         unit: "rtw-1-83-1".parse().expect("a slug"),
         device: device(number),
         role: Role::AmbulanceCrew,
+        user: None,
     }
 }
 
