@@ -6,9 +6,11 @@
 
 use crate::ids::{DeviceId, DocumentId, Part, TenantId, UnitId, UserId};
 
+mod emergency;
 pub mod policy;
 mod role;
 
+pub use emergency::BreakGlassReason;
 pub use policy::{Ceiling, Policy};
 pub use role::Role;
 

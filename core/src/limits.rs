@@ -7,8 +7,28 @@ use std::time::Duration;
 /// One frame on the session stream. A batch of changes fits many times; a peer that announces more is closed.
 pub const FRAME_LEN_MAX: usize = 1 << 20;
 
-/// The first frame of a session, before the peer has said who it is: version list and cursor, nothing else.
-pub const HELLO_LEN_MAX: usize = 4 << 10;
+/// The first frame of a session, before the peer has said who it is: version list, cursor, and who uses the device. An
+/// access token of a city's identity provider with many groups has some kilobytes.
+pub const HELLO_LEN_MAX: usize = 24 << 10;
+
+/// An access token.
+pub const TOKEN_LEN_MAX: usize = 8 << 10;
+
+/// What the gateway gives a device so that it may deliver a user's work later.
+pub const TICKET_LEN_MAX: usize = 256;
+
+/// Users whose work a device delivers in one session besides that of the one who uses it: the shifts of some days, each
+/// with a ticket of at most [`TICKET_LEN_MAX`].
+pub const DELIVERS_MAX: usize = 32;
+
+/// What somebody writes to the supervisor about an emergency access.
+pub const BREAK_GLASS_TEXT_MAX: usize = 2 << 10;
+
+/// Receipts of one kind in one frame; a device sends the next ones when these are answered.
+pub const RECEIPTS_MAX: usize = 512;
+
+/// A certificate chain, roots or a signing request in PEM form on the session.
+pub const PEM_LEN_MAX: usize = 64 << 10;
 
 /// One frame on a snapshot stream: a bundle of small documents, or one large one.
 pub const BUNDLE_LEN_MAX: usize = 20 << 20;

@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 use feldakte_core::{
-    access::{Access, Grant, Role, Subject},
-    ids::{ActorId, CaseId, ChangeHash, Cursor, DeviceId, DocumentId, Epoch, Part, Position, SessionId, UnitId},
+    access::{Access, BreakGlassReason, Grant, Role, Subject},
+    ids::{
+        ActorId, CaseId, ChangeHash, Cursor, DeviceId, DocumentId, Epoch, Part, Position, SessionId, TenantId, UnitId,
+        UserId,
+    },
     limits,
     log::{Binding, Entry, Quarantine, QuarantineReason},
 };
@@ -11,8 +14,9 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use prost::encoding::{WireType, encode_key, encode_varint};
 
 use crate::{
-    ChangesFrame, ClientMessage, Durable, Fetch, Hello, Push, RawEntry, Reason, Refused, ServerMessage, Snapshot,
-    Unbundled, Welcome,
+    Answer, BreakGlass, ChangesFrame, ClientMessage, Credential, Durable, Fetch, Hello, OpenedOffline, Outcome, Push,
+    RawEntry, Reason, Receipts, Refused, Renew, Renewed, Seen, ServerMessage, Share, SignInRefusal, SignedIn, Snapshot,
+    Unbundled, Welcome, WipeOrder,
 };
 
 pub(crate) fn document() -> impl Strategy<Value = DocumentId> {
@@ -23,8 +27,8 @@ pub(crate) fn document() -> impl Strategy<Value = DocumentId> {
 }
 
 pub(crate) fn entry() -> impl Strategy<Value = Entry> {
-    let grant = (subject(), select(&[Access::Read, Access::Write][..]));
-    let grant = grant.prop_map(|(subject, access)| Grant { subject, access });
+    let grant = (subject(), select(&[Access::Read, Access::Write][..]), option::of(any::<i64>()));
+    let grant = grant.prop_map(|(subject, access, until)| Grant { subject, access, until });
     let authority = (vec(grant, 0..4), vec(subject(), 0..4));
     (document(), authority, vec(binding(), 0..4), vec(quarantine(), 0..4), vec(blob(), 0..6)).prop_map(
         |(document, (grants, revoked), bindings, quarantined, changes)| Entry {
@@ -55,12 +59,69 @@ pub(crate) fn unbundled() -> impl Strategy<Value = Unbundled> {
 pub(crate) fn client_message() -> impl Strategy<Value = ClientMessage> {
     let cursor =
         (any::<[u8; 16]>(), position()).prop_map(|(epoch, position)| Cursor { epoch: epoch_of(epoch), position });
-    let hello = (vec(any::<u32>(), 0..16), "\\PC{0,16}", option::of(cursor))
-        .prop_map(|(versions, build, cursor)| ClientMessage::Hello(Hello { versions, build, cursor }));
-    let push = (any::<u64>(), document(), vec(blob(), 0..6))
-        .prop_map(|(push, document, changes)| ClientMessage::Push(Push { push, document, changes }));
+    let users = (option::of(tenant()), option::of(credential()), vec(credential(), 0..4));
+    let hello = (vec(any::<u32>(), 0..16), "\\PC{0,16}", option::of(cursor), users).prop_map(
+        |(versions, build, cursor, (tenant, active, delivers))| {
+            ClientMessage::Hello(Hello { versions, build, cursor, tenant, active, delivers })
+        },
+    );
+    let push = (any::<u64>(), document(), vec(blob(), 0..6), option::of(user()))
+        .prop_map(|(push, document, changes, user)| ClientMessage::Push(Push { push, document, changes, user }));
     let fetch = vec(document(), 0..20).prop_map(|documents| ClientMessage::Fetch(Fetch { documents }));
-    prop_oneof![hello, push, fetch]
+    let renew = (any::<u64>(), text()).prop_map(|(request, csr)| ClientMessage::Renew(Renew { request, csr }));
+    prop_oneof![hello, push, fetch, break_glass(), share(), receipts(), renew]
+}
+
+fn break_glass() -> impl Strategy<Value = ClientMessage> {
+    (any::<u64>(), document(), reason(), text()).prop_map(|(request, document, reason, text)| {
+        ClientMessage::BreakGlass(BreakGlass { request, case: document.case, reason, text })
+    })
+}
+
+fn share() -> impl Strategy<Value = ClientMessage> {
+    let access = option::of(select(&[Access::Read, Access::Write][..]));
+    (any::<u64>(), document(), vec(select(&Part::ALL[..]), 0..3), subject(), access, moment()).prop_map(
+        |(request, document, parts, subject, access, until_ms)| {
+            ClientMessage::Share(Share { request, case: document.case, parts, subject, access, until_ms })
+        },
+    )
+}
+
+fn receipts() -> impl Strategy<Value = ClientMessage> {
+    let seen = (document(), option::of(user()), any::<i64>(), any::<i64>(), any::<u32>())
+        .prop_map(|(document, user, first_ms, last_ms, count)| Seen { document, user, first_ms, last_ms, count });
+    let opened = (document(), option::of(user()), reason(), text(), any::<i64>()).prop_map(
+        |(document, user, reason, text, at_ms)| OpenedOffline { case: document.case, user, reason, text, at_ms },
+    );
+    let wiped = option::of(any::<[u8; 16]>());
+    (any::<u64>(), vec(document(), 0..4), wiped, vec(seen, 0..4), vec(opened, 0..4)).prop_map(
+        |(request, purged, wiped, reads, opened)| {
+            ClientMessage::Receipts(Receipts { request, purged, wiped, reads, opened })
+        },
+    )
+}
+
+fn reason() -> impl Strategy<Value = BreakGlassReason> {
+    select(BreakGlassReason::ALL.map(|(reason, _)| reason).to_vec())
+}
+
+fn credential() -> impl Strategy<Value = Credential> {
+    prop_oneof![
+        text().prop_map(Credential::Token),
+        blob().prop_map(Credential::Ticket),
+        user().prop_map(Credential::Local),
+    ]
+}
+
+fn signed_in() -> impl Strategy<Value = SignedIn> {
+    let role = select(&Role::ALL[..]);
+    let signed_in = (user(), role, moment(), blob()).prop_map(|(user, role, until_ms, ticket)| SignedIn::As {
+        user,
+        role,
+        until_ms,
+        ticket,
+    });
+    prop_oneof![signed_in, select(&SignInRefusal::ALL[..]).prop_map(SignedIn::Refused)]
 }
 
 pub(crate) fn server_message() -> impl Strategy<Value = ServerMessage> {
@@ -76,16 +137,33 @@ pub(crate) fn server_message() -> impl Strategy<Value = ServerMessage> {
             ServerMessage::Changes(ChangesFrame { to, entries, bootstrap, caught_up })
         },
     );
-    prop_oneof![welcome(), durable, changes]
+    let outcome = select(&Outcome::ALL[..]);
+    let answer =
+        (any::<u64>(), outcome).prop_map(|(request, outcome)| ServerMessage::Answer(Answer { request, outcome }));
+    let wipe = any::<[u8; 16]>().prop_map(|order| ServerMessage::Wipe(WipeOrder { order }));
+    let renewed = (any::<u64>(), text(), text())
+        .prop_map(|(request, certificate, roots)| ServerMessage::Renewed(Renewed { request, certificate, roots }));
+    prop_oneof![welcome(), durable, changes, answer, wipe, renewed]
 }
 
 fn welcome() -> impl Strategy<Value = ServerMessage> {
     let ids = (any::<[u8; 16]>(), any::<[u8; 16]>());
-    (any::<u32>(), ids, position(), any::<bool>(), any::<i64>(), option::of(position())).prop_map(
-        |(version, (session, epoch), head, caught_up, server_time_ms, restored_to)| {
+    let users = (option::of(signed_in()), vec(signed_in(), 0..4));
+    (any::<u32>(), ids, position(), any::<bool>(), any::<i64>(), option::of(position()), users).prop_map(
+        |(version, (session, epoch), head, caught_up, server_time_ms, restored_to, (active, delivers))| {
             let session = SessionId::from_slice(&session).expect("16 bytes");
             let epoch = epoch_of(epoch);
-            ServerMessage::Welcome(Welcome { version, session, epoch, head, caught_up, server_time_ms, restored_to })
+            ServerMessage::Welcome(Welcome {
+                version,
+                session,
+                epoch,
+                head,
+                caught_up,
+                server_time_ms,
+                restored_to,
+                active,
+                delivers,
+            })
         },
     )
 }
@@ -115,16 +193,41 @@ fn device() -> impl Strategy<Value = DeviceId> {
     any::<[u8; 16]>().prop_map(|bytes| DeviceId::from_slice(&bytes).expect("16 bytes"))
 }
 
+fn user() -> impl Strategy<Value = UserId> {
+    any::<[u8; 16]>().prop_map(|bytes| UserId::from_slice(&bytes).expect("16 bytes"))
+}
+
+fn tenant() -> impl Strategy<Value = TenantId> {
+    "[a-z0-9-]{1,63}".prop_map(|text| text.parse().expect("a slug"))
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,40}".prop_map(|text| text)
+}
+
+/// A moment that is one: 0 stands for "without an end" in some fields.
+fn moment() -> impl Strategy<Value = Option<i64>> {
+    option::of(any::<i64>().prop_filter("not 0", |ms| *ms != 0))
+}
+
 fn subject() -> impl Strategy<Value = Subject> {
-    prop_oneof![unit().prop_map(Subject::Unit), device().prop_map(Subject::Device)]
+    prop_oneof![
+        unit().prop_map(Subject::Unit),
+        device().prop_map(Subject::Device),
+        user().prop_map(Subject::User),
+        (tenant(), unit()).prop_map(|(tenant, unit)| Subject::Guest { tenant, unit }),
+    ]
 }
 
 fn binding() -> impl Strategy<Value = Binding> {
-    (any::<[u8; 16]>(), device(), unit(), select(&Role::ALL[..])).prop_map(|(actor, device, unit, role)| Binding {
+    let who = (device(), option::of(tenant()), unit(), select(&Role::ALL[..]), option::of(user()));
+    (any::<[u8; 16]>(), who).prop_map(|(actor, (device, home, unit, role, user))| Binding {
         actor: ActorId(actor),
         device,
+        home,
         unit,
         role,
+        user,
     })
 }
 

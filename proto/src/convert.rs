@@ -4,7 +4,7 @@ use bytes::Bytes;
 use feldakte_core::{
     admission::Refusal,
     change::ChangeError,
-    ids::{Cursor, DocumentId, Epoch, Position},
+    ids::{Cursor, DocumentId, Epoch, Position, UserId},
 };
 
 use crate::{error::DecodeError, pb};
@@ -42,10 +42,12 @@ pub enum Reason {
     DocumentFull = 16,
     /// The gateway cannot read what it holds of the document. Not for good: push again later.
     DocumentDamaged = 17,
+    /// Kept for a supervisor to decide, not taken into the log: the device's access has ended, and it may forget it.
+    Quarantined = 18,
 }
 
 impl Reason {
-    const ALL: [Reason; 17] = [
+    const ALL: [Reason; 18] = [
         Reason::Malformed,
         Reason::TooLarge,
         Reason::Checksum,
@@ -63,6 +65,7 @@ impl Reason {
         Reason::TooManyActors,
         Reason::DocumentFull,
         Reason::DocumentDamaged,
+        Reason::Quarantined,
     ];
 
     /// The reason of that number.
@@ -136,6 +139,16 @@ pub(crate) fn document_to_pb(document: DocumentId) -> Bytes {
     Bytes::copy_from_slice(&document.to_bytes())
 }
 
+/// Empty stands for nobody.
+pub(crate) fn user_from_pb(user: &[u8]) -> Result<Option<UserId>, DecodeError> {
+    Ok((!user.is_empty()).then(|| UserId::from_slice(user)).transpose()?)
+}
+
+/// [`user_from_pb`] the other way.
+pub(crate) fn user_to_pb(user: Option<UserId>) -> Bytes {
+    user.map_or(Bytes::new(), |user| Bytes::copy_from_slice(user.as_bytes()))
+}
+
 pub(crate) fn documents_from_pb(documents: Vec<Bytes>) -> Result<Vec<DocumentId>, DecodeError> {
     documents.iter().map(|bytes| DocumentId::from_slice(bytes).map_err(DecodeError::from)).collect()
 }
@@ -147,7 +160,7 @@ mod tests {
     use super::*;
 
     // Golden: on the wire and in the stores of devices; a number is never used again.
-    const NUMBERS: [(u32, Reason, &str); 17] = [
+    const NUMBERS: [(u32, Reason, &str); 18] = [
         (1, Reason::Malformed, "REASON_MALFORMED"),
         (2, Reason::TooLarge, "REASON_TOO_LARGE"),
         (3, Reason::Checksum, "REASON_CHECKSUM"),
@@ -165,6 +178,7 @@ mod tests {
         (15, Reason::TooManyActors, "REASON_TOO_MANY_ACTORS"),
         (16, Reason::DocumentFull, "REASON_DOCUMENT_FULL"),
         (17, Reason::DocumentDamaged, "REASON_DOCUMENT_DAMAGED"),
+        (18, Reason::Quarantined, "REASON_QUARANTINED"),
     ];
 
     #[test]
@@ -205,15 +219,15 @@ mod tests {
             assert_eq!(refused, Refused { index: 511, reason, expected }, "{refusal:?}");
             assert_eq!(Refused::try_from(pb::Refused::from(&refused)), Ok(refused));
         }
-        // Not admission's to say: the gateway's, when its store is damaged.
-        let reached =
-            |reason| reason == Reason::DocumentDamaged || cases.iter().any(|(_, reached, _)| *reached == reason);
+        // Not admission's to say but the gateway's: its store is damaged, or it keeps what is not permitted.
+        let of_gateway = [Reason::DocumentDamaged, Reason::Quarantined];
+        let reached = |reason| of_gateway.contains(&reason) || cases.iter().any(|(_, reached, _)| *reached == reason);
         assert!(Reason::ALL.into_iter().all(reached), "a reason that nothing leads to");
     }
 
     #[test]
     fn a_reason_we_do_not_know_is_refused() {
-        for reason in [0, 18, -1, i32::MAX, i32::MIN] {
+        for reason in [0, 19, -1, i32::MAX, i32::MIN] {
             let refused = pb::Refused { index: 0, reason, expected: 0 };
             assert_eq!(Refused::try_from(refused), Err(DecodeError::UnknownValue("reason")), "{reason}");
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use feldakte_core::{
     access::{Access, Grant, Role, Subject},
-    ids::{ActorId, ChangeHash, DeviceId, DocumentId},
+    ids::{ActorId, ChangeHash, DeviceId, DocumentId, TenantId, UserId},
     log::{Binding, Entry, Quarantine, QuarantineReason},
 };
 use prost::Message;
@@ -46,6 +46,10 @@ impl From<&Subject> for pb::Subject {
         let kind = match subject {
             Subject::Unit(unit) => pb::subject::Kind::Unit(unit.to_string()),
             Subject::Device(device) => pb::subject::Kind::Device(Bytes::copy_from_slice(device.as_bytes())),
+            Subject::User(user) => pb::subject::Kind::User(Bytes::copy_from_slice(user.as_bytes())),
+            Subject::Guest { tenant, unit } => {
+                pb::subject::Kind::Guest(pb::Guest { tenant: tenant.to_string(), unit: unit.to_string() })
+            }
         };
         Self { kind: Some(kind) }
     }
@@ -57,39 +61,48 @@ impl TryFrom<pb::Subject> for Subject {
         Ok(match kind.ok_or(DecodeError::MissingField("subject"))? {
             pb::subject::Kind::Unit(unit) => Subject::Unit(unit.parse()?),
             pb::subject::Kind::Device(device) => Subject::Device(DeviceId::from_slice(&device)?),
+            pb::subject::Kind::User(user) => Subject::User(UserId::from_slice(&user)?),
+            pb::subject::Kind::Guest(pb::Guest { tenant, unit }) => {
+                Subject::Guest { tenant: tenant.parse()?, unit: unit.parse()? }
+            }
         })
     }
 }
 
 impl From<&Grant> for pb::Grant {
-    fn from(Grant { subject, access }: &Grant) -> Self {
-        Self { subject: Some(subject.into()), access: *access as u32 }
+    fn from(Grant { subject, access, until }: &Grant) -> Self {
+        Self { subject: Some(subject.into()), access: *access as u32, until_ms: *until }
     }
 }
 
 impl TryFrom<pb::Grant> for Grant {
     type Error = DecodeError;
-    fn try_from(pb::Grant { subject, access }: pb::Grant) -> Result<Self, DecodeError> {
+    fn try_from(pb::Grant { subject, access, until_ms: until }: pb::Grant) -> Result<Self, DecodeError> {
         let subject = subject.ok_or(DecodeError::MissingField("subject"))?.try_into()?;
-        Ok(Self { subject, access: Access::from_number(access).ok_or(DecodeError::UnknownValue("access"))? })
+        let access = Access::from_number(access).ok_or(DecodeError::UnknownValue("access"))?;
+        Ok(Self { subject, access, until })
     }
 }
 
 impl From<&Binding> for pb::Binding {
-    fn from(Binding { actor, device, unit, role }: &Binding) -> Self {
+    fn from(Binding { actor, device, home, unit, role, user }: &Binding) -> Self {
         Self {
             actor: Bytes::copy_from_slice(&actor.0),
             device: Bytes::copy_from_slice(device.as_bytes()),
             unit: unit.to_string(),
             role: *role as u32,
+            user: convert::user_to_pb(*user),
+            home: home.as_ref().map(TenantId::to_string).unwrap_or_default(),
         }
     }
 }
 
 impl TryFrom<pb::Binding> for Binding {
     type Error = DecodeError;
-    fn try_from(pb::Binding { actor, device, unit, role }: pb::Binding) -> Result<Self, DecodeError> {
+    fn try_from(pb::Binding { actor, device, unit, role, user, home }: pb::Binding) -> Result<Self, DecodeError> {
         Ok(Self {
+            home: (!home.is_empty()).then(|| home.parse()).transpose()?,
+            user: convert::user_from_pb(&user)?,
             actor: ActorId::from_slice(&actor)?,
             device: DeviceId::from_slice(&device)?,
             unit: unit.parse()?,

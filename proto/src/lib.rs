@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod arbitrary;
+mod authority;
 mod bundle;
 mod convert;
 mod entry;
@@ -20,6 +21,10 @@ mod pb {
     include!(concat!(env!("OUT_DIR"), "/feldakte.v1.rs"));
 }
 
+pub use authority::{
+    Answer, BreakGlass, Credential, OpenedOffline, Outcome, Receipts, Renew, Renewed, Seen, Share, SignInRefusal,
+    SignedIn, WipeOrder,
+};
 pub use bundle::{Bundler, Snapshot, SnapshotError, Unbundled, decode_bundle};
 pub use convert::{Reason, Refused};
 pub use entry::{decode_entry, encode_entry};

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use feldakte_core::{
-    ids::{Cursor, DocumentId, Epoch, Position, SessionId},
+    ids::{Cursor, DocumentId, Epoch, Position, SessionId, TenantId, UserId},
     limits,
 };
 
 use crate::{
+    authority::{Answer, BreakGlass, Credential, Receipts, Renew, Renewed, Share, SignedIn, WipeOrder},
     convert::{self, Refused},
     error::DecodeError,
     frame::frame_of,
@@ -30,6 +31,14 @@ pub enum ClientMessage {
     Push(Push),
     /// Snapshots wanted.
     Fetch(Fetch),
+    /// An emergency.
+    BreakGlass(BreakGlass),
+    /// Somebody else's grant begins or ends.
+    Share(Share),
+    /// What has happened on the device.
+    Receipts(Receipts),
+    /// A new certificate wanted.
+    Renew(Renew),
 }
 
 /// From gateway to device.
@@ -41,6 +50,12 @@ pub enum ServerMessage {
     Durable(Durable),
     /// Entries of the log.
     Changes(ChangesFrame),
+    /// What became of a request.
+    Answer(Answer),
+    /// The device is to destroy what it holds.
+    Wipe(WipeOrder),
+    /// A new certificate.
+    Renewed(Renewed),
 }
 
 /// A device introduces itself; who it is stands in its certificate.
@@ -52,6 +67,12 @@ pub struct Hello {
     pub build: String,
     /// How far it is.
     pub cursor: Option<Cursor>,
+    /// Whose log it reads; its own tenant's when `None`.
+    pub tenant: Option<TenantId>,
+    /// Who uses the device.
+    pub active: Option<Credential>,
+    /// Whose unsent work it delivers besides.
+    pub delivers: Vec<Credential>,
 }
 
 /// The gateway takes the session.
@@ -71,6 +92,10 @@ pub struct Welcome {
     pub server_time_ms: i64,
     /// Set when the log was restored: old positions beyond it were lost.
     pub restored_to: Option<Position>,
+    /// What became of [`Hello::active`].
+    pub active: Option<SignedIn>,
+    /// What became of [`Hello::delivers`], in its order.
+    pub delivers: Vec<SignedIn>,
 }
 
 /// Changes of one document.
@@ -82,6 +107,8 @@ pub struct Push {
     pub document: DocumentId,
     /// Change chunks, unread.
     pub changes: Vec<Bytes>,
+    /// Whose work it is; the active user's when `None`.
+    pub user: Option<UserId>,
 }
 
 /// Documents wanted as snapshots.
@@ -133,6 +160,10 @@ impl ClientMessage {
             ClientMessage::Hello(hello) => pb::client_frame::Body::Hello(hello.into()),
             ClientMessage::Push(push) => pb::client_frame::Body::Push(push.into()),
             ClientMessage::Fetch(fetch) => pb::client_frame::Body::Fetch(fetch.into()),
+            ClientMessage::BreakGlass(request) => pb::client_frame::Body::BreakGlass(request.into()),
+            ClientMessage::Share(request) => pb::client_frame::Body::Share(request.into()),
+            ClientMessage::Receipts(receipts) => pb::client_frame::Body::Receipts(receipts.into()),
+            ClientMessage::Renew(request) => pb::client_frame::Body::Renew(request.into()),
         };
         frame_of(&pb::ClientFrame { body: Some(body) })
     }
@@ -147,6 +178,10 @@ impl ClientMessage {
             pb::client_frame::Body::Hello(hello) => ClientMessage::Hello(hello.try_into()?),
             pb::client_frame::Body::Push(push) => ClientMessage::Push(push.try_into()?),
             pb::client_frame::Body::Fetch(fetch) => ClientMessage::Fetch(fetch.try_into()?),
+            pb::client_frame::Body::BreakGlass(request) => ClientMessage::BreakGlass(request.try_into()?),
+            pb::client_frame::Body::Share(request) => ClientMessage::Share(request.try_into()?),
+            pb::client_frame::Body::Receipts(receipts) => ClientMessage::Receipts(receipts.try_into()?),
+            pb::client_frame::Body::Renew(request) => ClientMessage::Renew(request.try_into()?),
         })
     }
 }
@@ -158,6 +193,9 @@ impl ServerMessage {
             ServerMessage::Welcome(welcome) => pb::server_frame::Body::Welcome(welcome.into()),
             ServerMessage::Durable(durable) => pb::server_frame::Body::Durable(durable.into()),
             ServerMessage::Changes(changes) => pb::server_frame::Body::Changes(changes.into()),
+            ServerMessage::Answer(answer) => pb::server_frame::Body::Answer(answer.into()),
+            ServerMessage::Wipe(order) => pb::server_frame::Body::Wipe(order.into()),
+            ServerMessage::Renewed(renewed) => pb::server_frame::Body::Renewed(renewed.into()),
         };
         frame_of(&pb::ServerFrame { body: Some(body) })
     }
@@ -172,28 +210,46 @@ impl ServerMessage {
             pb::server_frame::Body::Welcome(welcome) => ServerMessage::Welcome(welcome.try_into()?),
             pb::server_frame::Body::Durable(durable) => ServerMessage::Durable(durable.try_into()?),
             pb::server_frame::Body::Changes(changes) => ServerMessage::Changes(changes.try_into()?),
+            pb::server_frame::Body::Answer(answer) => ServerMessage::Answer(answer.try_into()?),
+            pb::server_frame::Body::Wipe(order) => ServerMessage::Wipe(order.try_into()?),
+            pb::server_frame::Body::Renewed(renewed) => ServerMessage::Renewed(renewed.try_into()?),
         })
     }
 }
 
 impl From<&Hello> for pb::Hello {
-    fn from(Hello { versions, build, cursor }: &Hello) -> Self {
-        Self { versions: versions.clone(), build: build.clone(), cursor: cursor.map(convert::cursor_to_pb) }
+    fn from(Hello { versions, build, cursor, tenant, active, delivers }: &Hello) -> Self {
+        Self {
+            versions: versions.clone(),
+            build: build.clone(),
+            cursor: cursor.map(convert::cursor_to_pb),
+            tenant: tenant.as_ref().map(TenantId::to_string).unwrap_or_default(),
+            active: active.as_ref().map(pb::Credential::from),
+            delivers: delivers.iter().map(pb::Credential::from).collect(),
+        }
     }
 }
 
 impl TryFrom<pb::Hello> for Hello {
     type Error = DecodeError;
-    fn try_from(pb::Hello { versions, build, cursor }: pb::Hello) -> Result<Self, DecodeError> {
+    fn try_from(
+        pb::Hello { versions, build, cursor, tenant, active, delivers }: pb::Hello,
+    ) -> Result<Self, DecodeError> {
         convert::at_most("versions", versions.len(), VERSIONS_MAX)?;
         convert::at_most("build", build.len(), BUILD_LEN_MAX)?;
+        convert::at_most("delivers", delivers.len(), limits::DELIVERS_MAX)?;
         let cursor = cursor.map(convert::cursor_from_pb).transpose()?;
-        Ok(Self { versions, build, cursor })
+        let tenant = (!tenant.is_empty()).then(|| tenant.parse()).transpose()?;
+        let active = active.map(Credential::try_from).transpose()?;
+        let delivers = delivers.into_iter().map(Credential::try_from).collect::<Result<_, _>>()?;
+        Ok(Self { versions, build, cursor, tenant, active, delivers })
     }
 }
 
 impl From<&Welcome> for pb::Welcome {
-    fn from(Welcome { version, session, epoch, head, caught_up, server_time_ms, restored_to }: &Welcome) -> Self {
+    fn from(welcome: &Welcome) -> Self {
+        let Welcome { version, session, epoch, head, caught_up, server_time_ms, restored_to, active, delivers } =
+            welcome;
         Self {
             version: *version,
             session: Bytes::copy_from_slice(session.as_bytes()),
@@ -202,15 +258,18 @@ impl From<&Welcome> for pb::Welcome {
             caught_up: *caught_up,
             server_time_ms: *server_time_ms,
             restored_to: restored_to.map(|position| position.0),
+            active: active.as_ref().map(pb::SignedIn::from),
+            delivers: delivers.iter().map(pb::SignedIn::from).collect(),
         }
     }
 }
 
 impl TryFrom<pb::Welcome> for Welcome {
     type Error = DecodeError;
-    fn try_from(
-        pb::Welcome { version, session, epoch, head, caught_up, server_time_ms, restored_to }: pb::Welcome,
-    ) -> Result<Self, DecodeError> {
+    fn try_from(welcome: pb::Welcome) -> Result<Self, DecodeError> {
+        let pb::Welcome { version, session, epoch, head, caught_up, server_time_ms, restored_to, active, delivers } =
+            welcome;
+        convert::at_most("delivers", delivers.len(), limits::DELIVERS_MAX)?;
         Ok(Self {
             version,
             session: SessionId::from_slice(&session)?,
@@ -219,21 +278,25 @@ impl TryFrom<pb::Welcome> for Welcome {
             caught_up,
             server_time_ms,
             restored_to: restored_to.map(Position),
+            active: active.map(SignedIn::try_from).transpose()?,
+            delivers: delivers.into_iter().map(SignedIn::try_from).collect::<Result<_, _>>()?,
         })
     }
 }
 
 impl From<&Push> for pb::Push {
-    fn from(Push { push, document, changes }: &Push) -> Self {
-        Self { push: *push, document: convert::document_to_pb(*document), changes: changes.clone() }
+    fn from(Push { push, document, changes, user }: &Push) -> Self {
+        let (document, user) = (convert::document_to_pb(*document), convert::user_to_pb(*user));
+        Self { push: *push, document, changes: changes.clone(), user }
     }
 }
 
 impl TryFrom<pb::Push> for Push {
     type Error = DecodeError;
-    fn try_from(pb::Push { push, document, changes }: pb::Push) -> Result<Self, DecodeError> {
+    fn try_from(pb::Push { push, document, changes, user }: pb::Push) -> Result<Self, DecodeError> {
         convert::at_most("changes", changes.len(), limits::PUSH_CHANGES_MAX)?;
-        Ok(Self { push, document: DocumentId::from_slice(&document)?, changes })
+        let (document, user) = (DocumentId::from_slice(&document)?, convert::user_from_pb(&user)?);
+        Ok(Self { push, document, changes, user })
     }
 }
 

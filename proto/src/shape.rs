@@ -14,15 +14,21 @@ use crate::error::DecodeError;
 /// Which fields of a message are messages themselves. A field that is missing here is caught by a test.
 pub(crate) struct Shape(&'static [(u32, &'static Shape)]);
 
-pub(crate) const CLIENT_FRAME: Shape = Shape(&[(1, &HELLO), (2, &LEAF), (3, &LEAF)]);
-pub(crate) const SERVER_FRAME: Shape = Shape(&[(1, &LEAF), (2, &DURABLE), (3, &CHANGES)]);
-pub(crate) const ENTRY: Shape = Shape(&[(2, &GRANT), (3, &LEAF), (4, &LEAF), (5, &LEAF)]);
+pub(crate) const CLIENT_FRAME: Shape =
+    Shape(&[(1, &HELLO), (2, &LEAF), (3, &LEAF), (4, &LEAF), (5, &SHARE), (6, &RECEIPTS), (7, &LEAF)]);
+pub(crate) const SERVER_FRAME: Shape =
+    Shape(&[(1, &WELCOME), (2, &DURABLE), (3, &CHANGES), (4, &LEAF), (5, &LEAF), (6, &LEAF)]);
+pub(crate) const ENTRY: Shape = Shape(&[(2, &GRANT), (3, &SUBJECT), (4, &LEAF), (5, &LEAF)]);
 pub(crate) const BUNDLE: Shape = LEAF;
 pub(crate) const SNAPSHOTS: Shape = Shape(&[(1, &SNAPSHOT)]);
-const HELLO: Shape = Shape(&[(3, &LEAF)]);
+const HELLO: Shape = Shape(&[(3, &LEAF), (5, &LEAF), (6, &LEAF)]);
+const WELCOME: Shape = Shape(&[(8, &LEAF), (9, &LEAF)]);
+const SHARE: Shape = Shape(&[(4, &SUBJECT)]);
+const RECEIPTS: Shape = Shape(&[(4, &LEAF), (5, &LEAF)]);
+const SUBJECT: Shape = Shape(&[(4, &LEAF)]);
 const DURABLE: Shape = Shape(&[(4, &LEAF)]);
 const CHANGES: Shape = Shape(&[(2, &LEAF)]);
-const GRANT: Shape = Shape(&[(1, &LEAF)]);
+const GRANT: Shape = Shape(&[(1, &SUBJECT)]);
 const SNAPSHOT: Shape = Shape(&[(4, &LEAF), (5, &LEAF)]);
 const LEAF: Shape = Shape(&[]);
 

@@ -50,6 +50,10 @@ fn numbers_of_access_role_and_quarantine_are_for_ever() {
         (5, Role::FieldStaff),
         (6, Role::Supervisor),
         (7, Role::BackOffice),
+        (8, Role::Hospital),
+        (9, Role::Quality),
+        (10, Role::Operator),
+        (11, Role::Auditor),
     ];
     let quarantine = [(1, QuarantineReason::Panicked), (2, QuarantineReason::Rejected), (3, QuarantineReason::TooDeep)];
     assert_numbers(&access, Access::from_number, |access| access as u32);
@@ -74,9 +78,10 @@ fn an_entry_is_stored_as_it_always_was() {
     let device = DeviceId::from_slice(&[0xdd; 16]).expect("16 bytes");
     let unit: feldakte_core::ids::UnitId = "rtw-1-83-1".parse().expect("a slug");
     let mut entry = Entry::new(DocumentId::from_slice(&[[0xcc; 16].as_slice(), &[3]].concat()).expect("17 bytes"));
-    entry.grants = vec![Grant { subject: Subject::Unit(unit.clone()), access: Access::Write }];
+    entry.grants = vec![Grant::new(Subject::Unit(unit.clone()), Access::Write)];
     entry.revoked = vec![Subject::Device(device)];
-    entry.bindings = vec![Binding { actor: ActorId([0xaa; 16]), device, unit, role: Role::AmbulanceCrew }];
+    entry.bindings =
+        vec![Binding { actor: ActorId([0xaa; 16]), device, home: None, unit, role: Role::AmbulanceCrew, user: None }];
     entry.quarantined = vec![Quarantine { change: ChangeHash([0xbb; 32]), reason: QuarantineReason::TooDeep }];
     entry.changes = vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")];
     let golden = [
@@ -102,18 +107,18 @@ fn what_an_entry_must_have_is_missed() {
     let decoded = |entry: pb::Entry| decode_entry(entry.encode_to_vec().into()).expect_err("something is missing");
     let subject = || pb::Subject { kind: Some(pb::subject::Kind::Unit("rtw-1".to_owned())) };
     let id = || Bytes::from_static(&[1; 16]);
-    let binding = || pb::Binding { actor: id(), device: id(), unit: "rtw-1".to_owned(), role: 1 };
+    let binding = || pb::Binding { actor: id(), device: id(), unit: "rtw-1".to_owned(), role: 1, ..Default::default() };
 
     assert!(matches!(decode_entry(Bytes::new()), Err(DecodeError::Id(id)) if id.what == "document"));
-    let grants = vec![pb::Grant { subject: None, access: 1 }];
+    let grants = vec![pb::Grant { subject: None, access: 1, until_ms: None }];
     assert_eq!(decoded(pb::Entry { grants, ..valid() }), DecodeError::MissingField("subject"));
     let revoked = vec![pb::Subject { kind: None }];
     assert_eq!(decoded(pb::Entry { revoked, ..valid() }), DecodeError::MissingField("subject"));
     for access in [0, 3, u32::MAX] {
-        let grants = vec![pb::Grant { subject: Some(subject()), access }];
+        let grants = vec![pb::Grant { subject: Some(subject()), access, until_ms: None }];
         assert_eq!(decoded(pb::Entry { grants, ..valid() }), DecodeError::UnknownValue("access"));
     }
-    for role in [0, 8, u32::MAX] {
+    for role in [0, 12, u32::MAX] {
         let bindings = vec![pb::Binding { role, ..binding() }];
         assert_eq!(decoded(pb::Entry { bindings, ..valid() }), DecodeError::UnknownValue("role"));
     }

@@ -74,7 +74,7 @@ fn decode_as_everything(bytes: &Bytes) {
 
 #[test]
 fn unknown_fields_inside_a_message_are_skipped() {
-    let hello = Hello { versions: vec![1], build: "0.1.0".to_owned(), cursor: None };
+    let hello = Hello { build: "0.1.0".to_owned(), ..hello() };
     let later = wrap(1, &with_unknown_fields(&pb::Hello::from(&hello).encode_to_vec()));
     assert_eq!(ClientMessage::decode(later), Ok(ClientMessage::Hello(hello)));
 }
@@ -98,7 +98,7 @@ fn messages_without_their_ids_are_refused() {
     let id = || Bytes::from_static(&[7; 16]);
 
     let cursor = pb::Cursor { epoch: Bytes::new(), position: 1 };
-    let hello = pb::Hello { versions: vec![1], build: String::new(), cursor: Some(cursor) };
+    let hello = pb::Hello { versions: vec![1], cursor: Some(cursor), ..Default::default() };
     assert_eq!(client(pb::client_frame::Body::Hello(hello)), "epoch");
     assert_eq!(client(pb::client_frame::Body::Push(pb::Push::default())), "document");
     let fetch = pb::Fetch { documents: vec![id()] };
@@ -121,7 +121,7 @@ fn lists_beyond_their_limit_are_refused() {
     let hello = pb::Hello { build: "b".repeat(BUILD_LEN_MAX + 1), ..Default::default() };
     assert_eq!(client(pb::client_frame::Body::Hello(hello)), too_many("build", BUILD_LEN_MAX));
     let changes = vec![Bytes::new(); limits::PUSH_CHANGES_MAX + 1];
-    let push = pb::Push { push: 1, document: document.clone(), changes };
+    let push = pb::Push { push: 1, document: document.clone(), changes, ..Default::default() };
     assert_eq!(client(pb::client_frame::Body::Push(push)), too_many("changes", limits::PUSH_CHANGES_MAX));
     let fetch = pb::Fetch { documents: vec![document; limits::FETCH_DOCUMENTS_MAX + 1] };
     assert_eq!(client(pb::client_frame::Body::Fetch(fetch)), too_many("documents", limits::FETCH_DOCUMENTS_MAX));
@@ -135,7 +135,12 @@ fn lists_beyond_their_limit_are_refused() {
 fn lists_at_their_limit_pass() {
     let document = DocumentId::from_slice(&DOCUMENT).expect("17 bytes");
     let messages = [
-        ClientMessage::Push(Push { push: 1, document, changes: vec![Bytes::new(); limits::PUSH_CHANGES_MAX] }),
+        ClientMessage::Push(Push {
+            push: 1,
+            document,
+            changes: vec![Bytes::new(); limits::PUSH_CHANGES_MAX],
+            user: None,
+        }),
         ClientMessage::Fetch(Fetch { documents: vec![document; limits::FETCH_DOCUMENTS_MAX] }),
     ];
     for message in messages {
@@ -148,7 +153,14 @@ fn a_hello_fits_the_limit_that_holds_before_the_device_is_known() {
     let epoch = Epoch::from_slice(&[0xff; 16]).expect("16 bytes");
     let cursor = Some(Cursor { epoch, position: Position(u64::MAX) });
     let build = "ä".repeat(BUILD_LEN_MAX / 2);
-    let largest = ClientMessage::Hello(Hello { versions: vec![u32::MAX; VERSIONS_MAX], build, cursor });
+    let largest = ClientMessage::Hello(Hello {
+        versions: vec![u32::MAX; VERSIONS_MAX],
+        build,
+        cursor,
+        tenant: Some("t".repeat(63).parse().expect("a slug")),
+        active: Some(Credential::Token("t".repeat(limits::TOKEN_LEN_MAX))),
+        delivers: vec![Credential::Ticket(vec![0; limits::TICKET_LEN_MAX].into()); limits::DELIVERS_MAX],
+    });
     assert!(largest.encode().len() <= limits::HELLO_LEN_MAX);
     assert_eq!(ClientMessage::decode(content(largest.encode())), Ok(largest));
 }
@@ -158,6 +170,11 @@ fn the_devices_first_known_version_is_taken() {
     assert_eq!(negotiate(&[7, VERSION, 3]), Some(VERSION));
     assert_eq!(negotiate(&[]), None);
     assert_eq!(negotiate(&[0, VERSION + 1]), None);
+}
+
+/// A hello of a device without a past.
+fn hello() -> Hello {
+    Hello { versions: vec![1], build: String::new(), cursor: None, tenant: None, active: None, delivers: Vec::new() }
 }
 
 fn encoded(message: &impl Message) -> Bytes {
