@@ -39,6 +39,7 @@ pub(crate) fn crew() -> Principal {
         unit: "rtw-1-83-1".parse().unwrap(),
         device: DeviceId::from_slice(&[7; 16]).unwrap(),
         role: Role::AmbulanceCrew,
+        user: None,
     }
 }
 

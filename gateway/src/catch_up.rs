@@ -40,7 +40,8 @@ impl CatchUp {
         after: Position,
         up_to: Position,
     ) -> Result<CatchUp, StoreError> {
-        let changed = if after < up_to { store.changed(reader, after, up_to).await? } else { Vec::new() };
+        let mut changed = if after < up_to { store.changed(reader, after, up_to).await? } else { Vec::new() };
+        changed.retain(|change| reader.parts.contains(change.document.part));
         let (mut bootstrap, mut tail, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for change in &changed {
             match way_of(change, after) {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use feldakte_certs::deny::DenyList;
 use feldakte_core::{
-    access::{Grant, Subject},
+    access::{Grant, Policy, Subject},
     ids::{DocumentId, Epoch, Position, TenantId},
     limits,
     log::Entry,
@@ -53,6 +53,8 @@ pub struct Shared {
     pub registry: Registry,
     /// Certificates that are no longer taken.
     pub deny: DenyList,
+    /// What each role may do at all.
+    pub policy: Policy,
     /// What an operator can watch.
     pub metrics: Arc<Metrics>,
     /// Time, randomness, threads.
@@ -69,6 +71,8 @@ pub struct Parts {
     pub store: SharedStore,
     /// Certificates that are no longer taken; the same handle the endpoint's verifier asks.
     pub deny: DenyList,
+    /// What each role may do at all.
+    pub policy: Policy,
     /// Time, randomness, threads.
     pub environment: Environment,
 }
@@ -107,7 +111,7 @@ impl Gateway {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(parts: Parts) -> Result<Gateway, StoreError> {
-        let Parts { endpoint, store, deny, environment } = parts;
+        let Parts { endpoint, store, deny, policy, environment } = parts;
         let epoch = store.epoch().await?;
         let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
         let shared = Arc::new(Shared {
@@ -120,6 +124,7 @@ impl Gateway {
             backlog: Arc::default(),
             registry: Registry::default(),
             deny,
+            policy,
             metrics: Arc::default(),
             environment,
             tasks: TaskTracker::new(),

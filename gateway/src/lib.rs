@@ -24,6 +24,7 @@ pub mod sequencer;
 pub mod serve;
 pub mod session;
 pub mod snapshots;
+pub mod speaker;
 pub mod store;
 pub mod tls;
 pub mod wire;

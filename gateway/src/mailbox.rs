@@ -11,7 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use feldakte_core::{
-    ids::{Position, SessionId},
+    access::Parts,
+    ids::{Part, Position, SessionId},
     limits,
 };
 use feldakte_proto::Refused;
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub struct Mailbox {
     session: SessionId,
+    parts: Parts,
     state: Mutex<State>,
     filled: Notify,
     revoked: Notify,
@@ -60,6 +62,8 @@ pub struct Answer {
 pub struct LiveEntry {
     /// Its place.
     pub position: Position,
+    /// Of what kind of document.
+    pub part: Part,
     /// The entry as stored.
     pub encoded: Bytes,
 }
@@ -85,9 +89,9 @@ pub struct MailboxLoad {
 }
 
 impl Mailbox {
-    /// An empty mailbox.
-    pub fn new(session: SessionId) -> Arc<Self> {
-        Arc::new(Self { session, state: Mutex::default(), filled: Notify::new(), revoked: Notify::new() })
+    /// An empty mailbox of a session whose role may have documents of these parts.
+    pub fn new(session: SessionId, parts: Parts) -> Arc<Self> {
+        Arc::new(Self { session, parts, state: Mutex::default(), filled: Notify::new(), revoked: Notify::new() })
     }
 
     /// Whose mailbox this is.
@@ -101,8 +105,12 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
-    /// Adds a live entry; returns false when the session has lagged behind and lost its live entries.
+    /// Adds a live entry that the session's role may have; returns false when the session has lagged behind and lost its
+    /// live entries.
     pub fn deliver(&self, entry: &Arc<LiveEntry>) -> bool {
+        if !self.parts.contains(entry.part) {
+            return true;
+        }
         let mut state = self.lock();
         if state.lagged {
             return false;
@@ -209,7 +217,7 @@ mod tests {
     }
 
     fn mailbox() -> Arc<Mailbox> {
-        Mailbox::new(SessionId(Uuid::nil()))
+        Mailbox::new(SessionId(Uuid::nil()), Parts::ALL)
     }
 
     fn answer(push: u64) -> Answer {

@@ -11,7 +11,7 @@ pub struct ReadPermit {
 }
 
 impl ReadPermit {
-    /// Asks the store; `None` when the reader holds no grant.
+    /// Asks the store; `None` when the reader holds no grant, or its role may not have such documents.
     ///
     /// # Errors
     /// When the store fails.
@@ -20,7 +20,8 @@ impl ReadPermit {
         reader: &Reader,
         document: DocumentId,
     ) -> Result<Option<ReadPermit>, StoreError> {
-        Ok(store.may_read(reader, document).await?.then_some(ReadPermit { document }))
+        let may = reader.parts.contains(document.part) && store.may_read(reader, document).await?;
+        Ok(may.then_some(ReadPermit { document }))
     }
 
     /// The document it is for.

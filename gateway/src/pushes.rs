@@ -5,7 +5,7 @@ use std::sync::Arc;
 use feldakte_core::{
     access::Principal,
     admission::{self, Ledger, Opening},
-    ids::{DocumentId, Part},
+    ids::{DocumentId, Part, TenantId},
     limits,
 };
 use feldakte_proto::{Push, Reason, Refused, encode_entry};
@@ -17,6 +17,7 @@ use crate::{
     mailbox::Mailbox,
     sequencer::{Author, Submission},
     session::SessionError,
+    speaker::Speaker,
     store::StoreError,
 };
 
@@ -35,22 +36,25 @@ pub struct Submitted {
 /// When the store fails or the gateway is going down. A document that cannot be read refuses its own pushes only.
 pub async fn submit(
     shared: &Arc<Shared>,
-    principal: &Principal,
+    speaker: &Speaker,
     mailbox: &Arc<Mailbox>,
     push: Push,
 ) -> Result<Submitted, SessionError> {
-    let Push { push, document, changes } = push;
+    let Push { push, document, changes, user } = push;
+    let principal = &speaker.author(user).ok_or(SessionError::Unexpected("work of a user who has not signed in"))?;
     let bytes: usize = changes.iter().map(|change| change.len() + CHANGE_OVERHEAD).sum();
     let bytes = u32::try_from(bytes.min(limits::SEQUENCER_BYTES)).expect("the limit is far below 4 GiB");
     let room = shared.room.clone().acquire_many_owned(bytes).await.map_err(|_| SessionError::Draining)?;
-    let ledger = open_or_refuse(shared, principal, document).await?;
+    let ledger = open_or_refuse(shared, &speaker.log, document).await?;
     let opening = match &ledger {
-        Some(ledger) if ledger.with(|ledger| ledger.is_free()) => opening(shared, principal, document).await?,
+        Some(ledger) if ledger.with(|ledger| ledger.is_free()) => {
+            opening(shared, (speaker, principal), document).await?
+        }
         _ => Opening::Free,
     };
     let slot = shared.submissions.reserve().await.map_err(|_| SessionError::Draining)?;
     let answer = |refused: Vec<Refused>| Author::Session { mailbox: mailbox.clone(), push, refused };
-    let (tenant, room) = (principal.tenant.clone(), Some(room));
+    let (tenant, room) = (speaker.log.clone(), Some(room));
     let Some(ledger) = ledger else {
         let damaged = |index| Refused { index, reason: Reason::DocumentDamaged, expected: 0 };
         let refused = (0..).take(changes.len()).map(damaged).collect();
@@ -63,7 +67,7 @@ pub async fn submit(
     // Submitted under the ledger's lock: the order of admission is the order of the log.
     let reasons = ledger.with(|ledger| {
         let actors_before = ledger.actors();
-        let admitted = ledger.admit(principal, opening, parsed);
+        let admitted = ledger.admit(speaker.rules(shared), principal, opening, parsed);
         watch_actors(shared, ledger, actors_before);
         shared.metrics.changes_known.inc_by(admitted.duplicates as u64);
         let refused: Vec<Refused> =
@@ -86,10 +90,10 @@ pub async fn submit(
 /// The document's ledger; `None` when what is stored of it cannot be read, which is nobody else's trouble.
 async fn open_or_refuse(
     shared: &Shared,
-    principal: &Principal,
+    log: &TenantId,
     document: DocumentId,
 ) -> Result<Option<Arc<LedgerCell>>, SessionError> {
-    match shared.ledgers.open(&shared.store, &shared.metrics, &principal.tenant, document).await {
+    match shared.ledgers.open(&shared.store, &shared.metrics, log, document).await {
         Ok(ledger) => Ok(Some(ledger)),
         Err(LedgerError::Store(error)) if !matches!(error, StoreError::Damaged(_)) => Err(error.into()),
         Err(error) => {
@@ -110,12 +114,17 @@ fn watch_actors(shared: &Shared, ledger: &Ledger, before: usize) {
 }
 
 /// Whoever knows a case's id could otherwise open a part that its own crew has not written yet, and shut it out.
-async fn opening(shared: &Shared, principal: &Principal, document: DocumentId) -> Result<Opening, SessionError> {
+async fn opening(
+    shared: &Shared,
+    (speaker, principal): (&Speaker, &Principal),
+    document: DocumentId,
+) -> Result<Opening, SessionError> {
     let mut opening = Opening::Free;
     for part in Part::ALL.into_iter().filter(|part| *part != document.part) {
         let sibling = DocumentId { case: document.case, part };
-        let Some(ledger) = open_or_refuse(shared, principal, sibling).await? else { continue };
-        let (is_free, permit) = ledger.with(|ledger| (ledger.is_free(), ledger.permit(principal)));
+        let Some(ledger) = open_or_refuse(shared, &speaker.log, sibling).await? else { continue };
+        let rules = speaker.rules(shared);
+        let (is_free, permit) = ledger.with(|ledger| (ledger.is_free(), ledger.permit(rules, principal)));
         if permit.is_some_and(|permit| permit.may_write()) {
             return Ok(Opening::Free);
         }

@@ -145,7 +145,7 @@ impl Sequencer {
                 self.metrics.changes_durable.inc_by(entry.changes.len() as u64);
                 self.backlog.touch(entry.document, entry.changes.len());
                 heads.insert(tenant.clone(), position);
-                Arc::new(LiveEntry { position, encoded })
+                Arc::new(LiveEntry { position, part: entry.document.part, encoded })
             });
             // A push in which nothing was new is answered with where the log stands: what it repeats may have
             // been committed a moment ago in this very batch.

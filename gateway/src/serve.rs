@@ -12,6 +12,7 @@ use feldakte_certs::{
     deny::{Denials, DenyError, DenyList},
     pem,
 };
+use feldakte_core::access::Policy;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -120,7 +121,7 @@ pub async fn run(
         quic: endpoint.local_addr().map_err(listen(config.quic))?,
         ops: ops_listener.local_addr().map_err(listen(config.ops))?,
     };
-    let parts = Parts { endpoint, store, deny: deny.clone(), environment };
+    let parts = Parts { endpoint, store, deny: deny.clone(), policy: Policy::default(), environment };
     let gateway =
         Gateway::start(parts).await.map_err(|source| ServeError::Store { path: config.store.clone(), source })?;
     let stop_ops = CancellationToken::new();

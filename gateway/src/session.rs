@@ -13,8 +13,8 @@ use feldakte_core::{
     limits,
 };
 use feldakte_proto::{
-    ChangesFrame, ClientMessage, CloseCode, DecodeError, Durable, Hello, Push, RawEntry, Reason, ServerMessage,
-    Welcome, negotiate,
+    BreakGlass, ChangesFrame, ClientMessage, CloseCode, DecodeError, Durable, Hello, Outcome, Push, RawEntry, Reason,
+    Receipts, Renew, ServerMessage, Share, Welcome, negotiate,
 };
 use quinn::{Connection, SendStream};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use crate::{
     pushes::{self, Submitted},
     registry::leaf_of,
     snapshots::Fetcher,
+    speaker::Speaker,
     store::{Reader, StoreError},
     wire::{self, FrameReader, Outlet, ReadFrameError, SendFrameError},
 };
@@ -143,11 +144,23 @@ async fn serve_device(
     id: SessionId,
     shutdown: &CancellationToken,
 ) -> SessionError {
-    let reader = Reader { tenant: principal.tenant.clone(), subjects: principal.subjects().to_vec() };
-    let (mailbox, outlet) = (Mailbox::new(id), Outlet::new(connection.clone()));
-    let device = Device { shared: shared.clone(), principal, reader: reader.clone(), mailbox: mailbox.clone() };
+    let opened = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => Err(SessionError::Draining),
+        opened = tokio::time::timeout(limits::HELLO_WITHIN, read_hello(connection)) => {
+            opened.unwrap_or(Err(SessionError::HelloTimeout))
+        }
+    };
+    let (out, hello, frames) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return reject(shared, error),
+    };
+    let speaker = Speaker::of(principal, &hello);
+    let reader = speaker.reader(shared);
+    let (mailbox, outlet) = (Mailbox::new(id, reader.parts), Outlet::new(connection.clone()));
+    let device = Device { shared: shared.clone(), speaker, reader: reader.clone(), mailbox: mailbox.clone() };
     let served = async {
-        match greet(device, outlet.clone(), shutdown).await {
+        match greet(device, hello, outlet.clone(), (out, frames)).await {
             Ok(session) => {
                 let _open = OpenSession::count(shared);
                 session.run(shutdown).await
@@ -203,7 +216,7 @@ impl Drop for OpenSession<'_> {
 /// An identified device on a connection.
 struct Device {
     shared: Arc<Shared>,
-    principal: Principal,
+    speaker: Speaker,
     reader: Reader,
     mailbox: Arc<Mailbox>,
 }
@@ -223,16 +236,13 @@ struct Session {
     reasons_logged: u32,
 }
 
-/// Takes the device's `Hello` and answers it. Not a byte leaves before the certificate has been judged.
-async fn greet(device: Device, outlet: Arc<Outlet>, shutdown: &CancellationToken) -> Result<Session, SessionError> {
-    let connection = outlet.connection();
-    let (out, hello, frames) = tokio::select! {
-        biased;
-        () = shutdown.cancelled() => return Err(SessionError::Draining),
-        opened = tokio::time::timeout(limits::HELLO_WITHIN, read_hello(connection)) => {
-            opened.map_err(|_| SessionError::HelloTimeout)??
-        }
-    };
+/// Answers the device's `Hello`. Not a byte leaves before the certificate has been judged.
+async fn greet(
+    device: Device,
+    hello: Hello,
+    outlet: Arc<Outlet>,
+    (out, frames): (SendStream, FrameReader),
+) -> Result<Session, SessionError> {
     let version = negotiate(&hello.versions).ok_or(SessionError::Version)?;
     let shared = device.shared.clone();
     let restored_to = shared.open_tenant(&device.reader.tenant).await?;
@@ -243,7 +253,8 @@ async fn greet(device: Device, outlet: Arc<Outlet>, shutdown: &CancellationToken
     let planned = session.device.mailbox.last_revoked();
     let (head, catch_up) = session.join_tail().await?;
     let id = session.device.mailbox.session();
-    info!(session = %id, device = %session.device.principal.device, after = %sent, head = %head, "session");
+    let Speaker { principal, log: _, active, delivers } = session.device.speaker.clone();
+    info!(session = %id, device = %principal.device, after = %sent, head = %head, "session");
     let welcome = Welcome {
         version,
         session: id,
@@ -252,6 +263,8 @@ async fn greet(device: Device, outlet: Arc<Outlet>, shutdown: &CancellationToken
         caught_up: catch_up.is_none(),
         server_time_ms: shared.environment.now_ms(),
         restored_to,
+        active,
+        delivers,
     };
     session.send(ServerMessage::Welcome(welcome)).await?;
     session.send_catch_up(catch_up, planned).await?;
@@ -260,7 +273,7 @@ async fn greet(device: Device, outlet: Arc<Outlet>, shutdown: &CancellationToken
 
 /// Where the device is in this log. Positions of another epoch say nothing about it.
 fn after_of(device: &Device, cursor: Option<Cursor>) -> Position {
-    let Device { shared, principal, reader, .. } = device;
+    let Device { shared, speaker: Speaker { principal, .. }, reader, .. } = device;
     let after = cursor.filter(|cursor| cursor.epoch == shared.epoch).map_or(Position::START, |cursor| cursor.position);
     let head = shared.hub.published(&reader.tenant).unwrap_or(Position::START);
     if after <= head {
@@ -352,6 +365,13 @@ impl Session {
                 self.fetcher.fetch(&self.device.shared, fetch.documents).map_err(SessionError::Unexpected)
             }
             ClientMessage::Hello(_) => Err(SessionError::Unexpected("a second hello")),
+            ClientMessage::BreakGlass(BreakGlass { request, .. })
+            | ClientMessage::Share(Share { request, .. })
+            | ClientMessage::Receipts(Receipts { request, .. })
+            | ClientMessage::Renew(Renew { request, .. }) => {
+                let outcome = Outcome::Unavailable;
+                self.send(ServerMessage::Answer(feldakte_proto::Answer { request, outcome })).await
+            }
         }
     }
 
@@ -360,8 +380,8 @@ impl Session {
             return Err(SessionError::Unexpected("push numbers must ascend"));
         }
         self.last_push = push.push;
-        let Device { shared, principal, mailbox, .. } = &self.device;
-        let Submitted { bytes, reasons } = pushes::submit(shared, principal, mailbox, push).await?;
+        let Device { shared, speaker, mailbox, .. } = &self.device;
+        let Submitted { bytes, reasons } = pushes::submit(shared, speaker, mailbox, push).await?;
         self.log_refusals(reasons);
         self.in_flight.push_back(bytes);
         Ok(())
@@ -373,7 +393,7 @@ impl Session {
             let bit = 1 << reason as u32;
             if self.reasons_logged & bit == 0 {
                 self.reasons_logged |= bit;
-                let (id, device) = (self.device.mailbox.session(), self.device.principal.device);
+                let (id, device) = (self.device.mailbox.session(), self.device.speaker.principal.device);
                 warn!(session = %id, %device, ?reason, "refused");
             }
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use feldakte_core::{
-    access::Subject,
+    access::{Parts, Subject},
     ids::{DocumentId, Epoch, Position, TenantId},
     log::{Binding, Entry, Quarantine},
 };
@@ -101,8 +101,10 @@ pub struct Append {
 pub struct Reader {
     /// The tenant.
     pub tenant: TenantId,
-    /// Its unit and itself.
+    /// Its unit, itself and its user; in another tenant's log its unit as a guest.
     pub subjects: Vec<Subject>,
+    /// Parts of which its role may have documents, whatever was granted. The store does not look at it: whoever sends does.
+    pub parts: Parts,
 }
 
 /// A document in which something happened.

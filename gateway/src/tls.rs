@@ -157,6 +157,7 @@ mod tests {
             unit: "rtw-1".parse().expect("a slug"),
             device: DeviceId(uuid::Uuid::from_u128(1)),
             role: Role::AmbulanceCrew,
+            user: None,
         };
         let csr = key.csr_pem().expect("a request");
         let issued = authority.sign_device(&csr, &principal, DAY, SystemTime::now()).expect("signed");

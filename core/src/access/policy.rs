@@ -43,6 +43,26 @@ impl Ceiling {
     }
 }
 
+/// Some parts of cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Parts(u8);
+
+impl Parts {
+    /// All of them.
+    pub const ALL: Parts = Parts(u8::MAX);
+
+    /// Whether the part is among them.
+    pub fn contains(self, part: Part) -> bool {
+        self.0 & (1 << part as u8) != 0
+    }
+}
+
+impl FromIterator<Part> for Parts {
+    fn from_iter<T: IntoIterator<Item = Part>>(parts: T) -> Self {
+        Self(parts.into_iter().fold(0, |all, part| all | (1 << part as u8)))
+    }
+}
+
 /// What a role has to do with live vitals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Vitals {
@@ -116,9 +136,9 @@ impl Policy {
         self.row(role).creates && self.ceiling(role, part) == Ceiling::Write
     }
 
-    /// Whether the role ever gets documents of that part.
-    pub fn may_read(&self, role: Role, part: Part) -> bool {
-        self.ceiling(role, part) >= Ceiling::Read
+    /// The parts of which the role ever gets documents.
+    pub fn readable(&self, role: Role) -> Parts {
+        Part::ALL.into_iter().filter(|part| self.ceiling(role, *part) >= Ceiling::Read).collect()
     }
 }
 

@@ -71,8 +71,8 @@ impl Pki {
                 let pki = DevelopmentPki::open(&sign.dir)?;
                 let csr = std::fs::read_to_string(&sign.csr)
                     .with_context(|| format!("cannot read {}", sign.csr.display()))?;
-                let principal =
-                    Principal { tenant: sign.tenant, unit: sign.unit, device: sign.device, role: sign.role };
+                let Sign { tenant, unit, device, role, .. } = sign;
+                let principal = Principal { tenant, unit, device, role, user: None };
                 let validity = Duration::from_secs(sign.days * 24 * 3600);
                 let issued = pki.sign(&csr, &principal, validity, now)?;
                 std::fs::write(&sign.out, issued.certificate_pem)

@@ -37,6 +37,18 @@ fn the_default_policy_is_the_table_of_the_domain() {
 }
 
 #[test]
+fn what_a_role_reads_as_documents_is_what_its_cells_say() {
+    let policy = Policy::default();
+    for role in Role::ALL {
+        for part in Part::ALL {
+            let readable = matches!(policy.ceiling(role, part), Read | Write);
+            assert_eq!(policy.readable(role).contains(part), readable, "{role} on {}", part.name());
+        }
+    }
+    assert!(Part::ALL.into_iter().all(|part| Parts::ALL.contains(part)));
+}
+
+#[test]
 fn nobody_creates_what_he_may_not_write() {
     let policy = Policy::default();
     let creators = [Role::AmbulanceCrew, Role::EmergencyPhysician, Role::FieldStaff, Role::BackOffice];

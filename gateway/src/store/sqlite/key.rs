@@ -35,6 +35,8 @@ pub(super) fn subject_text(subject: &Subject) -> String {
     match subject {
         Subject::Unit(unit) => format!("unit:{unit}"),
         Subject::Device(device) => format!("device:{device}"),
+        Subject::User(user) => format!("user:{user}"),
+        Subject::Guest { tenant, unit } => format!("guest:{tenant}/{unit}"),
     }
 }
 
