@@ -5,7 +5,7 @@ use std::sync::Arc;
 use feldakte_core::{
     case::{DocumentView, Edit, Outcome, schema::CaseKind},
     crdt::Value,
-    ids::{CaseId, ChangeHash, DocumentId, EntryId, OrderId, Part},
+    ids::{CaseId, ChangeHash, DocumentId, EntryId, OrderId, Part, TenantId},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -36,6 +36,9 @@ pub struct ClientOptions {
     pub server_name: String,
     /// The opened local store.
     pub store: SharedLocalStore,
+    /// Whose log to read and write; the device's own tenant's when `None`. In another one the device sees what was shared
+    /// with its unit, and the store must be one of its own: a cursor belongs to one log.
+    pub log: Option<TenantId>,
     /// Clock, entropy, network.
     pub environment: Environment,
 }
@@ -57,8 +60,9 @@ impl Client {
     /// # Errors
     /// When identity or store cannot be used, or no socket can be opened.
     pub async fn open(options: ClientOptions) -> Result<Client, SdkError> {
-        let ClientOptions { identity, gateway, server_name, store, environment } = options;
+        let ClientOptions { identity, gateway, server_name, store, log, environment } = options;
         let config = wire::client_config(&identity)?;
+        let tenant = log.clone().unwrap_or_else(|| identity.principal.tenant.clone());
         let endpoint = environment.network().endpoint().map_err(SdkError::Network)?;
         let notifier = Arc::new(Notifier::default());
         let control = LinkControl::new();
@@ -66,8 +70,10 @@ impl Client {
         let (commands, command_queue) = mpsc::channel(COMMANDS);
         let (link_inputs, link_queue) = mpsc::channel(LINK_INPUTS);
         let engine =
-            Engine::open(identity.principal, store, environment.clone(), notifier.clone(), control.clone()).await?;
+            Engine::open((identity.principal, tenant), store, environment.clone(), notifier.clone(), control.clone())
+                .await?;
         let link = Link {
+            log,
             environment: environment.clone(),
             endpoint,
             config,

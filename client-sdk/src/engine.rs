@@ -12,7 +12,7 @@ use feldakte_core::{
     access::{Principal, Subject},
     case::{DocumentView, Edit, Outcome, Path},
     crdt::Stamp,
-    ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position},
+    ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, TenantId},
 };
 use feldakte_proto::{ClientMessage, CloseCode, Fetch, Reason};
 use tokio::sync::{mpsc, oneshot};
@@ -57,6 +57,8 @@ pub(crate) enum Command {
 /// The task's data.
 pub(crate) struct Engine {
     principal: Principal,
+    /// The tenant whose log the device reads.
+    log: TenantId,
     store: SharedLocalStore,
     environment: Environment,
     notifier: Arc<Notifier>,
@@ -85,16 +87,17 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) async fn open(
-        principal: Principal,
+        (principal, log): (Principal, TenantId),
         store: SharedLocalStore,
         environment: Environment,
         notifier: Arc<Notifier>,
         control: Arc<LinkControl>,
     ) -> Result<Engine, SdkError> {
         let state = store.state().await?;
-        let documents = Documents::new(principal.clone(), state.store, store.clone());
+        let documents = Documents::new(principal.clone(), log.clone(), state.store, store.clone());
         Ok(Engine {
             principal,
+            log,
             store,
             environment,
             notifier,
@@ -224,12 +227,7 @@ impl Engine {
         for state in &states {
             let (view, bindings) = self.documents.view(state.document).await?;
             documents.push(view);
-            authors.extend(bindings.into_iter().map(|binding| Author {
-                actor: binding.actor,
-                device: binding.device,
-                unit: binding.unit,
-                role: binding.role,
-            }));
+            authors.extend(bindings.into_iter().map(Author::from));
         }
         Ok(CaseView { case, documents, sync: self.sync_of(&states), authors })
     }
@@ -407,7 +405,7 @@ impl Engine {
     }
 
     fn is_mine(&self, subject: &Subject) -> bool {
-        self.principal.subjects().contains(subject)
+        self.principal.subjects_in(&self.log).contains(subject)
     }
 }
 

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use feldakte_core::{backoff::Backoff, ids::Cursor};
+use feldakte_core::{
+    backoff::Backoff,
+    ids::{Cursor, TenantId},
+};
 use feldakte_proto::{ClientMessage, CloseCode, Hello, ServerMessage, Unbundled, VERSION, Welcome, decode_bundle};
 use quinn::{ClientConfig, Connection, Endpoint, SendStream, VarInt};
 use tokio::{
@@ -52,6 +55,8 @@ pub(crate) struct Link {
     /// `host:port`.
     pub(crate) gateway: String,
     pub(crate) server_name: String,
+    /// Whose log; its own tenant's when `None`.
+    pub(crate) log: Option<TenantId>,
     pub(crate) engine: mpsc::Sender<LinkInput>,
     pub(crate) control: Arc<LinkControl>,
 }
@@ -163,7 +168,14 @@ impl Link {
         let addresses = self.environment.network().resolve(&self.gateway).await.map_err(|_| LinkError::Unreachable)?;
         let mut error = LinkError::Unreachable;
         for address in addresses {
-            let hello = Hello { versions: vec![VERSION], build: BUILD.into(), cursor };
+            let hello = Hello {
+                versions: vec![VERSION],
+                build: BUILD.into(),
+                cursor,
+                tenant: self.log.clone(),
+                active: None,
+                delivers: Vec::new(),
+            };
             match wire::dial(&self.endpoint, self.config.clone(), address, &self.server_name, hello).await {
                 Ok(session) => return Ok(session),
                 Err(failed) => error = failed,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use feldakte_core::log::Binding;
 pub use feldakte_core::{
     access::Role,
     case::{
@@ -11,7 +12,7 @@ pub use feldakte_core::{
         vitals,
     },
     crdt::{Origin, Stamp, Value},
-    ids::{ActorId, CaseId, ChangeHash, DeviceId, DocumentId, EntryId, OrderId, Part, UnitId},
+    ids::{ActorId, CaseId, ChangeHash, DeviceId, DocumentId, EntryId, OrderId, Part, TenantId, UnitId, UserId},
 };
 pub use feldakte_proto::Reason;
 
@@ -35,10 +36,20 @@ pub struct Author {
     pub actor: ActorId,
     /// The device.
     pub device: DeviceId,
+    /// Its tenant, when that is not the log's own: a guest's.
+    pub home: Option<TenantId>,
     /// Its unit.
     pub unit: UnitId,
-    /// Its role.
+    /// As what it acted: the user's role, else the device's.
     pub role: Role,
+    /// Who used it, when somebody had signed in.
+    pub user: Option<UserId>,
+}
+
+impl From<Binding> for Author {
+    fn from(Binding { actor, device, home, unit, role, user }: Binding) -> Self {
+        Self { actor, device, home, unit, role, user }
+    }
 }
 
 /// How safe the changes of this device to a case are.

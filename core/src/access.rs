@@ -11,7 +11,7 @@ pub mod policy;
 mod role;
 
 pub use emergency::BreakGlassReason;
-pub use policy::{Ceiling, Parts, Policy};
+pub use policy::{Ceiling, PartSet, Policy};
 pub use role::Role;
 
 /// Who speaks: what the device's certificate proves, and the user who has proved himself on the device.

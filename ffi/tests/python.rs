@@ -79,6 +79,7 @@ fn options(work: &Path) -> String {
         unit: "rtw-1".parse().expect("a slug"),
         device: "0192f1a0-0000-7000-8000-000000000001".parse::<DeviceId>().expect("a uuid"),
         role: Role::AmbulanceCrew,
+        user: None,
     };
     let issued = authority.sign_device(&key.csr_pem().expect("a request"), &principal, day / 2, now).expect("signed");
     serde_json::json!({

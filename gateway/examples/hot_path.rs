@@ -7,7 +7,7 @@ use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
 use feldakte_core::{
-    access::{Principal, Role},
+    access::{Policy, Principal, Role, Rules},
     admission::{self, Ledger},
     case::{self, Edit},
     crdt::{Document, Stamp, Value},
@@ -32,6 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         unit: "rtw-1".parse()?,
         device: DeviceId(Uuid::from_u128(1)),
         role: Role::AmbulanceCrew,
+        user: None,
     };
     let frames = frames()?;
     let bytes: usize = frames.iter().map(Bytes::len).sum();
@@ -42,13 +43,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let parse = |push: &Push| (push.document, admission::parse(push.changes.iter().cloned()));
         messages.iter().map(parse).collect::<Vec<_>>()
     });
+    let policy = Policy::default();
+    let rules = Rules { policy: &policy, log: &principal.tenant, now_ms: 0 };
     let mut ledgers: std::collections::HashMap<DocumentId, Ledger> = std::collections::HashMap::new();
     let (entries, admit) = measure(|| {
         let mut entries = Vec::with_capacity(parsed.len());
         for (document, changes) in parsed {
             let new = || Ledger::new(principal.tenant.clone(), document);
             let admitted =
-                ledgers.entry(document).or_insert_with(new).admit(&principal, admission::Opening::Free, changes);
+                ledgers.entry(document).or_insert_with(new).admit(rules, &principal, admission::Opening::Free, changes);
             assert!(admitted.refused.is_empty(), "honest changes were refused");
             entries.extend(admitted.entry);
         }
@@ -108,7 +111,7 @@ fn frames() -> Result<Vec<Bytes>, Box<dyn Error>> {
             changes.push(change.ok_or("an entry is a change")?.bytes);
         }
         let pushes = changes.chunks(CHANGES_PER_PUSH).enumerate().map(|(push, changes)| {
-            let push = Push { push: push as u64 + 1, document: id, changes: changes.to_vec() };
+            let push = Push { push: push as u64 + 1, document: id, changes: changes.to_vec(), user: None };
             ClientMessage::Push(push).encode()
         });
         frames.push(pushes.collect());

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use feldakte_core::{
-    access::{Access, Grant, Subject},
+    access::{Access, Grant, PartSet, Subject},
     ids::{CaseId, DeviceId, DocumentId, Epoch, Part, Position, TenantId},
     log::Entry,
 };
@@ -63,7 +63,7 @@ impl Workload {
     }
 
     async fn open_documents(&mut self, store: &dyn Store) -> anyhow::Result<()> {
-        let grant = Grant { subject: Subject::Unit("rtw-1".parse()?), access: Access::Write };
+        let grant = Grant::new(Subject::Unit("rtw-1".parse()?), Access::Write);
         let documents = self.documents.clone();
         let appends: Vec<_> = documents.into_iter().map(|id| self.append(id, vec![grant.clone()])).collect();
         store.append(&appends).await?;
@@ -105,7 +105,7 @@ fn document(rng: &mut StdRng, milliseconds: u64) -> DocumentId {
 async fn reads(store: &Arc<SqliteStore>, workload: &Workload, long: DocumentId) -> anyhow::Result<()> {
     let head = store.head(&workload.tenant).await?.position;
     let subjects = vec![Subject::Unit("rtw-1".parse()?), Subject::Device(DeviceId(Uuid::from_u128(1)))];
-    let reader = Reader { tenant: workload.tenant.clone(), subjects };
+    let reader = Reader { tenant: workload.tenant.clone(), subjects, parts: PartSet::ALL };
     let almost = Position(head.0 - 200);
     let busy = workload.documents[0];
     for (what, after) in [("1 new", Position(head.0 - 1)), ("200 new", almost), ("all new", Position::START)] {

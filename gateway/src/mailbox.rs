@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use feldakte_core::{
-    access::Parts,
+    access::PartSet,
     ids::{Part, Position, SessionId},
     limits,
 };
@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub struct Mailbox {
     session: SessionId,
-    parts: Parts,
+    parts: PartSet,
     state: Mutex<State>,
     filled: Notify,
     revoked: Notify,
@@ -90,7 +90,7 @@ pub struct MailboxLoad {
 
 impl Mailbox {
     /// An empty mailbox of a session whose role may have documents of these parts.
-    pub fn new(session: SessionId, parts: Parts) -> Arc<Self> {
+    pub fn new(session: SessionId, parts: PartSet) -> Arc<Self> {
         Arc::new(Self { session, parts, state: Mutex::default(), filled: Notify::new(), revoked: Notify::new() })
     }
 
@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn mailbox() -> Arc<Mailbox> {
-        Mailbox::new(SessionId(Uuid::nil()), Parts::ALL)
+        Mailbox::new(SessionId(Uuid::nil()), PartSet::ALL)
     }
 
     fn answer(push: u64) -> Answer {

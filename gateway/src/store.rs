@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use feldakte_core::{
-    access::{Parts, Subject},
+    access::{PartSet, Subject},
     ids::{DocumentId, Epoch, Position, TenantId},
     log::{Binding, Entry, Quarantine},
 };
@@ -104,7 +104,7 @@ pub struct Reader {
     /// Its unit, itself and its user; in another tenant's log its unit as a guest.
     pub subjects: Vec<Subject>,
     /// Parts of which its role may have documents, whatever was granted. The store does not look at it: whoever sends does.
-    pub parts: Parts,
+    pub parts: PartSet,
 }
 
 /// A document in which something happened.

@@ -58,6 +58,7 @@ pub fn device(tenant: &str, unit: &str, role: Role) -> Principal {
         unit: unit.parse().expect("a slug"),
         device: DeviceId(random_uuid()),
         role,
+        user: None,
     }
 }
 

@@ -123,7 +123,14 @@ fn quarantine(n: u32) -> Quarantine {
 
 fn binding(actor: u8, device: u128) -> Binding {
     let unit = "rtw-1-83-1".parse().expect("a valid unit");
-    Binding { actor: ActorId([actor; 16]), device: DeviceId(Uuid::from_u128(device)), unit, role: Role::AmbulanceCrew }
+    Binding {
+        actor: ActorId([actor; 16]),
+        device: DeviceId(Uuid::from_u128(device)),
+        home: None,
+        unit,
+        role: Role::AmbulanceCrew,
+        user: None,
+    }
 }
 
 async fn receive(store: &SharedLocalStore, entries: Vec<ReceivedEntry>) -> Result<()> {

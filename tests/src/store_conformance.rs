@@ -5,7 +5,7 @@
 use anyhow::Result;
 use bytes::Bytes;
 use feldakte_core::{
-    access::{Access, Grant, Subject},
+    access::{Access, Grant, PartSet, Subject},
     ids::{ActorId, CaseId, DeviceId, DocumentId, Part, Position, TenantId, UnitId},
     log::{Binding, Entry, Quarantine},
 };
@@ -95,7 +95,7 @@ fn unit_id(name: &str) -> UnitId {
 
 /// A reader of tenant `dortmund`.
 fn reader(subjects: &[Subject]) -> Reader {
-    Reader { tenant: tenant("dortmund"), subjects: subjects.to_vec() }
+    Reader { tenant: tenant("dortmund"), subjects: subjects.to_vec(), parts: PartSet::ALL }
 }
 
 /// An entry on its way into the log, put together step by step.
@@ -132,7 +132,7 @@ impl Draft {
 
     /// Begins a grant.
     pub fn grant(mut self, subject: &Subject) -> Self {
-        self.entry.grants.push(Grant { subject: subject.clone(), access: Access::Write });
+        self.entry.grants.push(Grant::new(subject.clone(), Access::Write));
         self
     }
 

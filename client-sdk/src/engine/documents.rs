@@ -8,7 +8,7 @@ use feldakte_core::{
     case::{self, Authors, DocumentView, Edit, Event, Outcome, Path},
     change::Change,
     crdt::{CrdtError, Document, Edits, NewChange, Packing, Stamp},
-    ids::{ActorId, CaseId, ChangeHash, DocumentId, Epoch, Part},
+    ids::{ActorId, CaseId, ChangeHash, DocumentId, Epoch, Part, TenantId},
     limits,
     log::Binding,
 };
@@ -23,6 +23,7 @@ use crate::{
 /// Open documents.
 pub(super) struct Documents {
     principal: Principal,
+    log: TenantId,
     store_id: Epoch,
     store: SharedLocalStore,
     open: BTreeMap<DocumentId, Open>,
@@ -67,8 +68,8 @@ impl Open {
 }
 
 impl Documents {
-    pub(super) fn new(principal: Principal, store_id: Epoch, store: SharedLocalStore) -> Self {
-        Self { principal, store_id, store, open: BTreeMap::new(), clock: 0 }
+    pub(super) fn new(principal: Principal, log: TenantId, store_id: Epoch, store: SharedLocalStore) -> Self {
+        Self { principal, log, store_id, store, open: BTreeMap::new(), clock: 0 }
     }
 
     /// Makes one change per document and stores them, all or nothing; gives back what was stored. On any failure the
@@ -198,10 +199,10 @@ impl Documents {
     }
 
     async fn open_with_authors(&mut self, id: DocumentId) -> Result<(&mut Open, Authors), SdkError> {
-        let principal = self.principal.clone();
+        let (principal, log) = (self.principal.clone(), self.log.clone());
         let open = self.open(id).await?;
         let mut authors = Authors::of(&open.bindings);
-        open.own.iter().for_each(|actor| authors.add_own(*actor, &principal));
+        open.own.iter().for_each(|actor| authors.add_own(*actor, &principal, &log));
         Ok((open, authors))
     }
 
@@ -227,7 +228,9 @@ impl Documents {
         let stored = self.store.load(id).await?;
         let generation = stored.as_ref().map_or(0, |stored| stored.state.generation);
         let own: Vec<ActorId> = (0..=generation)
-            .map(|generation| case::actor(self.principal.device, id, self.store_id, generation))
+            .map(|generation| {
+                case::user_actor(self.principal.device, self.principal.user, id, self.store_id, generation)
+            })
             .collect();
         let actor = own[own.len() - 1];
         let (chunks, bindings, is_settled) = match stored {

@@ -33,7 +33,7 @@ impl Engine {
         welcome: Welcome,
         outbound: mpsc::Sender<ClientMessage>,
     ) -> Result<(), SdkError> {
-        let Welcome { version: _, session: _, epoch, head, caught_up, server_time_ms, restored_to } = welcome;
+        let Welcome { epoch, head, caught_up, server_time_ms, restored_to, .. } = welcome;
         self.drop_session();
         self.clock_offset_ms = Some(server_time_ms - self.environment.now_ms());
         if self.cursor.is_none_or(|cursor| cursor.epoch != epoch) {
@@ -61,7 +61,10 @@ impl Engine {
         match message {
             ServerMessage::Changes(changes) => self.handle_changes(epoch, changes).await,
             ServerMessage::Durable(durable) => self.handle_durable(epoch, durable).await,
-            ServerMessage::Welcome(_) => Ok(()),
+            ServerMessage::Welcome(_)
+            | ServerMessage::Answer(_)
+            | ServerMessage::Wipe(_)
+            | ServerMessage::Renewed(_) => Ok(()),
         }
     }
 

@@ -143,7 +143,7 @@ impl Outbox {
             self.held.insert((document, hash));
             if is_new {
                 let push = self.next_push + 1 + pushes.len() as u64;
-                pushes.push(Push { push, document, changes: Vec::new() });
+                pushes.push(Push { push, document, changes: Vec::new(), user: None });
             }
             let push = pushes.last_mut().expect("pushed above");
             let flight = self.flying.entry(push.push).or_insert(Flight { document, changes: Vec::new(), bytes: 0 });

@@ -45,11 +45,11 @@ impl Ceiling {
 
 /// Some parts of cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Parts(u8);
+pub struct PartSet(u8);
 
-impl Parts {
+impl PartSet {
     /// All of them.
-    pub const ALL: Parts = Parts(u8::MAX);
+    pub const ALL: PartSet = PartSet(u8::MAX);
 
     /// Whether the part is among them.
     pub fn contains(self, part: Part) -> bool {
@@ -57,7 +57,7 @@ impl Parts {
     }
 }
 
-impl FromIterator<Part> for Parts {
+impl FromIterator<Part> for PartSet {
     fn from_iter<T: IntoIterator<Item = Part>>(parts: T) -> Self {
         Self(parts.into_iter().fold(0, |all, part| all | (1 << part as u8)))
     }
@@ -137,7 +137,7 @@ impl Policy {
     }
 
     /// The parts of which the role ever gets documents.
-    pub fn readable(&self, role: Role) -> Parts {
+    pub fn readable(&self, role: Role) -> PartSet {
         Part::ALL.into_iter().filter(|part| self.ceiling(role, *part) >= Ceiling::Read).collect()
     }
 }

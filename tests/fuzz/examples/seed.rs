@@ -39,7 +39,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         build: "0.1.0".to_owned(),
         cursor: Some(Cursor { epoch, position: Position(300) }),
     });
-    let push = ClientMessage::Push(Push { push: 1, document: clinical, changes: changes.clone() });
+    let push = ClientMessage::Push(Push { push: 1, document: clinical, changes: changes.clone(), user: None });
     let fetch = ClientMessage::Fetch(Fetch { documents: Part::ALL.map(document).to_vec() });
     let welcome = ServerMessage::Welcome(Welcome {
         version: 1,

@@ -6,11 +6,14 @@
 //! - the log replays into a fresh ledger, which then knows every change and takes none of them twice;
 //! - an honest device that applies what was admitted can still write, and its change is admitted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use bytes::Bytes;
 use feldakte_core::{
-    access::{Principal, Role},
+    access::{Policy, Principal, Role, Rules},
     admission::{Ledger, Opening},
     case::{self, Authors, DocumentView, Edit},
     change::{
@@ -18,7 +21,7 @@ use feldakte_core::{
         craft::{self, Draft},
     },
     crdt::{CrdtError, Document, Packing, Value},
-    ids::{ActorId, CaseId, ChangeHash, DeviceId, DocumentId, EntryId, Part},
+    ids::{ActorId, CaseId, ChangeHash, DeviceId, DocumentId, EntryId, Part, TenantId},
     limits,
     log::Entry,
 };
@@ -79,7 +82,15 @@ fn principal(device: usize) -> Principal {
         unit: if device == 2 { "rtw-2" } else { "rtw-1" }.parse().expect("a slug"),
         device: DeviceId(Uuid::from_u128(DEVICES[device])),
         role: Role::AmbulanceCrew,
+        user: None,
     }
+}
+
+/// The default policy in everybody's own log.
+fn rules() -> Rules<'static> {
+    static POLICY: LazyLock<Policy> = LazyLock::new(Policy::default);
+    static LOG: LazyLock<TenantId> = LazyLock::new(|| principal(0).tenant);
+    Rules { policy: &POLICY, log: &LOG, now_ms: 0 }
 }
 
 /// What is left of the input. Its end reads as zeros.
@@ -213,7 +224,7 @@ impl World {
             Ok(Some(change)) => {
                 let admitted = self.push(1, vec![change.bytes.clone()]);
                 // Where the stranger came first, the crew may not write.
-                let may = self.ledger.permit(&principal(1)).is_some_and(|permit| permit.may_write());
+                let may = self.ledger.permit(rules(), &principal(1)).is_some_and(|permit| permit.may_write());
                 assert_eq!(admitted, usize::from(may), "an honest change was refused");
                 if !may {
                     self.rebuild();
@@ -230,7 +241,7 @@ impl World {
         let principal = principal(device);
         let parsed: Vec<_> = chunks.into_iter().map(Change::parse).collect();
         parsed.iter().flatten().for_each(check_bounds);
-        let admission = self.ledger.admit(&principal, Opening::Free, parsed.iter().cloned());
+        let admission = self.ledger.admit(rules(), &principal, Opening::Free, parsed.iter().cloned());
         let refused = admission.refused.iter().map(|(index, refusal)| Refused::new(*index, *refusal).reason);
         self.reached.refusals.extend(refused);
         self.reached.duplicates += admission.duplicates;
@@ -294,7 +305,7 @@ impl World {
         }
         let Some(opener) = &self.opener else { return };
         let all: Vec<Bytes> = self.log.iter().flat_map(|entry| entry.changes.iter().cloned()).collect();
-        let again = fresh.admit(opener, Opening::Free, all.iter().cloned().map(Change::parse));
+        let again = fresh.admit(rules(), opener, Opening::Free, all.iter().cloned().map(Change::parse));
         assert_eq!((again.entry, again.refused, again.duplicates), (None, Vec::new(), all.len()));
         assert_eq!(fresh.grants(), self.ledger.grants());
     }

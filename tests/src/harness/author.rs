@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use feldakte_core::{
-    access::Principal,
+    access::{Policy, Principal, Rules},
     admission::{self, Ledger},
     case::{self, Edit},
     change::Change,
@@ -77,7 +77,8 @@ pub fn name_of(bytes: &Bytes) -> ChangeHash {
 /// What the log gets when the device opens the document with these changes.
 pub fn opening(principal: &Principal, document: DocumentId, changes: Vec<Bytes>) -> Append {
     let mut ledger = Ledger::new(principal.tenant.clone(), document);
-    let admission = ledger.admit(principal, admission::Opening::Free, admission::parse(changes));
+    let rules = Rules { policy: &Policy::default(), log: &principal.tenant, now_ms: 0 };
+    let admission = ledger.admit(rules, principal, admission::Opening::Free, admission::parse(changes));
     assert_eq!(admission.refused, [], "all of them pass admission");
     let entry = admission.entry.expect("some change is new");
     let encoded = feldakte_proto::encode_entry(&entry);

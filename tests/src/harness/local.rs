@@ -11,6 +11,7 @@ use std::{
 };
 
 use feldakte_certs::deny::DenyList;
+use feldakte_core::access::Policy;
 use feldakte_gateway::{
     environment::Environment,
     gateway::{Gateway, Parts},
@@ -96,7 +97,7 @@ impl Site {
         let endpoint = self.bind(&server, &reset_secret).await;
         let address = endpoint.local_addr().expect("a bound endpoint has an address");
         self.remember(address);
-        let gateway = Gateway::start(Parts { endpoint, store, deny, environment }).await;
+        let gateway = Gateway::start(Parts { endpoint, store, deny, policy: Policy::default(), environment }).await;
         (gateway.expect("the store can be read"), address)
     }
 

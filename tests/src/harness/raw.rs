@@ -53,7 +53,14 @@ pub fn endpoint() -> Endpoint {
 
 /// A first message as the SDK sends it.
 pub fn hello(cursor: Option<Cursor>) -> ClientMessage {
-    ClientMessage::Hello(Hello { versions: vec![VERSION], build: "raw".into(), cursor })
+    ClientMessage::Hello(Hello {
+        versions: vec![VERSION],
+        build: "raw".into(),
+        cursor,
+        tenant: None,
+        active: None,
+        delivers: Vec::new(),
+    })
 }
 
 impl RawClient {
@@ -115,7 +122,7 @@ impl RawClient {
     /// Pushes changes; returns the push's number.
     pub async fn push(&mut self, document: DocumentId, changes: Vec<Bytes>) -> u64 {
         self.last_push += 1;
-        self.send(&ClientMessage::Push(Push { push: self.last_push, document, changes })).await;
+        self.send(&ClientMessage::Push(Push { push: self.last_push, document, changes, user: None })).await;
         self.last_push
     }
 
@@ -164,7 +171,7 @@ impl RawClient {
             match self.next().await.expect("the session lives") {
                 ServerMessage::Changes(frame) => seen.take(frame),
                 ServerMessage::Durable(durable) => seen.cursor = durable.cursor.map_or(seen.cursor, |to| to.0),
-                ServerMessage::Welcome(_) => panic!("a second welcome"),
+                other => panic!("not to be expected here: {other:?}"),
             }
         }
     }

@@ -65,6 +65,7 @@ impl Tablet {
             gateway: gateway.to_string(),
             server_name: GATEWAY_NAME.to_owned(),
             store,
+            log: None,
             environment,
         };
         let client = Client::open(options).await.expect("the client opens");

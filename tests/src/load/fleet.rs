@@ -77,6 +77,7 @@ impl Fleet {
             unit: unit.clone(),
             device: DeviceId(self.ids.random()),
             role: Role::AmbulanceCrew,
+            user: None,
         };
         let key = DeviceKey::generate()?;
         let issued = self.pki.sign(&key.csr_pem()?, &principal, VALIDITY, SystemTime::now())?;

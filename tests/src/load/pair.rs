@@ -129,7 +129,7 @@ pub async fn watch(track: Arc<Track>, mut receiver: Receiver) -> Result<()> {
                     track.on_changes(entry.document, &entry.changes)?;
                 }
             }
-            ServerMessage::Durable(_) | ServerMessage::Welcome(_) => bail!("the reader got an answer to nothing"),
+            _ => bail!("the reader got an answer to nothing"),
         }
     }
 }
@@ -144,7 +144,7 @@ pub async fn confirm(track: Arc<Track>, mut receiver: Receiver) -> Result<()> {
             ServerMessage::Durable(durable) => track.on_durable(&durable)?,
             // Its own cursor moving, or others writing: nothing to check.
             ServerMessage::Changes(_) => {}
-            ServerMessage::Welcome(_) => bail!("a second welcome"),
+            _ => bail!("the writer got an answer to nothing"),
         }
     }
 }

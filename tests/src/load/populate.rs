@@ -97,7 +97,7 @@ async fn await_durable(session: &mut Session) -> Result<()> {
                 Some(refused) => bail!("a change was refused: {:?}, expected {}", refused.reason, refused.expected),
             },
             ServerMessage::Changes(_) => {}
-            ServerMessage::Welcome(_) => bail!("a second welcome"),
+            _ => bail!("an answer to nothing"),
         }
     }
 }

@@ -67,11 +67,18 @@ impl Session {
         let mut sender = Sender { stream, next_push: 1, bytes: 0 };
         let decoder = FrameDecoder::new(limits::FRAME_LEN_MAX);
         let mut receiver = Receiver { stream: recv, decoder, bytes: 0 };
-        let hello = Hello { versions: vec![VERSION], build: BUILD.to_owned(), cursor };
+        let hello = Hello {
+            versions: vec![VERSION],
+            build: BUILD.to_owned(),
+            cursor,
+            tenant: None,
+            active: None,
+            delivers: Vec::new(),
+        };
         sender.send(&ClientMessage::Hello(hello)).await?;
         match receiver.next().await? {
             ServerMessage::Welcome(welcome) => Ok(Session { welcome, connection, sender, receiver }),
-            ServerMessage::Durable(_) | ServerMessage::Changes(_) => bail!("the first frame was not a welcome"),
+            _ => bail!("the first frame was not a welcome"),
         }
     }
 
@@ -102,7 +109,7 @@ impl Sender {
     /// # Errors
     /// When the session is over.
     pub async fn push(&mut self, document: DocumentId, changes: &[Bytes]) -> Result<()> {
-        let push = Push { push: self.next_push, document, changes: changes.to_vec() };
+        let push = Push { push: self.next_push, document, changes: changes.to_vec(), user: None };
         self.next_push += 1;
         self.send(&ClientMessage::Push(push)).await
     }

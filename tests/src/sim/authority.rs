@@ -99,7 +99,7 @@ mod tests {
         for (position, granted, revoked) in steps {
             let document = DocumentId { case: CaseId(Uuid::nil()), part: Part::Clinical };
             let mut entry = Entry::new(document);
-            let grant = |subject: &Subject| Grant { subject: subject.clone(), access: Access::Read };
+            let grant = |subject: &Subject| Grant::new(subject.clone(), Access::Read);
             entry.grants = granted.iter().map(grant).collect();
             entry.revoked = revoked.to_vec();
             let moment = Moment { position: Position(*position), at: Duration::from_secs(*position) };

@@ -224,7 +224,7 @@ impl Driver {
             Event::TabletDisk(index, room) => tablet(index).faults.is_full.store(room == Room::Full, Ordering::Relaxed),
             Event::Grant(pick, access) => {
                 if let Some(document) = self.pick(&pick) {
-                    let grant = Grant { subject: pick.subject, access };
+                    let grant = Grant::new(pick.subject, access);
                     world.gateway.orders.give(GatewayOrder::Grant(document, grant));
                 }
             }

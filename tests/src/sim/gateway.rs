@@ -4,7 +4,7 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use feldakte_certs::deny::DenyList;
 use feldakte_core::{
-    access::{Grant, Subject},
+    access::{Grant, Policy, Subject},
     ids::DocumentId,
     limits,
 };
@@ -76,7 +76,8 @@ async fn serve(world: &Arc<World>) -> Ending {
     );
     let environment = Environment::simulated(clock(0), machine.next_seed());
     let endpoint = endpoint.expect("the port is free");
-    let started = Gateway::start(Parts { endpoint, store: Arc::new(store), deny, environment }).await;
+    let started =
+        Gateway::start(Parts { endpoint, store: Arc::new(store), deny, policy: Policy::default(), environment }).await;
     let gateway = match started {
         Ok(gateway) => gateway,
         Err(error) => {

@@ -119,6 +119,7 @@ pub fn cast() -> [Principal; 5] {
         unit: unit.parse().expect("a slug"),
         device: DeviceId(Uuid::from_u128(0xfe1d_0000_0000_4000_8000_0000_0000_0000 + device)),
         role,
+        user: None,
     };
     [
         principal("dortmund", "rtw-1", 1, Role::AmbulanceCrew),

@@ -84,7 +84,7 @@ impl WatchedStore {
             Permits::Checked => reader.clone(),
             Permits::Ignored => {
                 let subjects = self.known().subjects.iter().cloned().chain(reader.subjects.iter().cloned()).collect();
-                Reader { tenant: reader.tenant.clone(), subjects }
+                Reader { subjects, ..reader.clone() }
             }
         }
     }

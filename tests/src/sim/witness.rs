@@ -283,16 +283,14 @@ impl Witness {
         let principal = &self.tablets[tablet].principal;
         let state = self.state();
         state.documents.get(&document).is_some_and(|truth| {
-            truth.tenant.as_ref() == Some(&principal.tenant) && truth.grants.holds(&principal.subjects())
+            truth.tenant.as_ref() == Some(&principal.tenant)
+                && truth.grants.holds(&principal.subjects_in(&principal.tenant))
         })
     }
 
     /// Whether the log names this author.
     pub fn has_written(&self, author: &Author) -> bool {
-        let Author { actor, device, unit, role } = author;
-        let names = |binding: &Binding| {
-            (&binding.actor, &binding.device, &binding.unit, &binding.role) == (actor, device, unit, role)
-        };
+        let names = |binding: &Binding| Author::from(binding.clone()) == *author;
         self.state().documents.values().any(|truth| truth.bindings.iter().any(names))
     }
 

@@ -1,6 +1,7 @@
 //! Who may read.
 
 use anyhow::Result;
+use feldakte_core::access::PartSet;
 use feldakte_gateway::store::Reader;
 
 use super::{Fixture, about, append, device, document, reader, tenant, unit};
@@ -61,7 +62,7 @@ pub async fn the_same_unit_in_another_tenant_reads_nothing(fixture: &mut impl Fi
     append(&*store, [about(document(1)).grant(&crew).changes(1)]).await?;
     append(&*store, [about(document(11)).of(tenant("hagen")).grant(&unit("other"))]).await?;
     for name in ["hagen", "unna"] {
-        let stranger = Reader { tenant: tenant(name), subjects: vec![crew.clone()] };
+        let stranger = Reader { tenant: tenant(name), subjects: vec![crew.clone()], parts: PartSet::ALL };
         assert!(!store.may_read(&stranger, document(1)).await?);
         let (start, end) = (Default::default(), feldakte_core::ids::Position(u64::MAX));
         assert_eq!(store.changed(&stranger, start, end).await?, []);

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use feldakte_core::{
-    access::Subject,
+    access::{PartSet, Subject},
     ids::{DocumentId, Position, TenantId},
 };
 use feldakte_gateway::store::{Append, Reader, Store, StoreError, StoredSnapshot};
@@ -141,7 +141,12 @@ impl Dice {
         let tenant = tenants().choose(&mut self.rng).expect("not empty").clone();
         let subjects = subjects().into_iter().filter(|_| self.rng.random_bool(0.6)).collect();
         let documents = (0..self.rng.random_range(0..4)).map(|_| self.document()).collect();
-        Operation::CatchUp(Reader { tenant, subjects }, documents, self.position(), self.position())
+        Operation::CatchUp(
+            Reader { tenant, subjects, parts: PartSet::ALL },
+            documents,
+            self.position(),
+            self.position(),
+        )
     }
 
     fn snapshot(&mut self) -> StoredSnapshot {

@@ -17,7 +17,8 @@ pub async fn a_snapshot_is_what_was_put(fixture: &mut impl Fixture) -> Result<()
     append(&*store, [about(document(1)), about(document(2))]).await?;
     assert_eq!(store.snapshot(document(1)).await?, None);
     let (device, unit) = (DeviceId(Uuid::from_u128(5)), unit_id("rtw-1"));
-    let binding = |n| Binding { actor: actor(n), device, unit: unit.clone(), role: Role::AmbulanceCrew };
+    let binding =
+        |n| Binding { actor: actor(n), device, home: None, unit: unit.clone(), role: Role::AmbulanceCrew, user: None };
     let full = StoredSnapshot {
         chunks: vec![7; 300_000].into(),
         bindings: vec![binding(1), binding(2)],

@@ -216,11 +216,19 @@ async fn more_fetches_at_once_than_allowed_close_the_session() {
 }
 
 fn push(push: u64, changes: Vec<Bytes>) -> ClientMessage {
-    ClientMessage::Push(Push { push, document: new_document(), changes })
+    ClientMessage::Push(Push { push, document: new_document(), changes, user: None })
 }
 
 fn versions(versions: Vec<u32>) -> Bytes {
-    ClientMessage::Hello(Hello { versions, build: String::new(), cursor: None }).encode()
+    ClientMessage::Hello(Hello {
+        versions,
+        build: String::new(),
+        cursor: None,
+        tenant: None,
+        active: None,
+        delivers: Vec::new(),
+    })
+    .encode()
 }
 
 fn header(len: u32) -> Bytes {

@@ -142,6 +142,8 @@ async fn bundles_that_are_bombs_are_refused_with_bounded_memory_and_block_nothin
         caught_up: false,
         server_time_ms: 0,
         restored_to: None,
+        active: None,
+        delivers: Vec::new(),
     };
     for (what, bomb) in bombs() {
         let mut session = Session::accept(&endpoint, welcome.clone(), &documents).await;

@@ -18,7 +18,7 @@ use feldakte_tests::harness::{
 };
 
 fn read_for(enrolled: &Enrolled) -> Grant {
-    Grant { subject: Subject::Device(enrolled.principal.device), access: Access::Read }
+    Grant::new(Subject::Device(enrolled.principal.device), Access::Read)
 }
 
 /// A crew that has written a document, and a physician of another unit.
@@ -90,7 +90,7 @@ async fn a_revoked_tablet_says_so_and_writes_no_more() {
     let case = a.create("Sturz").await;
     a.wait_durable(case).await;
     let document = DocumentId { case, part: feldakte_core::ids::Part::Clinical };
-    let grant = Grant { subject: subject.clone(), access: Access::Write };
+    let grant = Grant::new(subject.clone(), Access::Write);
     gateway.gateway.grant(document, vec![grant.clone()]).await.unwrap();
     b.wait_equal(&a, case).await;
     b.set(case, "gcs", "15").await;

@@ -47,7 +47,7 @@ impl Team {
         crew.wait_durable(case).await;
         let subject = Subject::Device(desk.principal.device);
         for (part, access) in [(Part::Operations, Access::Read), (Part::Clinical, Access::Write)] {
-            let grant = Grant { subject: subject.clone(), access };
+            let grant = Grant::new(subject.clone(), access);
             gateway.gateway.grant(DocumentId { case, part }, vec![grant]).await.unwrap();
         }
         physician.wait_equal(&crew, case).await;

@@ -94,7 +94,7 @@ async fn a_grant_whose_commit_has_no_outcome_is_not_said_to_be_undone() {
         _ => Act::Pass,
     };
     let (gateway, _) = site.start_on(FaultyStore::new(store, fails)).await;
-    let grant = Grant { subject: Subject::Unit("rtw-2".parse().unwrap()), access: Access::Read };
+    let grant = Grant::new(Subject::Unit("rtw-2".parse().unwrap()), Access::Read);
     let outcome = within("the grant is answered", gateway.grant(document, vec![grant])).await;
     assert!(matches!(outcome, Err(AuthorityError::Interrupted)), "{outcome:?}");
     gateway.drain().await;

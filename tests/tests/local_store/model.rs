@@ -137,7 +137,8 @@ impl Source {
         let unit = "rtw-1-83-1".parse().unwrap();
         let (actor, device) = (self.rng.random_range(1..4), self.rng.random_range(1..4));
         let (actor, device) = (ActorId([actor; 16]), DeviceId(Uuid::from_u128(device)));
-        let binding = Binding { actor, device, unit, role: *Role::ALL.choose(&mut self.rng).unwrap() };
+        let binding =
+            Binding { actor, device, home: None, unit, role: *Role::ALL.choose(&mut self.rng).unwrap(), user: None };
         if self.rng.random_bool(0.3) { vec![binding] } else { Vec::new() }
     }
 

@@ -148,6 +148,7 @@ impl Device {
             gateway: gateway.clone(),
             server_name,
             store: self.store().await?,
+            log: None,
             environment: Environment::system(),
         };
         let client = Client::open(options).await?;

@@ -77,6 +77,7 @@ impl Init {
             unit: self.unit,
             device: Environment::system().device_id(),
             role: self.role,
+            user: None,
         };
         let name = || dir.file_name().map(|name| name.to_string_lossy().into_owned());
         let config = Config {
@@ -117,7 +118,7 @@ fn sign(device: &Device, pki: &DevelopmentPki, csr: &str, principal: &Principal)
 }
 
 fn report(options: &Options, device: &Device, principal: &Principal, signed: bool) -> anyhow::Result<()> {
-    let Principal { tenant, unit, device: id, role } = principal;
+    let Principal { tenant, unit, device: id, role, user: _ } = principal;
     let dir = options.data.display();
     if options.json {
         return Ok(output::print_json(&json!({

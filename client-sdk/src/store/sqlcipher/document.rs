@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use feldakte_core::{
     access::Role,
-    ids::{ActorId, Cursor, DeviceId, DocumentId, Epoch, Position},
+    ids::{ActorId, Cursor, DeviceId, DocumentId, Epoch, Position, UserId},
     log::Binding,
 };
 use sqlx::SqliteConnection;
@@ -125,21 +125,23 @@ pub(super) async fn load(
 
 /// Ascending by actor.
 async fn bindings(connection: &mut SqliteConnection, document: i64) -> Result<Vec<Binding>, LocalStoreError> {
-    let rows: Vec<(Vec<u8>, Vec<u8>, String, u32)> =
-        sqlx::query_as("select actor, device, unit, role from binding where document = ? order by actor")
-            .bind(document)
-            .fetch_all(connection)
-            .await?;
+    let sql = "select actor, device, unit, role, user, home from binding where document = ? order by actor";
+    let rows: Vec<BindingRow> = sqlx::query_as(sql).bind(document).fetch_all(connection).await?;
     rows.into_iter().map(to_binding).collect()
 }
 
-fn to_binding((actor, device, unit, role): (Vec<u8>, Vec<u8>, String, u32)) -> Result<Binding, LocalStoreError> {
+/// actor, device, unit, role, user, home.
+type BindingRow = (Vec<u8>, Vec<u8>, String, u32, Option<Vec<u8>>, Option<String>);
+
+fn to_binding((actor, device, unit, role, user, home): BindingRow) -> Result<Binding, LocalStoreError> {
     let damaged = |_| LocalStoreError::Damaged("a binding");
     Ok(Binding {
         actor: ActorId::from_slice(&actor).map_err(damaged)?,
         device: DeviceId::from_slice(&device).map_err(damaged)?,
         unit: unit.parse().map_err(damaged)?,
         role: Role::from_number(role).ok_or(LocalStoreError::Damaged("a binding"))?,
+        user: user.map(|user| UserId::from_slice(&user)).transpose().map_err(damaged)?,
+        home: home.map(|home| home.parse()).transpose().map_err(damaged)?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Entries of the log, stored together with the cursor they lead to.
 
 use feldakte_core::{
-    ids::{ChangeHash, Position},
+    ids::{ChangeHash, Position, TenantId},
     log::{Binding, Quarantine},
 };
 use feldakte_proto::Reason;
@@ -60,13 +60,17 @@ pub(super) async fn save_bindings(
     document: i64,
     bindings: &[Binding],
 ) -> Result<(), LocalStoreError> {
-    for Binding { actor, device, unit, role } in bindings {
-        sqlx::query("insert or replace into binding (document, actor, device, unit, role) values (?, ?, ?, ?, ?)")
+    let sql = "insert or replace into binding (document, actor, device, unit, role, user, home)
+        values (?, ?, ?, ?, ?, ?, ?)";
+    for Binding { actor, device, home, unit, role, user } in bindings {
+        sqlx::query(sql)
             .bind(document)
             .bind(actor.0.as_slice())
             .bind(device.as_bytes().as_slice())
             .bind(unit.as_str())
             .bind(i64::from(*role as u32))
+            .bind(user.as_ref().map(|user| user.as_bytes().as_slice()))
+            .bind(home.as_ref().map(TenantId::as_str))
             .execute(&mut *connection)
             .await?;
     }

@@ -63,6 +63,10 @@ create table binding (
     unit text not null,
     -- feldakte_core::access::Role.
     role integer not null,
+    -- Null when nobody had signed in.
+    user blob check (length(user) = 16),
+    -- Null when the device is of the log's own tenant.
+    home text,
     primary key (document, actor)
 ) strict, without rowid;
 

@@ -45,7 +45,7 @@ fn what_a_role_reads_as_documents_is_what_its_cells_say() {
             assert_eq!(policy.readable(role).contains(part), readable, "{role} on {}", part.name());
         }
     }
-    assert!(Part::ALL.into_iter().all(|part| Parts::ALL.contains(part)));
+    assert!(Part::ALL.into_iter().all(|part| PartSet::ALL.contains(part)));
 }
 
 #[test]

@@ -59,7 +59,8 @@ impl Witness {
             let dialled = state.devices[tablet].dialled;
             let truth = state.documents.get(&document);
             let truth = truth.filter(|truth| truth.tenant.as_ref() == Some(&principal.tenant));
-            let spans = truth.map(|truth| truth.grants.spans(&principal.subjects())).unwrap_or_default();
+            let spans =
+                truth.map(|truth| truth.grants.spans(&principal.subjects_in(&principal.tenant))).unwrap_or_default();
             let in_force = spans.iter().any(|span| span.is_in_force_since(dialled));
             in_force && position.is_none_or(|position| spans.iter().any(|span: &Span| span.shows(position)))
         };
