@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     fn entry(position: u64, len: usize) -> Arc<LiveEntry> {
-        Arc::new(LiveEntry { position: Position(position), encoded: Bytes::from(vec![0; len]) })
+        Arc::new(LiveEntry { position: Position(position), part: Part::Clinical, encoded: Bytes::from(vec![0; len]) })
     }
 
     fn mailbox() -> Arc<Mailbox> {
