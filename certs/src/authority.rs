@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use feldakte_core::access::Principal;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SubjectPublicKeyInfo, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams,
+    SanType, SerialNumber, SubjectPublicKeyInfo, date_time_ymd,
 };
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObject};
@@ -25,6 +26,12 @@ use crate::{
 /// A certificate that was not issued, or an authority that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
+    /// A serial number to be revoked is no serial number.
+    #[error("`{serial}` is not a serial number in hexadecimal")]
+    BadSerial {
+        /// The text.
+        serial: String,
+    },
     /// The signing request is longer than any honest one.
     #[error("the signing request is {len} bytes, limit {max}")]
     RequestTooLarge {
@@ -96,6 +103,26 @@ pub struct IssuedGateway {
     pub certificate: Issued,
     /// Its key, PKCS#8 in PEM form.
     pub key_pem: Zeroizing<String>,
+}
+
+/// A revocation list fresh from the authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuedCrl {
+    /// For files.
+    pub pem: String,
+    /// For HTTP (`application/pkix-crl`).
+    pub der: Vec<u8>,
+}
+
+/// What a revocation list says besides serial numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CrlTerms {
+    /// Greater than that of every list before; a later list with a smaller number is refused.
+    pub number: u64,
+    /// How long from `now` until there must be a newer one.
+    pub validity: Duration,
+    /// The time of issue.
+    pub now: SystemTime,
 }
 
 /// A certificate authority: a root certificate and its key, wiped from memory when dropped.
@@ -216,6 +243,36 @@ impl Authority {
         Ok(IssuedGateway { certificate: self.issue(params, key.pair())?, key_pem: key.to_pem() })
     }
 
+    /// Issues a list of certificates that are taken back, by their serial numbers in hexadecimal.
+    ///
+    /// # Errors
+    /// When a serial number is none, or the lifetime is of no use.
+    pub fn issue_crl(&self, serials: &[String], terms: CrlTerms) -> Result<IssuedCrl, AuthorityError> {
+        let CrlTerms { number, validity, now } = terms;
+        let [this_update, next_update] = lifetime(validity, now)?.map(|moment| date_time_ymd(1970, 1, 1) + moment);
+        let revoked = |serial: &String| {
+            let bytes = identity::parse_hex(serial).filter(|bytes| bytes.iter().any(|byte| *byte != 0));
+            let bytes = bytes.ok_or_else(|| AuthorityError::BadSerial { serial: serial.clone() })?;
+            Ok(RevokedCertParams {
+                serial_number: SerialNumber::from_slice(&bytes),
+                revocation_time: this_update,
+                reason_code: None,
+                invalidity_date: None,
+            })
+        };
+        let params = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: SerialNumber::from(number),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect::<Result<_, AuthorityError>>()?,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let issuer: Issuer<'_, &KeyPair> = Issuer::from_ca_cert_der(&self.certificate, self.key.pair())?;
+        let list = params.signed_by(&issuer)?;
+        Ok(IssuedCrl { pem: list.pem()?, der: list.der().to_vec() })
+    }
+
     fn issue(&self, mut params: CertificateParams, public_key: &impl PublicKeyData) -> Result<Issued, AuthorityError> {
         if params.not_after.unix_timestamp() > self.not_after {
             return Err(AuthorityError::OutlivesRoot);
@@ -231,16 +288,22 @@ impl Authority {
 
 /// What all our certificates have in common: lifetime, a fresh serial number, and a subject still to be filled.
 fn parameters(validity: Duration, now: SystemTime) -> Result<CertificateParams, AuthorityError> {
-    let now = now.duration_since(UNIX_EPOCH).map_err(|_| AuthorityError::BadValidity)?.as_secs();
-    let end = now.checked_add(validity.as_secs()).filter(|end| (now + 1..=YEAR_9999_END).contains(end));
-    let end = end.ok_or(AuthorityError::BadValidity)?;
+    let [not_before, not_after] = lifetime(validity, now)?;
     let epoch = date_time_ymd(1970, 1, 1);
     let mut params = CertificateParams::default();
-    params.not_before = epoch + Duration::from_secs(now.saturating_sub(BACKDATE.as_secs()));
-    params.not_after = epoch + Duration::from_secs(end);
+    params.not_before = epoch + not_before;
+    params.not_after = epoch + not_after;
     params.serial_number = Some(fresh_serial()?);
     params.distinguished_name = DistinguishedName::new();
     Ok(params)
+}
+
+/// First and last moment since 1970, the first somewhat early.
+fn lifetime(validity: Duration, now: SystemTime) -> Result<[Duration; 2], AuthorityError> {
+    let now = now.duration_since(UNIX_EPOCH).map_err(|_| AuthorityError::BadValidity)?.as_secs();
+    let end = now.checked_add(validity.as_secs()).filter(|end| (now + 1..=YEAR_9999_END).contains(end));
+    let end = end.ok_or(AuthorityError::BadValidity)?;
+    Ok([now.saturating_sub(BACKDATE.as_secs()), end].map(Duration::from_secs))
 }
 
 /// 16 random bytes; a renewed certificate has the old key but never the old number.

@@ -1,4 +1,5 @@
-//! Devices and certificates that are refused although their certificates have not ended yet.
+//! Devices and certificates that are refused although their certificates have not ended yet: our own deny list, and the
+//! revocation lists of the authorities where there are any.
 //!
 //! The verifier asks on every handshake; a gateway asks again for its live connections after each replacement.
 
@@ -6,13 +7,16 @@ use std::{
     collections::HashSet,
     fmt,
     str::FromStr,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use feldakte_core::ids::DeviceId;
 use rustls_pki_types::CertificateDer;
 
-use crate::identity::{self, Fingerprint};
+use crate::{
+    crl::{Revocations, Standing},
+    identity::{self, Fingerprint},
+};
 
 /// A line of a deny list that cannot be read: the whole list is refused, so that no entry is lost unseen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +46,13 @@ impl Denials {
     /// Whether nobody is denied.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The serial numbers, in order: what a revocation list can say of it. Devices and fingerprints it cannot name.
+    pub fn serials(&self) -> Vec<String> {
+        let mut serials: Vec<String> = self.serials.iter().cloned().collect();
+        serials.sort_unstable();
+        serials
     }
 
     fn add(&mut self, entry: &str) -> Result<(), &'static str> {
@@ -92,32 +103,56 @@ impl FromStr for Denials {
     }
 }
 
-/// The deny list in force: a shared handle, replaced as a whole. Clones see the same list.
+/// Deny list and revocation lists in force: a shared handle, each replaced as a whole. Clones see the same.
 #[derive(Clone, Default)]
-pub struct DenyList(Arc<RwLock<Denials>>);
+pub struct DenyList(Arc<RwLock<InForce>>);
+
+#[derive(Default)]
+struct InForce {
+    denials: Denials,
+    revocations: Option<Revocations>,
+}
 
 impl DenyList {
     /// A list that starts with these entries.
     pub fn new(denials: Denials) -> Self {
-        Self(Arc::new(RwLock::new(denials)))
+        Self(Arc::new(RwLock::new(InForce { denials, revocations: None })))
     }
 
     /// Puts another list in force, for the next question asked through any clone.
     pub fn replace(&self, denials: Denials) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = denials;
+        self.0.write().unwrap_or_else(PoisonError::into_inner).denials = denials;
     }
 
-    /// Whether the holder of this certificate is denied. With any entry in force, a certificate without a readable
-    /// identity is denied as well.
+    /// Puts other revocation lists in force, or none.
+    pub fn replace_revocations(&self, revocations: Option<Revocations>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).revocations = revocations;
+    }
+
+    /// Whether the holder of this certificate is denied or its authority has taken it back. With any entry in force, a
+    /// certificate without a readable identity is denied as well; with revocation lists, one of whom none speaks.
     pub fn is_denied(&self, leaf: &CertificateDer<'_>) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).deny(leaf)
+        let in_force = self.read();
+        let standing = in_force.revocations.as_ref().map(|lists| lists.standing(leaf));
+        in_force.denials.deny(leaf) || standing.is_some_and(|standing| standing != Standing::Good)
+    }
+
+    /// Whether an authority has taken this intermediate certificate back.
+    pub fn is_revoked(&self, intermediate: &CertificateDer<'_>) -> bool {
+        let in_force = self.read();
+        in_force.revocations.as_ref().is_some_and(|lists| lists.standing(intermediate) == Standing::Revoked)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, InForce> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for DenyList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let len = self.0.read().unwrap_or_else(PoisonError::into_inner).len();
-        write!(f, "DenyList({len} entries)")
+        let InForce { denials, revocations } = &*self.read();
+        let revoked = revocations.as_ref().map_or(0, Revocations::len);
+        write!(f, "DenyList({} entries, {revoked} revoked)", denials.len())
     }
 }
 

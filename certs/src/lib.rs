@@ -3,7 +3,7 @@
 //! A device makes its key ([`request`]), the authority signs it ([`authority`]; for development a whole PKI in a
 //! directory, [`development`]), and both ends of a connection take their rustls configuration from [`policy`]
 //! alone. The gateway learns who speaks from the certificate ([`identity`]) and refuses who is denied ([`deny`],
-//! [`verifier`]).
+//! [`crl`], [`verifier`]).
 //!
 //! Nothing in this crate reads a clock: whoever issues says what time it is, and rustls asks the `time_provider` of
 //! its configuration. Private keys are wiped when dropped and stand in no error, log line or debug output. The one
@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod authority;
+pub mod crl;
 pub mod deny;
 pub mod development;
 pub mod identity;

@@ -10,7 +10,10 @@ use feldakte_core::{
     access::{Principal, Role},
     ids::DeviceId,
 };
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, ExtendedKeyUsagePurpose, Issuer, KeyIdMethod, KeyPair, SanType,
+    SerialNumber, date_time_ymd,
+};
 use rustls::{
     ClientConfig, ClientConnection, Connection, Error, ServerConfig, ServerConnection, time_provider::TimeProvider,
 };
@@ -88,6 +91,22 @@ impl World {
         params.subject_alt_names = names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.signed_by(key, &issuer).unwrap().der().clone()
+    }
+
+    /// A revocation list the authority's key signed although `change` made it wrong.
+    pub(crate) fn sign_crl(&self, change: impl FnOnce(&mut CertificateRevocationListParams)) -> String {
+        let root_key = KeyPair::from_pem(&self.authority.key_pem()).unwrap();
+        let issuer = Issuer::from_ca_cert_der(self.authority.certificate(), root_key).unwrap();
+        let mut params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2027, 1, 1),
+            next_update: date_time_ymd(2028, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        change(&mut params);
+        params.signed_by(&issuer).unwrap().pem().unwrap()
     }
 
     /// A gateway's configuration whose clock stands at `now`.

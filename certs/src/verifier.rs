@@ -54,7 +54,7 @@ impl ClientCertVerifier for DeviceVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.chain.verify_client_cert(leaf, intermediates, now)?;
-        if self.deny.is_denied(leaf) {
+        if self.deny.is_denied(leaf) || intermediates.iter().any(|above| self.deny.is_revoked(above)) {
             return Err(CertificateError::Revoked.into());
         }
         principal_of(leaf).map_err(|error| CertificateError::Other(OtherError(Arc::new(error))))?;

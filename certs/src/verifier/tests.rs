@@ -9,6 +9,8 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::*;
 use crate::{
+    authority::CrlTerms,
+    crl::Revocations,
     deny::Denials,
     identity::{Fingerprint, IdentityError, device_uri, serial_of},
     testing::{DAY, Refused, Stopped, World, crew, handshake, today},
@@ -180,4 +182,27 @@ fn a_device_with_an_ed25519_key_has_nothing_to_show() {
     let leaf = world.leaf_for(&key, vec![uri(&device_uri(&crew()))]);
     let refused = judge(&world, showing(&world, leaf, &key), today()).unwrap_err();
     assert_eq!(refused.server, Some(Error::NoCertificatesPresented));
+}
+
+#[test]
+fn a_certificate_its_authority_took_back_is_refused() {
+    let world = World::new();
+    let (device, other) = (world.device(), World::named("another root"));
+    let lists = |serials: &[String]| {
+        let terms = CrlTerms { number: 1, validity: DAY, now: today() };
+        let pem = world.authority.issue_crl(serials, terms).unwrap().pem;
+        Revocations::from_pem(pem.as_bytes(), &[world.authority.certificate().clone()]).unwrap()
+    };
+    let deny = DenyList::default();
+    let server = Arc::new(world.gateway(&deny, today()));
+    let client = Arc::new(world.tablet(&device));
+    deny.replace_revocations(Some(lists(&[])));
+    assert!(handshake(&client, &server).is_ok());
+    deny.replace_revocations(Some(lists(&[serial_of(&device.certificate.der).unwrap()])));
+    let refused = handshake(&client, &server).unwrap_err();
+    assert_eq!(refused.server, Some(CertificateError::Revoked.into()));
+    assert_eq!(refused.client, Some(Error::AlertReceived(AlertDescription::CertificateRevoked)));
+    assert!(!deny.is_revoked(&other.device().certificate.der) && deny.is_denied(&other.device().certificate.der));
+    deny.replace_revocations(None);
+    assert!(handshake(&client, &server).is_ok());
 }
