@@ -14,7 +14,7 @@ use feldakte_core::access::Principal;
 use rustls::RootCertStore;
 use zeroize::Zeroizing;
 
-use crate::authority::{Authority, AuthorityError, Issued};
+use crate::authority::{Authority, AuthorityError, CrlTerms, Issued, IssuedCrl};
 
 /// A development PKI that could not be made or opened.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +120,15 @@ impl DevelopmentPki {
         now: SystemTime,
     ) -> Result<Issued, DevelopmentError> {
         let issued = self.authority.sign_device(csr_pem, principal, validity, now);
+        issued.map_err(|source| DevelopmentError::Authority { path: self.dir.clone(), source })
+    }
+
+    /// Issues a revocation list; see [`Authority::issue_crl`].
+    ///
+    /// # Errors
+    /// When a serial number is none, or the lifetime is of no use.
+    pub fn issue_crl(&self, serials: &[String], terms: CrlTerms) -> Result<IssuedCrl, DevelopmentError> {
+        let issued = self.authority.issue_crl(serials, terms);
         issued.map_err(|source| DevelopmentError::Authority { path: self.dir.clone(), source })
     }
 

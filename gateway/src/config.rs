@@ -27,6 +27,8 @@ pub struct Config {
     pub device_ca: PathBuf,
     /// Denied certificates and devices, one per line; watched for changes.
     pub deny_list: Option<PathBuf>,
+    /// Revocation lists of the device authorities, PEM; watched for changes.
+    pub crl: Option<PathBuf>,
     /// How logs look.
     pub log_format: LogFormat,
     /// What is logged, in the syntax of `tracing` (`info`, `feldakte_gateway=debug`).
@@ -111,6 +113,7 @@ struct RawTls {
     key: PathBuf,
     device_ca: PathBuf,
     deny_list: Option<PathBuf>,
+    crl: Option<PathBuf>,
 }
 
 impl Default for RawTls {
@@ -121,6 +124,7 @@ impl Default for RawTls {
             key: "pki/gateway.key".into(),
             device_ca: "pki/root.pem".into(),
             deny_list: None,
+            crl: None,
         }
     }
 }
@@ -166,7 +170,7 @@ impl TryFrom<RawConfig> for Config {
     fn try_from(RawConfig { listen, store, tls, log }: RawConfig) -> Result<Self, ConfigError> {
         let RawListen { quic, ops } = listen;
         let RawStore { path: store } = store;
-        let RawTls { certificate, key, device_ca, deny_list } = tls;
+        let RawTls { certificate, key, device_ca, deny_list, crl } = tls;
         let RawLog { format: log_format, level: log_level } = log;
         log_level
             .parse::<tracing_subscriber::EnvFilter>()
@@ -179,6 +183,7 @@ impl TryFrom<RawConfig> for Config {
             key,
             device_ca,
             deny_list,
+            crl,
             log_format,
             log_level,
         })

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use feldakte_certs::deny::DenyList;
+use feldakte_certs::{deny::DenyList, verifier::DeviceVerifier};
 use feldakte_core::{
     access::{Grant, Policy, Subject},
     ids::{DocumentId, Epoch, Position, TenantId},
@@ -187,6 +187,17 @@ impl Gateway {
     /// Checks live connections against the deny list, right after it was replaced. Returns how many were closed.
     pub fn close_lapsed(&self) -> usize {
         self.shared.registry.close_lapsed(self.shared.environment.now(), &self.shared.deny)
+    }
+
+    /// Closes live connections whose certificate `devices` no longer accepts, right after authorities were taken off.
+    /// Returns how many.
+    pub fn close_untrusted(&self, devices: &DeviceVerifier) -> usize {
+        self.shared.registry.close_untrusted(self.shared.environment.now(), devices)
+    }
+
+    /// New connections are served with this; those that are open live on.
+    pub fn replace_tls(&self, config: quinn::ServerConfig) {
+        self.endpoint.set_server_config(Some(config));
     }
 
     /// Grants a document; durable, and heard by live sessions, when it returns.

@@ -27,4 +27,5 @@ pub mod snapshots;
 pub mod speaker;
 pub mod store;
 pub mod tls;
+pub mod trust;
 pub mod wire;

@@ -53,6 +53,12 @@ pub struct Metrics {
     pub readers_lagged: Counter,
     /// 1 while commits succeed.
     pub store_ready: Gauge,
+    /// Changed files of certificates, keys and lists, by part and what became of them.
+    pub reloads: Family<Vec<(&'static str, &'static str)>, Counter>,
+    /// When the gateway's certificate ends, in seconds since 1970.
+    pub certificate_not_after: Gauge,
+    /// When the next revocation list is due, in seconds since 1970; 0 without one.
+    pub crl_next_update: Gauge,
 }
 
 impl Metrics {
@@ -79,6 +85,9 @@ impl Metrics {
             snapshots_sent: Counter::default(),
             readers_lagged: Counter::default(),
             store_ready: Gauge::default(),
+            reloads: Family::default(),
+            certificate_not_after: Gauge::default(),
+            crl_next_update: Gauge::default(),
         };
         metrics.store_ready.set(1);
         metrics.register();
@@ -113,6 +122,11 @@ impl Metrics {
         r.register("snapshots_sent", "Documents sent as snapshots", self.snapshots_sent.clone());
         r.register("readers_lagged", "Sessions that fell out of the live tail", self.readers_lagged.clone());
         r.register("store_ready", "1 while commits succeed", self.store_ready.clone());
+        r.register("reloads", "Changed TLS files, by part and result", self.reloads.clone());
+        let help = "End of the gateway's certificate";
+        r.register("certificate_not_after_timestamp_seconds", help, self.certificate_not_after.clone());
+        let help = "When the next revocation list is due";
+        r.register("crl_next_update_timestamp_seconds", help, self.crl_next_update.clone());
     }
 }
 

@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use feldakte_certs::deny::DenyList;
+use feldakte_certs::{deny::DenyList, verifier::DeviceVerifier};
 use feldakte_core::ids::{DeviceId, SessionId};
 use feldakte_proto::CloseCode;
-use rustls_pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::wire;
 
@@ -44,22 +45,30 @@ impl Registry {
 
     /// Closes every connection whose certificate has expired or is on the deny list; returns how many.
     pub fn close_lapsed(&self, now: SystemTime, deny: &DenyList) -> usize {
-        let mut closed = 0;
-        for connection in self.lock().values() {
+        self.close_if(|connection| {
             let denied = || leaf_of(&connection.quic).is_none_or(|leaf| deny.is_denied(&leaf));
-            if now > connection.not_after || denied() {
-                wire::close(&connection.quic, CloseCode::NotPermitted);
-                closed += 1;
-            }
-        }
-        closed
+            now > connection.not_after || denied()
+        })
     }
 
     /// Closes every connection whose certificate has expired.
     pub fn close_expired(&self, now: SystemTime) -> usize {
+        self.close_if(|connection| now > connection.not_after)
+    }
+
+    /// Closes every connection whose chain would not be accepted again; returns how many.
+    pub fn close_untrusted(&self, now: SystemTime, devices: &DeviceVerifier) -> usize {
+        let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
+        self.close_if(|connection| match chain_of(&connection.quic).as_deref() {
+            Some([leaf, above @ ..]) => devices.verify_client_cert(leaf, above, now).is_err(),
+            _ => true,
+        })
+    }
+
+    fn close_if(&self, is_over: impl Fn(&Connection) -> bool) -> usize {
         let connections = self.lock();
-        let expired = connections.values().filter(|connection| now > connection.not_after);
-        expired.map(|connection| wire::close(&connection.quic, CloseCode::NotPermitted)).count()
+        let over = connections.values().filter(|connection| is_over(connection));
+        over.map(|connection| wire::close(&connection.quic, CloseCode::NotPermitted)).count()
     }
 
     /// Closes all of them.
@@ -84,6 +93,9 @@ impl Registry {
 
 /// The certificate the peer proved to hold.
 pub fn leaf_of(connection: &quinn::Connection) -> Option<CertificateDer<'static>> {
-    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    chain.into_iter().next()
+    chain_of(connection)?.into_iter().next()
+}
+
+fn chain_of(connection: &quinn::Connection) -> Option<Vec<CertificateDer<'static>>> {
+    connection.peer_identity()?.downcast().ok().map(|chain| *chain)
 }

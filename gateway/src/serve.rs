@@ -1,21 +1,11 @@
 //! `feldakte serve`: from a configuration to a running gateway, and down again in order.
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use feldakte_certs::{
-    deny::{Denials, DenyError, DenyList},
-    pem,
-};
 use feldakte_core::access::Policy;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{
     config::Config,
@@ -23,44 +13,16 @@ use crate::{
     gateway::{Gateway, Parts},
     ops,
     store::{StoreError, sqlite::SqliteStore},
-    tls::{self, Credentials, TlsError},
+    tls,
+    trust::{Begin, Trust, TrustError},
 };
 
 /// The gateway could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A file cannot be read.
-    #[error("cannot read {path}; {hint}")]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// What to do.
-        hint: &'static str,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A PEM file does not hold what it should.
-    #[error("{path} cannot be used")]
-    Credentials {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: TlsError,
-    },
-    /// TLS could not be set up.
-    #[error("TLS could not be set up")]
-    Tls(#[from] TlsError),
-    /// The deny list is malformed: an unreadable list must not open the door.
-    #[error("the deny list {path} is malformed")]
-    DenyList {
-        /// Which file.
-        path: PathBuf,
-        /// Which line.
-        #[source]
-        source: DenyError,
-    },
+    /// Certificate, key, authorities or deny list cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The store cannot be opened.
     #[error("the store {path} cannot be opened")]
     Store {
@@ -103,25 +65,19 @@ pub async fn run(
     shutdown: CancellationToken,
     ready: impl FnOnce(Listening),
 ) -> Result<(), ServeError> {
-    let deny = DenyList::default();
-    if let Some(path) = &config.deny_list {
-        deny.replace(read_deny_list(path)?);
-    }
-    let credentials = read_credentials(config)?;
-    let reset_secret = tls::reset_secret(&credentials.key);
-    let server = tls::server_config(credentials, deny.clone())?;
     let environment = Environment::system();
+    let (trust, Begin { quic, reset_secret }) = Trust::load(config, environment.clone())?;
     let store = SqliteStore::open(&config.store, environment.epoch())
         .await
         .map_err(|source| ServeError::Store { path: config.store.clone(), source })?;
     let listen = |address| move |source| ServeError::Listen { address, source };
-    let endpoint = tls::endpoint(config.quic, server, &reset_secret).map_err(listen(config.quic))?;
+    let endpoint = tls::endpoint(config.quic, quic, &reset_secret).map_err(listen(config.quic))?;
     let ops_listener = ops::bind(config.ops).await.map_err(listen(config.ops))?;
     let listening = Listening {
         quic: endpoint.local_addr().map_err(listen(config.quic))?,
         ops: ops_listener.local_addr().map_err(listen(config.ops))?,
     };
-    let parts = Parts { endpoint, store, deny: deny.clone(), policy: Policy::default(), environment };
+    let parts = Parts { endpoint, store, deny: trust.deny(), policy: Policy::default(), environment };
     let gateway =
         Gateway::start(parts).await.map_err(|source| ServeError::Store { path: config.store.clone(), source })?;
     let stop_ops = CancellationToken::new();
@@ -133,7 +89,7 @@ pub async fn run(
     let result = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         () = gateway.failed() => Err(ServeError::Stopped),
-        () = watch_deny_list(config.deny_list.as_deref(), &deny, &gateway) => Ok(()),
+        () = trust.watch(&gateway) => Ok(()),
     };
     gateway.drain().await;
     stop_ops.cancel();
@@ -150,57 +106,5 @@ async fn end_ops(mut ops: JoinHandle<io::Result<()>>) {
     }
 }
 
-fn read_credentials(config: &Config) -> Result<Credentials, ServeError> {
-    let bad = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ServeError::Credentials { path, source: TlsError::Pem(source) }
-    };
-    Ok(Credentials {
-        chain: pem::certificates(&read(&config.certificate)?).map_err(bad(&config.certificate))?,
-        key: pem::private_key(&read(&config.key)?).map_err(bad(&config.key))?,
-        device_roots: pem::roots(&read(&config.device_ca)?).map_err(bad(&config.device_ca))?,
-    })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ServeError> {
-    let hint = "`feldakte pki create` makes a development PKI; see [tls] in the configuration";
-    std::fs::read(path).map_err(|source| ServeError::Read { path: path.to_owned(), hint, source })
-}
-
-fn read_deny_list(path: &Path) -> Result<Denials, ServeError> {
-    let hint = "an empty file denies nobody; see [tls] deny_list in the configuration";
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ServeError::Read { path: path.to_owned(), hint, source })?;
-    text.parse().map_err(|source| ServeError::DenyList { path: path.to_owned(), source })
-}
-
-/// Takes up a changed deny list within a second. A list that cannot be read keeps the last one in force.
-async fn watch_deny_list(path: Option<&Path>, deny: &DenyList, gateway: &Gateway) {
-    let Some(path) = path else { return std::future::pending().await };
-    let mut seen = modified(path);
-    loop {
-        tokio::time::sleep(DENY_LIST_LOOK_EVERY).await;
-        let now = modified(path);
-        if now == seen {
-            continue;
-        }
-        seen = now;
-        match read_deny_list(path) {
-            Ok(denials) => {
-                deny.replace(denials);
-                info!(closed = gateway.close_lapsed(), "deny list replaced");
-            }
-            Err(error) => error!(%error, "the deny list cannot be used; the last one stays in force"),
-        }
-    }
-}
-
-fn modified(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
-}
-
 /// Time for requests to the operators' port that are under way.
 const OPS_END_WITHIN: Duration = Duration::from_secs(1);
-
-const DENY_LIST_LOOK_EVERY: Duration = Duration::from_millis(300);

@@ -1,10 +1,13 @@
 //! `feldakte pki`: a development CA in a directory. For production the device CA stands elsewhere.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use feldakte_certs::development::DevelopmentPki;
+use feldakte_certs::{authority::CrlTerms, deny::Denials, development::DevelopmentPki};
 use feldakte_core::{
     access::{Principal, Role},
     ids::{DeviceId, TenantId, UnitId},
@@ -24,6 +27,31 @@ pub enum Pki {
     },
     /// Sign a device's certificate request (`tablet init` writes one).
     Sign(Sign),
+    /// Write a revocation list of the serial numbers in a deny list.
+    ///
+    /// For others that believe the development root, and for `tls.crl`. Entries of other kinds than `serial` cannot
+    /// stand in it and are counted.
+    Crl(Crl),
+}
+
+/// Write a revocation list.
+#[derive(Args)]
+pub struct Crl {
+    /// The development PKI.
+    #[arg(long, default_value = "pki", value_name = "DIR")]
+    dir: PathBuf,
+    /// The deny list; without one nothing is revoked.
+    #[arg(long, value_name = "FILE")]
+    deny_list: Option<PathBuf>,
+    /// Where the list goes, PEM; written beside it first, so that nobody reads half of it.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Its number, greater than that of the list before [default: seconds since 1970].
+    #[arg(long)]
+    number: Option<u64>,
+    /// Days until there must be a newer one.
+    #[arg(long, default_value_t = 7)]
+    days: u64,
 }
 
 /// Sign a device's certificate request.
@@ -58,7 +86,7 @@ pub struct Sign {
 impl Pki {
     /// Does it.
     pub fn run(self) -> anyhow::Result<()> {
-        let now = std::time::SystemTime::now();
+        let now = SystemTime::now();
         match self {
             Pki::Create { dir, names } => {
                 let pki = DevelopmentPki::create(&dir, &names, now)?;
@@ -80,6 +108,34 @@ impl Pki {
                 println!("certificate  {}", sign.out.display());
                 Ok(())
             }
+            Pki::Crl(crl) => crl.run(now),
         }
+    }
+}
+
+impl Crl {
+    fn run(self, now: SystemTime) -> anyhow::Result<()> {
+        let Self { dir, deny_list, out, number, days } = self;
+        let denials = match &deny_list {
+            None => Denials::default(),
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?
+                .parse()
+                .with_context(|| format!("{} is malformed", path.display()))?,
+        };
+        let serials = denials.serials();
+        let since = now.duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
+        let number = number.unwrap_or(since.as_secs());
+        let terms = CrlTerms { number, validity: Duration::from_secs(days * 24 * 3600), now };
+        let list = DevelopmentPki::open(&dir)?.issue_crl(&serials, terms)?;
+        let beside = out.with_added_extension("new");
+        std::fs::write(&beside, list.pem).with_context(|| format!("cannot write {}", beside.display()))?;
+        std::fs::rename(&beside, &out).with_context(|| format!("cannot write {}", out.display()))?;
+        println!("revocation list  {}  number {number}, {} revoked", out.display(), serials.len());
+        let left_out = denials.len() - serials.len();
+        if left_out > 0 {
+            println!("left out         {left_out} entries that are no serial numbers");
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,174 @@
+//! The files that say what the gateway proves itself with and whom it believes, and whether they have changed.
+
+use std::{
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use feldakte_certs::{
+    crl::{CrlError, Revocations},
+    deny::{Denials, DenyError},
+    pem,
+};
+use rustls_pki_types::CertificateDer;
+
+use crate::{
+    config::Config,
+    tls::{Credentials, TlsError},
+};
+
+/// A file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// It cannot be read.
+    #[error("cannot read {path}; {hint}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What to do.
+        hint: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A PEM file does not hold what it should.
+    #[error("{path} cannot be used")]
+    Pem {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: TlsError,
+    },
+    /// Certificate, key and roots do not make a TLS configuration.
+    #[error("TLS could not be set up")]
+    Tls(#[from] TlsError),
+    /// Devices would refuse the certificate.
+    #[error("the gateway's certificate in {path} is not valid at this time")]
+    NotValid {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The deny list is malformed: an unreadable list must not open the door.
+    #[error("the deny list {path} is malformed")]
+    DenyList {
+        /// Which file.
+        path: PathBuf,
+        /// Which line.
+        #[source]
+        source: DenyError,
+    },
+    /// The revocation lists cannot be used.
+    #[error("the revocation lists {path} cannot be used")]
+    Crl {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: CrlError,
+    },
+    /// A revocation list should have been replaced before now.
+    #[error("the revocation lists {path} are past their next update")]
+    CrlStale {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Somebody has put back an old revocation list.
+    #[error("the revocation lists {path} are older than those in force")]
+    CrlOlder {
+        /// Which file.
+        path: PathBuf,
+    },
+}
+
+/// Where they are.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) device_ca: PathBuf,
+    pub(super) deny_list: Option<PathBuf>,
+    pub(super) crl: Option<PathBuf>,
+}
+
+impl Files {
+    pub(super) fn of(config: &Config) -> Self {
+        let Config { certificate, key, device_ca, deny_list, crl, .. } = config.clone();
+        Self { certificate, key, device_ca, deny_list, crl }
+    }
+
+    pub(super) fn credentials(&self) -> Result<(Credentials, Vec<CertificateDer<'static>>), TrustError> {
+        let bad = |path: &Path| {
+            let path = path.to_owned();
+            move |source| TrustError::Pem { path, source: TlsError::Pem(source) }
+        };
+        let device_ca = read(&self.device_ca)?;
+        let credentials = Credentials {
+            chain: pem::certificates(&read(&self.certificate)?).map_err(bad(&self.certificate))?,
+            key: pem::private_key(&read(&self.key)?).map_err(bad(&self.key))?,
+            device_roots: pem::roots(&device_ca).map_err(bad(&self.device_ca))?,
+        };
+        Ok((credentials, pem::certificates(&device_ca).map_err(bad(&self.device_ca))?))
+    }
+}
+
+pub(super) fn read_deny_list(path: &Path) -> Result<Denials, TrustError> {
+    let hint = "an empty file denies nobody; see [tls] deny_list in the configuration";
+    let text =
+        std::fs::read_to_string(path).map_err(|source| TrustError::Read { path: path.to_owned(), hint, source })?;
+    text.parse().map_err(|source| TrustError::DenyList { path: path.to_owned(), source })
+}
+
+pub(super) fn read_crl(path: &Path, authorities: &[CertificateDer<'_>]) -> Result<Revocations, TrustError> {
+    let hint = "see [tls] crl in the configuration";
+    let pem = std::fs::read(path).map_err(|source| TrustError::Read { path: path.to_owned(), hint, source })?;
+    Revocations::from_pem(&pem, authorities).map_err(|source| TrustError::Crl { path: path.to_owned(), source })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TrustError> {
+    let hint = "`feldakte pki create` makes a development PKI; see [tls] in the configuration";
+    std::fs::read(path).map_err(|source| TrustError::Read { path: path.to_owned(), hint, source })
+}
+
+/// Files that are taken up together, and how they looked when they were.
+#[derive(Debug)]
+pub(super) struct Watched {
+    paths: Vec<PathBuf>,
+    taken: Vec<Stamp>,
+    last: Vec<Stamp>,
+}
+
+/// Modification time, length and inode; `None` when there is no such file.
+type Stamp = Option<(SystemTime, u64, u64)>;
+
+impl Watched {
+    /// Files that are about to be read.
+    pub(super) fn new(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        let paths: Vec<PathBuf> = paths.into_iter().collect();
+        let stamps = stamps(&paths);
+        Self { paths, taken: stamps.clone(), last: stamps }
+    }
+
+    /// Whether they have to be read again: they have changed, and not since the last look, so that nobody reads half
+    /// of what is being written.
+    pub(super) fn has_settled(&mut self) -> bool {
+        let now = stamps(&self.paths);
+        let settled = now == self.last;
+        self.last = now;
+        if !settled || self.last == self.taken {
+            return false;
+        }
+        self.taken.clone_from(&self.last);
+        true
+    }
+}
+
+fn stamps(paths: &[PathBuf]) -> Vec<Stamp> {
+    let stamp = |path: &PathBuf| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+    };
+    paths.iter().map(stamp).collect()
+}
