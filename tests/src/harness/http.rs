@@ -27,7 +27,8 @@ pub async fn until_status(ops: SocketAddr, path: &str, wanted: u16) {
     .await;
 }
 
-/// The sum of a metric's samples; 0 when it has none yet.
+/// The sum of a metric's samples, or one of them when the name is as it stands there, labels included; 0 when there is
+/// none yet.
 ///
 /// # Panics
 /// When the port does not answer.
@@ -36,6 +37,9 @@ pub async fn metric(ops: SocketAddr, name: &str) -> u64 {
     assert_eq!(status, 200);
     let value_of = |line: &str| -> Option<f64> {
         let (sample, value) = line.rsplit_once(' ')?;
+        if sample == name {
+            return value.parse().ok();
+        }
         let sample = sample.split('{').next()?;
         let is_it = sample.strip_suffix("_total").unwrap_or(sample) == name;
         is_it.then(|| value.parse().ok()).flatten()

@@ -7,7 +7,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use feldakte_certs::{development::DevelopmentPki, pem, policy, request::DeviceKey};
+use feldakte_certs::{
+    authority::{Authority, CrlTerms},
+    development::DevelopmentPki,
+    identity::serial_of,
+    pem, policy,
+    request::DeviceKey,
+};
 use feldakte_client_sdk::Identity;
 use feldakte_core::{access::Principal, limits};
 use quinn::{IdleTimeout, TransportConfig, crypto::rustls::QuicClientConfig};
@@ -65,6 +71,31 @@ impl Pki {
         }
     }
 
+    /// The authority behind it, to issue what only tests want.
+    pub fn root(&self) -> Authority {
+        let read = |path: PathBuf| fs::read_to_string(path).expect("a file of the PKI");
+        let root = self.authority.root_path();
+        Authority::load(&read(root.clone()), &read(root.with_extension("key"))).expect("the PKI's own root")
+    }
+
+    /// Writes another certificate for the gateway, with another key, where the gateway reads them.
+    pub fn replace_gateway(&self, from: SystemTime, validity: Duration) -> CertificateDer<'static> {
+        let names = [GATEWAY_NAME.to_owned(), "127.0.0.1".to_owned()];
+        let issued = self.root().issue_gateway(&names, validity, from).expect("a certificate");
+        let [_, certificate, key] = self.files();
+        fs::write(key, issued.key_pem.as_bytes()).expect("the key is written");
+        fs::write(certificate, &issued.certificate.certificate_pem).expect("the certificate is written");
+        issued.certificate.der
+    }
+
+    /// A revocation list of the root's that names these devices, PEM.
+    pub fn crl(&self, number: u64, revoked: &[&Enrolled], from: SystemTime) -> String {
+        let serial = |device: &&Enrolled| serial_of(&device.certificate).expect("a certificate");
+        let serials: Vec<String> = revoked.iter().map(serial).collect();
+        let terms = CrlTerms { number, validity: DAY, now: from };
+        self.root().issue_crl(&serials, terms).expect("a list").pem
+    }
+
     /// Root certificate, gateway certificate and gateway key.
     pub fn files(&self) -> [PathBuf; 3] {
         [self.authority.root_path(), self.authority.gateway_path(), self.authority.gateway_key_path()]
@@ -103,6 +134,12 @@ impl Enrolled {
     pub fn tls(&self) -> ClientConfig {
         policy::client_config(self.roots.clone(), vec![self.certificate.clone()], self.key.private_key())
             .expect("a client configuration")
+    }
+
+    /// The same device towards a gateway under other roots.
+    pub fn trusting(&self, roots: RootCertStore) -> quinn::ClientConfig {
+        let tls = policy::client_config(roots, vec![self.certificate.clone()], self.key.private_key());
+        quic(tls.expect("a client configuration"))
     }
 
     /// Its key.

@@ -140,6 +140,11 @@ impl ChildGateway {
         process::send_signal(self.pid(), Signal::Terminate).expect("the kernel takes the signal");
     }
 
+    /// SIGHUP, without waiting.
+    pub fn hang_up(&self) {
+        process::send_signal(self.pid(), Signal::Hangup).expect("the kernel takes the signal");
+    }
+
     /// Waits until it is gone by itself.
     pub async fn ended(mut self) -> Ended {
         let status = within("the gateway ends", self.child.wait()).await.expect("a child can be waited for");

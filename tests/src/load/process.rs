@@ -1,4 +1,4 @@
-//! What the kernel says about a process: CPU seconds and memory; and the two signals a gateway is sent.
+//! What the kernel says about a process: CPU seconds and memory; and the signals a gateway is sent.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -13,11 +13,13 @@ pub struct Memory {
     pub pss_kib: u64,
 }
 
-/// How a process is ended.
+/// What a process is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM: finish and go.
     Terminate,
+    /// SIGHUP: read the files again.
+    Hangup,
     /// SIGKILL: nothing more is executed.
     Kill,
 }
@@ -58,6 +60,7 @@ pub fn peak_rss_kib(pid: u32) -> Result<u64> {
 pub fn send_signal(pid: u32, signal: Signal) -> Result<()> {
     let number = match signal {
         Signal::Terminate => libc::SIGTERM,
+        Signal::Hangup => libc::SIGHUP,
         Signal::Kill => libc::SIGKILL,
     };
     let pid = libc::pid_t::try_from(pid).context("a process id is a positive pid_t")?;

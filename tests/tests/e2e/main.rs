@@ -15,5 +15,6 @@ mod projector;
 mod quarantine;
 mod readers;
 mod reconnect;
+mod reload;
 mod restart;
 mod sharing;
