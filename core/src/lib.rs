@@ -13,3 +13,4 @@ pub mod crdt;
 pub mod ids;
 pub mod limits;
 pub mod log;
+pub mod rate;

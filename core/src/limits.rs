@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::rate::Rate;
+
 /// One frame on the session stream. A batch of changes fits many times; a peer that announces more is closed.
 pub const FRAME_LEN_MAX: usize = 1 << 20;
 
@@ -178,3 +180,59 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// Time a draining gateway gives each step before it goes on: sessions, snapshots, commits, the last checkpoint.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Handshakes under way of one remote address that has shown that it hears us: half of [`HANDSHAKES_MAX`], so that no
+/// address keeps out the others. A station's 100 tablets that all redial at once are 100.
+pub const HANDSHAKES_PER_ADDRESS_MAX: u32 = HANDSHAKES_MAX as u32 / 2;
+
+/// Remote addresses of which is known what they used; about 100 bytes each. Only those get in that have shown that they
+/// hear us, and those that have used nothing lately leave first.
+pub const ADDRESSES_MAX: usize = 16 << 10;
+
+/// How many may use up how much; an operator may set other figures for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// Connections of one remote address (IPv4) or network (IPv6 /64). A whole city's fleet may stand behind one
+    /// carrier's translator or private access point: 1,000 devices, of which some hold an old connection beside the new.
+    pub connections_per_address: u32,
+    /// Handshakes of one remote address. The whole fleet comes back at once, then a handshake costs about 1 ms of CPU:
+    /// an address that goes on for ever takes a twentieth of a core.
+    pub handshakes_per_address: Rate,
+    /// Changes that one device pushes. A tablet that was offline for 30 days delivers 5,000 at once; ten times as many
+    /// cost the gateway half a second of CPU.
+    pub pushed_changes: Rate,
+    /// Bytes of changes that one device pushes. 30 days of a busy crew are about 90 MB, histories and all (15 cases a
+    /// day of 200 KB).
+    pub pushed_bytes: Rate,
+    /// Bytes that one device adds to the log. The same 30 days fit twice; a device that does nothing else fills 8 GB a
+    /// month, which an operator notices first.
+    pub stored_bytes: Rate,
+    /// Bytes that all devices of a tenant add to the log. 200 vehicles add 0.6 GB on a normal day. Beyond it only those
+    /// devices wait that have used more than one in [`FAIR_PARTS`] of their own share: no device can use up what the
+    /// crews of its tenant need.
+    pub tenant_stored_bytes: Rate,
+}
+
+impl Shares {
+    /// What a gateway of its own accord grants.
+    pub const DEFAULT: Self = Self {
+        connections_per_address: 2_048,
+        handshakes_per_address: Rate { amount: 3_000, every: Duration::from_secs(60) },
+        pushed_changes: Rate { amount: 50_000, every: HOUR },
+        pushed_bytes: Rate { amount: 128 << 20, every: HOUR },
+        stored_bytes: Rate { amount: 256 << 20, every: DAY },
+        tenant_stored_bytes: Rate { amount: 16 << 30, every: DAY },
+    };
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// See [`Shares::tenant_stored_bytes`]: 32 MiB a day, ten times what a crew writes.
+pub const FAIR_PARTS: u32 = 8;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -8,7 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use feldakte_core::limits::Shares;
 use serde::Deserialize;
+
+use self::shares::RawShares;
+
+mod shares;
 
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +34,8 @@ pub struct Config {
     pub deny_list: Option<PathBuf>,
     /// Revocation lists of the device authorities, PEM; watched for changes.
     pub crl: Option<PathBuf>,
+    /// What an address, a device and a tenant may use.
+    pub shares: Shares,
     /// How logs look.
     pub log_format: LogFormat,
     /// What is logged, in the syntax of `tracing` (`info`, `feldakte_gateway=debug`).
@@ -76,6 +83,7 @@ struct RawConfig {
     listen: RawListen,
     store: RawStore,
     tls: RawTls,
+    limits: RawShares,
     log: RawLog,
 }
 
@@ -167,7 +175,7 @@ impl Config {
 
 impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
-    fn try_from(RawConfig { listen, store, tls, log }: RawConfig) -> Result<Self, ConfigError> {
+    fn try_from(RawConfig { listen, store, tls, limits, log }: RawConfig) -> Result<Self, ConfigError> {
         let RawListen { quic, ops } = listen;
         let RawStore { path: store } = store;
         let RawTls { certificate, key, device_ca, deny_list, crl } = tls;
@@ -184,6 +192,7 @@ impl TryFrom<RawConfig> for Config {
             device_ca,
             deny_list,
             crl,
+            shares: limits.into(),
             log_format,
             log_level,
         })

@@ -6,7 +6,7 @@ use feldakte_certs::{deny::DenyList, verifier::DeviceVerifier};
 use feldakte_core::{
     access::{Grant, Policy, Subject},
     ids::{DocumentId, Epoch, Position, TenantId},
-    limits,
+    limits::{self, Shares},
     log::Entry,
 };
 use feldakte_proto::encode_entry;
@@ -17,6 +17,7 @@ use tracing::info;
 
 use self::vital::Vital;
 use crate::{
+    addresses::Addresses,
     census::Census,
     environment::Environment,
     handshake::{Handshake, Handshakes},
@@ -24,6 +25,7 @@ use crate::{
     ledgers::{LedgerError, Ledgers},
     metrics::Metrics,
     projector::{self, Backlog},
+    quotas::Quotas,
     registry::Registry,
     sequencer::{Author, Sequencer, Submission},
     session,
@@ -53,6 +55,10 @@ pub struct Shared {
     pub registry: Registry,
     /// Certificates that are no longer taken.
     pub deny: DenyList,
+    /// What remote addresses use; every listener asks it.
+    pub addresses: Arc<Addresses>,
+    /// What devices push and store.
+    pub quotas: Quotas,
     /// What each role may do at all.
     pub policy: Policy,
     /// What an operator can watch.
@@ -73,6 +79,8 @@ pub struct Parts {
     pub deny: DenyList,
     /// What each role may do at all.
     pub policy: Policy,
+    /// What an address and a device may use.
+    pub shares: Shares,
     /// Time, randomness, threads.
     pub environment: Environment,
 }
@@ -111,7 +119,7 @@ impl Gateway {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(parts: Parts) -> Result<Gateway, StoreError> {
-        let Parts { endpoint, store, deny, policy, environment } = parts;
+        let Parts { endpoint, store, deny, policy, shares, environment } = parts;
         let epoch = store.epoch().await?;
         let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
         let shared = Arc::new(Shared {
@@ -124,6 +132,8 @@ impl Gateway {
             backlog: Arc::default(),
             registry: Registry::default(),
             deny,
+            addresses: Addresses::new(shares),
+            quotas: Quotas::new(shares),
             policy,
             metrics: Arc::default(),
             environment,
@@ -275,7 +285,7 @@ async fn readiness(shared: &Shared, fatal: &CancellationToken, stop: &Cancellati
 }
 
 async fn accept(shared: Arc<Shared>, endpoint: Endpoint, sessions: TaskTracker, shutdown: CancellationToken) {
-    let handshakes = Handshakes::new(shared.metrics.clone());
+    let handshakes = Handshakes::new(shared.metrics.clone(), shared.addresses.clone());
     loop {
         let incoming = tokio::select! {
             biased;
@@ -290,12 +300,12 @@ async fn accept(shared: Arc<Shared>, endpoint: Endpoint, sessions: TaskTracker, 
 }
 
 async fn connect(shared: Arc<Shared>, handshake: Handshake, shutdown: CancellationToken) {
-    if let Some(connection) = handshake.complete().await {
+    if let Some((connection, _place)) = handshake.complete().await {
         session::serve(shared, connection, shutdown).await;
     }
 }
 
-/// Closes connections whose certificate expires while they are open, and keeps the ledgers within their budget.
+/// Closes connections whose certificate expires while they are open, and keeps ledgers and quotas within their budget.
 async fn watch_lapses(shared: Arc<Shared>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
@@ -308,6 +318,7 @@ async fn watch_lapses(shared: Arc<Shared>, shutdown: CancellationToken) {
             info!(closed, "certificates expired");
         }
         shared.ledgers.trim();
+        shared.quotas.trim();
     }
 }
 

@@ -3,12 +3,13 @@
 //! Until a handshake ends its peer has proved nothing, not even its address: what it may cost is bounded here.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use feldakte_core::limits;
+use feldakte_proto::CloseCode;
 use quinn::{Connection, ConnectionError, Incoming};
 use rustls::AlertDescription;
 use tokio::{
@@ -17,11 +18,16 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use crate::metrics::Metrics;
+use crate::{
+    addresses::{Addresses, Place},
+    metrics::Metrics,
+    wire,
+};
 
 /// All handshakes of an endpoint.
 pub struct Handshakes {
     slots: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
     record: Arc<Record>,
 }
 
@@ -29,6 +35,9 @@ pub struct Handshakes {
 pub struct Handshake {
     incoming: Incoming,
     slot: OwnedSemaphorePermit,
+    /// Of an address that was proven before the handshake.
+    place: Option<Place>,
+    addresses: Arc<Addresses>,
     record: Arc<Record>,
 }
 
@@ -49,55 +58,79 @@ enum Address {
 
 /// What becomes of a first packet.
 enum Admission {
-    Proceed(OwnedSemaphorePermit),
+    Proceed(OwnedSemaphorePermit, Option<Place>),
     /// Prove the address first. Costs a packet, no memory, and an honest device a round trip.
     Retry,
-    /// Come back later.
-    Refuse,
+    /// Come back later; why, for metrics.
+    Refuse(&'static str),
 }
 
 impl Handshakes {
     /// None under way.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    pub fn new(metrics: Arc<Metrics>, addresses: Arc<Addresses>) -> Self {
         let record = Record { metrics, warned: Mutex::new(None) };
-        Self { slots: Arc::new(Semaphore::new(limits::HANDSHAKES_MAX)), record: Arc::new(record) }
+        Self { slots: Arc::new(Semaphore::new(limits::HANDSHAKES_MAX)), addresses, record: Arc::new(record) }
     }
 
     /// Lets a first packet begin a handshake, or answers it without keeping anything.
     pub fn admit(&self, incoming: Incoming) -> Option<Handshake> {
+        let remote = incoming.remote_address().ip();
         let address = if incoming.remote_address_validated() { Address::Proven } else { Address::Claimed };
-        match self.judge(address) {
-            Admission::Proceed(slot) => return Some(Handshake { incoming, slot, record: self.record.clone() }),
+        let (slot, place) = match self.judge(address, remote) {
+            Admission::Proceed(slot, place) => (slot, place),
             Admission::Retry => {
                 self.record.metrics.handshakes_retried.inc();
                 incoming.retry().expect("an address that is not proven may be asked for a proof");
+                return None;
             }
-            Admission::Refuse => {
-                self.record.rejected("busy");
+            Admission::Refuse(reason) => {
+                self.record.rejected(reason);
                 incoming.refuse();
+                return None;
             }
-        }
-        None
+        };
+        let (addresses, record) = (self.addresses.clone(), self.record.clone());
+        Some(Handshake { incoming, slot, place, addresses, record })
     }
 
-    fn judge(&self, address: Address) -> Admission {
+    fn judge(&self, address: Address, remote: IpAddr) -> Admission {
         let under_way = limits::HANDSHAKES_MAX - self.slots.available_permits();
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else { return Admission::Refuse };
+        let Ok(slot) = self.slots.clone().try_acquire_owned() else { return Admission::Refuse("busy") };
         match address {
             Address::Claimed if under_way >= limits::HANDSHAKES_UNPROVEN_MAX => Admission::Retry,
-            Address::Claimed | Address::Proven => Admission::Proceed(slot),
+            // Its owner would be refused: first it has to be shown that it is the owner.
+            Address::Claimed if self.addresses.is_crowded(remote) => Admission::Retry,
+            Address::Claimed => Admission::Proceed(slot, None),
+            Address::Proven => match self.addresses.admit(remote) {
+                Ok(place) => Admission::Proceed(slot, Some(place)),
+                Err(crowded) => Admission::Refuse(crowded.name()),
+            },
         }
     }
 }
 
 impl Handshake {
-    /// The connection, when the peer is an enrolled device and was quick enough.
-    pub async fn complete(self) -> Option<Connection> {
-        let Self { incoming, slot: _slot, record } = self;
+    /// The connection and what it takes of its address's share, when the peer is an enrolled device and was quick
+    /// enough.
+    pub async fn complete(self) -> Option<(Connection, Place)> {
+        let Self { incoming, slot: _slot, place, addresses, record } = self;
         let remote = incoming.remote_address();
         match tokio::time::timeout(limits::HELLO_WITHIN, incoming).await {
-            Ok(Ok(connection)) => return Some(connection),
-            Ok(Err(error)) => record.failed(remote, &error, Instant::now()),
+            // Whoever completes a handshake has shown that it hears us.
+            Ok(Ok(connection)) => match place.map_or_else(|| addresses.admit(remote.ip()), Ok) {
+                Ok(place) => return Some((connection, place.open())),
+                Err(crowded) => {
+                    record.rejected(crowded.name());
+                    wire::close(&connection, CloseCode::Crowded);
+                }
+            },
+            Ok(Err(error)) => {
+                let reason = record.failed(remote, &error, Instant::now());
+                // A certificate is shown, or ours refused, by somebody who has heard us.
+                if reason != OTHER && place.is_none() {
+                    addresses.count_failed(remote.ip());
+                }
+            }
             Err(_) => {
                 record.rejected("handshake_timeout");
                 debug!(%remote, "handshake took too long");
@@ -112,7 +145,7 @@ impl Record {
         self.metrics.rejected.get_or_create(&vec![("reason", reason)]).inc();
     }
 
-    fn failed(&self, remote: SocketAddr, error: &ConnectionError, now: Instant) {
+    fn failed(&self, remote: SocketAddr, error: &ConnectionError, now: Instant) -> &'static str {
         let reason = reason_of(error);
         self.rejected(reason);
         if reason != OTHER && self.may_warn(now) {
@@ -120,6 +153,7 @@ impl Record {
         } else {
             debug!(%remote, reason, %error, "handshake failed");
         }
+        reason
     }
 
     /// Anybody may knock, as often as he likes: the log names one of them at a time, the metric counts all.
@@ -167,24 +201,58 @@ const WARN_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use feldakte_core::limits::Shares;
+
     use super::*;
 
     /// Admitted, told to retry, refused, of `count` in a row that never end.
-    fn rush(handshakes: &Handshakes, address: Address, count: usize) -> (Vec<OwnedSemaphorePermit>, usize, usize) {
+    fn rush(handshakes: &Handshakes, address: Address, count: usize) -> (Vec<Slot>, usize, usize) {
         let (mut slots, mut retried, mut refused) = (Vec::new(), 0, 0);
-        for _ in 0..count {
-            match handshakes.judge(address) {
-                Admission::Proceed(slot) => slots.push(slot),
+        for number in 0..count {
+            // Many addresses: each alone has a share that is smaller.
+            match handshakes.judge(address, Ipv4Addr::from(u32::try_from(number).unwrap()).into()) {
+                Admission::Proceed(slot, place) => slots.push((slot, place)),
                 Admission::Retry => retried += 1,
-                Admission::Refuse => refused += 1,
+                Admission::Refuse(_) => refused += 1,
             }
         }
         (slots, retried, refused)
     }
 
-    #[test]
-    fn claimed_addresses_hold_a_quarter_and_proven_ones_the_rest() {
-        let handshakes = Handshakes::new(Arc::default());
+    type Slot = (OwnedSemaphorePermit, Option<Place>);
+
+    fn quiet() -> Handshakes {
+        Handshakes::new(Arc::default(), Addresses::new(Shares::DEFAULT))
+    }
+
+    #[tokio::test]
+    async fn one_proven_address_holds_half_of_the_places_and_others_the_rest() {
+        let handshakes = quiet();
+        let flood: Vec<_> = (0..limits::HANDSHAKES_MAX).map(|_| handshakes.judge(Address::Proven, ONE)).collect();
+        let proceeded = flood.iter().filter(|admission| matches!(admission, Admission::Proceed(..))).count();
+        assert_eq!(proceeded, limits::HANDSHAKES_PER_ADDRESS_MAX as usize);
+        let (others, ..) = rush(&handshakes, Address::Proven, limits::HANDSHAKES_MAX);
+        assert_eq!(others.len(), limits::HANDSHAKES_MAX - proceeded);
+    }
+
+    #[tokio::test]
+    async fn a_used_up_address_is_proven_before_it_costs_anything_and_then_refused() {
+        let shares = Shares { connections_per_address: 1, ..Shares::DEFAULT };
+        let handshakes = Handshakes::new(Arc::default(), Addresses::new(shares));
+        let _open = handshakes.addresses.admit(ONE).unwrap().open();
+        assert!(matches!(handshakes.judge(Address::Claimed, ONE), Admission::Retry));
+        assert!(matches!(handshakes.judge(Address::Proven, ONE), Admission::Refuse("address_connections")));
+        assert!(matches!(handshakes.judge(Address::Claimed, OTHER_ONE), Admission::Proceed(_, None)));
+    }
+
+    const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    const OTHER_ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+
+    #[tokio::test]
+    async fn claimed_addresses_hold_a_quarter_and_proven_ones_the_rest() {
+        let handshakes = quiet();
         let (claimed, retried, refused) = rush(&handshakes, Address::Claimed, 2 * limits::HANDSHAKES_MAX);
         assert_eq!(claimed.len(), limits::HANDSHAKES_UNPROVEN_MAX);
         assert_eq!((claimed.len() + retried, refused), (2 * limits::HANDSHAKES_MAX, 0));
@@ -193,19 +261,19 @@ mod tests {
         assert_eq!((retried, refused), (0, limits::HANDSHAKES_UNPROVEN_MAX));
     }
 
-    #[test]
-    fn a_handshake_that_ends_leaves_its_place_to_the_next() {
-        let handshakes = Handshakes::new(Arc::default());
+    #[tokio::test]
+    async fn a_handshake_that_ends_leaves_its_place_to_the_next() {
+        let handshakes = quiet();
         let (mut slots, ..) = rush(&handshakes, Address::Proven, limits::HANDSHAKES_MAX);
-        assert!(matches!(handshakes.judge(Address::Proven), Admission::Refuse));
+        assert!(matches!(handshakes.judge(Address::Proven, ONE), Admission::Refuse("busy")));
         slots.pop();
-        assert!(matches!(handshakes.judge(Address::Claimed), Admission::Retry));
-        assert!(matches!(handshakes.judge(Address::Proven), Admission::Proceed(_)));
+        assert!(matches!(handshakes.judge(Address::Claimed, ONE), Admission::Retry));
+        assert!(matches!(handshakes.judge(Address::Proven, ONE), Admission::Proceed(..)));
     }
 
-    #[test]
-    fn the_log_names_one_peer_a_second() {
-        let handshakes = Handshakes::new(Arc::default());
+    #[tokio::test]
+    async fn the_log_names_one_peer_a_second() {
+        let handshakes = quiet();
         let now = Instant::now();
         assert!(handshakes.record.may_warn(now));
         assert!(!handshakes.record.may_warn(now + WARN_EVERY / 2));

@@ -4,6 +4,7 @@
 //! bytes: [`session`], [`snapshots`], `feldakte_core::access`). Everything else may fail by closing; devices
 //! reconnect and resume from their cursor.
 
+pub mod addresses;
 pub mod allocator;
 pub mod catch_up;
 pub mod census;
@@ -19,6 +20,7 @@ pub mod ops;
 mod permit;
 pub mod projector;
 mod pushes;
+pub mod quotas;
 pub mod registry;
 pub mod sequencer;
 pub mod serve;

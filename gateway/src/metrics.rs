@@ -29,6 +29,8 @@ pub struct Metrics {
     pub changes_known: Counter,
     /// Changes refused, by reason.
     pub changes_refused: Family<Vec<(&'static str, String)>, Counter>,
+    /// How often a device had used up a share and had to wait, by share.
+    pub devices_slowed: Family<Vec<(&'static str, &'static str)>, Counter>,
     /// Seconds a commit took.
     pub commit_seconds: Histogram,
     /// Entries in a commit.
@@ -73,6 +75,7 @@ impl Metrics {
             changes_durable: Counter::default(),
             changes_known: Counter::default(),
             changes_refused: Family::default(),
+            devices_slowed: Family::default(),
             commit_seconds: Histogram::new(exponential_buckets(0.0002, 2.0, 16)),
             commit_entries: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             commit_retries: Counter::default(),
@@ -110,6 +113,7 @@ impl Metrics {
         r.register("changes_durable", "Changes made durable", self.changes_durable.clone());
         r.register("changes_known", "Changes that were already in the log", self.changes_known.clone());
         r.register("changes_refused", "Changes refused, by reason", self.changes_refused.clone());
+        r.register("devices_slowed", "Waits of devices that had used up a share", self.devices_slowed.clone());
         r.register("commit_seconds", "Duration of a commit", self.commit_seconds.clone());
         r.register("commit_entries", "Entries in a commit", self.commit_entries.clone());
         r.register("commit_retries", "Commits that failed and were tried again", self.commit_retries.clone());

@@ -15,6 +15,7 @@ use crate::{
     gateway::Shared,
     ledgers::{LedgerCell, LedgerError},
     mailbox::Mailbox,
+    quotas::Cost,
     sequencer::{Author, Submission},
     session::SessionError,
     speaker::Speaker,
@@ -26,6 +27,8 @@ use crate::{
 pub struct Submitted {
     /// What it takes of the session's share.
     pub bytes: u32,
+    /// What it takes of the device's shares.
+    pub cost: Cost,
     /// Why parts of it are refused.
     pub reasons: Vec<Reason>,
 }
@@ -42,6 +45,11 @@ pub async fn submit(
 ) -> Result<Submitted, SessionError> {
     let Push { push, document, changes, user } = push;
     let principal = &speaker.author(user).ok_or(SessionError::Unexpected("work of a user who has not signed in"))?;
+    let mut cost = Cost {
+        changes: changes.len() as u64,
+        bytes: changes.iter().map(|change| change.len() as u64).sum(),
+        stored: 0,
+    };
     let bytes: usize = changes.iter().map(|change| change.len() + CHANGE_OVERHEAD).sum();
     let bytes = u32::try_from(bytes.min(limits::SEQUENCER_BYTES)).expect("the limit is far below 4 GiB");
     let room = shared.room.clone().acquire_many_owned(bytes).await.map_err(|_| SessionError::Draining)?;
@@ -60,7 +68,7 @@ pub async fn submit(
         let refused = (0..).take(changes.len()).map(damaged).collect();
         let readers = Vec::new();
         slot.send(Submission { tenant, entry: None, readers, ledger: None, room, author: answer(refused) });
-        return Ok(Submitted { bytes, reasons: vec![Reason::DocumentDamaged] });
+        return Ok(Submitted { bytes, cost, reasons: vec![Reason::DocumentDamaged] });
     };
     let parsed = admission::parse(changes);
     let held = Some(ledger.clone());
@@ -75,6 +83,7 @@ pub async fn submit(
         let reasons: Vec<Reason> = refused.iter().map(|refused| refused.reason).collect();
         let entry = admitted.entry.map(|entry| {
             let encoded = encode_entry(&entry);
+            cost.stored = encoded.len() as u64;
             (entry, encoded)
         });
         let readers = ledger.grants().iter().map(|grant| grant.subject.clone()).collect();
@@ -84,7 +93,7 @@ pub async fn submit(
     for reason in &reasons {
         shared.metrics.changes_refused.get_or_create(&vec![("reason", format!("{reason:?}"))]).inc();
     }
-    Ok(Submitted { bytes, reasons })
+    Ok(Submitted { bytes, cost, reasons })
 }
 
 /// The document's ledger; `None` when what is stored of it cannot be read, which is nobody else's trouble.

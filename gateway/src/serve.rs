@@ -77,7 +77,8 @@ pub async fn run(
         quic: endpoint.local_addr().map_err(listen(config.quic))?,
         ops: ops_listener.local_addr().map_err(listen(config.ops))?,
     };
-    let parts = Parts { endpoint, store, deny: trust.deny(), policy: Policy::default(), environment };
+    let parts =
+        Parts { endpoint, store, deny: trust.deny(), policy: Policy::default(), shares: config.shares, environment };
     let gateway =
         Gateway::start(parts).await.map_err(|source| ServeError::Store { path: config.store.clone(), source })?;
     let stop_ops = CancellationToken::new();

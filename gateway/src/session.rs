@@ -3,7 +3,7 @@
 //! One task owns the session stream. It never waits for another session: what others produce arrives in the
 //! mailbox, and when that overflows the session reads the store from where it is, as it did when it began.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use feldakte_certs::identity;
@@ -17,6 +17,7 @@ use feldakte_proto::{
     Receipts, Renew, ServerMessage, Share, Welcome, negotiate,
 };
 use quinn::{Connection, SendStream};
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -26,6 +27,7 @@ use crate::{
     ledgers::LedgerError,
     mailbox::{Answer, Mail, Mailbox, Post},
     pushes::{self, Submitted},
+    quotas::Rest,
     registry::leaf_of,
     snapshots::Fetcher,
     speaker::Speaker,
@@ -232,6 +234,9 @@ struct Session {
     /// Bytes of each push that waits for its answer.
     in_flight: VecDeque<u32>,
     last_push: u64,
+    /// The device has used up a share: until then it is not read from.
+    rest: Option<Pin<Box<Sleep>>>,
+    rest_logged: bool,
     /// Reasons of refusals that have been logged, one bit each.
     reasons_logged: u32,
 }
@@ -248,8 +253,19 @@ async fn greet(
     let restored_to = shared.open_tenant(&device.reader.tenant).await?;
     let (sent, in_flight) = (after_of(&device, hello.cursor), VecDeque::new());
     let fetcher = Fetcher::new(outlet.clone(), device.reader.clone());
-    let mut session =
-        Session { device, outlet, frames, out, fetcher, sent, in_flight, last_push: 0, reasons_logged: 0 };
+    let mut session = Session {
+        device,
+        outlet,
+        frames,
+        out,
+        fetcher,
+        sent,
+        in_flight,
+        last_push: 0,
+        rest: None,
+        rest_logged: false,
+        reasons_logged: 0,
+    };
     let planned = session.device.mailbox.last_revoked();
     let (head, catch_up) = session.join_tail().await?;
     let id = session.device.mailbox.session();
@@ -312,8 +328,16 @@ async fn read_hello(connection: &Connection) -> Result<(SendStream, Hello, Frame
     Ok((out, hello, frames))
 }
 
+async fn over(rest: &mut Option<Pin<Box<Sleep>>>) {
+    match rest {
+        Some(rest) => rest.await,
+        None => std::future::pending().await,
+    }
+}
+
 enum Step {
     Post(Post),
+    Rested,
     Frame(Result<Option<Bytes>, ReadFrameError>),
 }
 
@@ -321,6 +345,8 @@ impl Session {
     async fn run(mut self, shutdown: &CancellationToken) -> SessionError {
         // Turn about: a device behind a slow link always has mail, and what it writes has to be read all the same.
         let mut frames_first = false;
+        // What was used up in an earlier session stays used up.
+        self.rest_if_used_up();
         loop {
             let step = tokio::select! {
                 biased;
@@ -330,6 +356,10 @@ impl Session {
             frames_first = matches!(step, Step::Post(_));
             let result = match step {
                 Step::Post(post) => self.handle_post(post).await,
+                Step::Rested => {
+                    self.rest_if_used_up();
+                    Ok(())
+                }
                 Step::Frame(Ok(Some(frame))) => self.handle_frame(frame).await,
                 Step::Frame(Ok(None)) => Err(SessionError::Gone),
                 Step::Frame(Err(error)) => Err(error.into()),
@@ -343,6 +373,8 @@ impl Session {
     async fn next_step(&mut self, frames_first: bool) -> Step {
         let bytes: usize = self.in_flight.iter().map(|bytes| *bytes as usize).sum();
         let has_room = self.in_flight.len() < limits::PUSHES_IN_FLIGHT && bytes < limits::PUSH_BYTES_IN_FLIGHT;
+        let may_read = self.rest.is_none();
+        let has_room = has_room && may_read;
         let (mailbox, frames) = (&self.device.mailbox, &mut self.frames);
         if frames_first && has_room {
             return tokio::select! {
@@ -355,6 +387,7 @@ impl Session {
             biased;
             post = mailbox.take(limits::CATCH_UP_BYTES) => Step::Post(post),
             frame = frames.next_frame(), if has_room => Step::Frame(frame),
+            () = over(&mut self.rest), if !may_read => Step::Rested,
         }
     }
 
@@ -381,10 +414,25 @@ impl Session {
         }
         self.last_push = push.push;
         let Device { shared, speaker, mailbox, .. } = &self.device;
-        let Submitted { bytes, reasons } = pushes::submit(shared, speaker, mailbox, push).await?;
+        let Submitted { bytes, cost, reasons } = pushes::submit(shared, speaker, mailbox, push).await?;
+        shared.quotas.charge(speaker.principal.device, &speaker.log, cost);
         self.log_refusals(reasons);
         self.in_flight.push_back(bytes);
+        self.rest_if_used_up();
         Ok(())
+    }
+
+    fn rest_if_used_up(&mut self) {
+        let Device { shared, speaker, mailbox, .. } = &self.device;
+        let rest = shared.quotas.rest(speaker.principal.device, &speaker.log);
+        self.rest = rest.map(|rest| Box::pin(tokio::time::sleep_until(rest.until)));
+        let Some(Rest { share, .. }) = rest else { return };
+        shared.metrics.devices_slowed.get_or_create(&vec![("share", share)]).inc();
+        // Once per session, as refusals are.
+        if !self.rest_logged {
+            self.rest_logged = true;
+            warn!(session = %mailbox.session(), device = %speaker.principal.device, share, "share used up; read slowly");
+        }
     }
 
     /// Once per reason and session: enough to find the device, too little to fill a disk.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use feldakte_certs::deny::DenyList;
-use feldakte_core::access::Policy;
+use feldakte_core::{access::Policy, limits::Shares};
 use feldakte_gateway::{
     environment::Environment,
     gateway::{Gateway, Parts},
@@ -28,6 +28,8 @@ use super::{LOOK_AGAIN, pki::Pki, process, within};
 pub struct Site {
     /// Certificates.
     pub pki: Pki,
+    /// What devices may use.
+    pub shares: Shares,
     dir: TempDir,
     port: Mutex<u16>,
 }
@@ -53,7 +55,7 @@ impl Site {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let pki = Pki::create(&dir.path().join("pki"));
-        Self { pki, dir, port: Mutex::new(0) }
+        Self { pki, shares: Shares::DEFAULT, dir, port: Mutex::new(0) }
     }
 
     /// Its directory.
@@ -97,7 +99,15 @@ impl Site {
         let endpoint = self.bind(&server, &reset_secret).await;
         let address = endpoint.local_addr().expect("a bound endpoint has an address");
         self.remember(address);
-        let gateway = Gateway::start(Parts { endpoint, store, deny, policy: Policy::default(), environment }).await;
+        let gateway = Gateway::start(Parts {
+            endpoint,
+            store,
+            deny,
+            policy: Policy::default(),
+            shares: self.shares,
+            environment,
+        })
+        .await;
         (gateway.expect("the store can be read"), address)
     }
 

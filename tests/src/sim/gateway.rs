@@ -7,6 +7,7 @@ use feldakte_core::{
     access::{Grant, Policy, Subject},
     ids::DocumentId,
     limits,
+    limits::Shares,
 };
 use feldakte_gateway::{
     environment::Environment,
@@ -76,8 +77,15 @@ async fn serve(world: &Arc<World>) -> Ending {
     );
     let environment = Environment::simulated(clock(0), machine.next_seed());
     let endpoint = endpoint.expect("the port is free");
-    let started =
-        Gateway::start(Parts { endpoint, store: Arc::new(store), deny, policy: Policy::default(), environment }).await;
+    let started = Gateway::start(Parts {
+        endpoint,
+        store: Arc::new(store),
+        deny,
+        policy: Policy::default(),
+        shares: Shares::DEFAULT,
+        environment,
+    })
+    .await;
     let gateway = match started {
         Ok(gateway) => gateway,
         Err(error) => {
