@@ -14,9 +14,13 @@ use feldakte_certs::{
     policy,
 };
 use feldakte_client_sdk::view::LinkState;
+use feldakte_core::{access::Role, ids::Position};
+use feldakte_proto::ServerMessage;
 use feldakte_tests::harness::{
-    crew,
+    author::Author,
+    crew, device,
     local::{LocalGateway, Site},
+    new_document,
     pki::{DAY, Enrolled, GATEWAY_NAME, Pki, quic, transport},
     raw::{self, RawClient, hello},
     tablet::{Tablet, memory_store},
@@ -222,4 +226,33 @@ async fn nobody_is_given_a_ticket_and_nothing_can_be_sent_early() {
     assert!(connecting.into_0rtt().is_err(), "0-RTT data could be sent");
     gateway.deny.replace(format!("device {}", device.principal.device).parse().unwrap());
     assert_refused("denied after a session", config, gateway.address).await;
+}
+
+/// Its certificate is good, its unit has the same name: TLS lets it in, and that is all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_another_tenant_sees_and_writes_nothing_of_this_one() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let ours = site.pki.enrol(&crew("rtw-1"));
+    let theirs = site.pki.enrol(&device("hamm", "rtw-1", Role::AmbulanceCrew));
+    let (mut writer, _) = RawClient::session(&ours, gateway.address, None).await;
+    let mut author = Author::new(&ours.principal, new_document());
+    writer.push_and_wait(author.document, author.begin(3)).await;
+
+    let (mut client, welcome) = RawClient::session(&theirs, gateway.address, None).await;
+    assert!(welcome.caught_up && welcome.head == Position::START, "{welcome:?}");
+    let fetched = client.fetch(&[author.document]).await;
+    assert!(fetched.snapshots.is_empty() && fetched.unavailable == [author.document]);
+    let mut intruder = Author::new(&theirs.principal, author.document);
+    let answer = client.push_and_wait(author.document, intruder.begin(1)).await;
+    assert!(!answer.refused.is_empty());
+
+    // Nor does it hear what follows: the next thing it is told is the answer to its own.
+    writer.push_and_wait(author.document, vec![author.set("gcs", "15").bytes]).await;
+    let mut own = Author::new(&theirs.principal, new_document());
+    let push = client.push(own.document, own.begin(1)).await;
+    match client.next().await {
+        Ok(ServerMessage::Durable(durable)) => assert_eq!((durable.push, durable.refused), (push, vec![])),
+        other => panic!("{other:?}"),
+    }
 }

@@ -12,3 +12,4 @@ mod lapse;
 mod malicious_gateway;
 mod shares;
 mod slow;
+mod tls;
