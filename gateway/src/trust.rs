@@ -46,6 +46,7 @@ pub struct Trust {
     /// Whom to believe since authorities were changed, and until when to ask again: handshakes that began before may
     /// still end.
     recheck: Option<(Instant, Arc<DeviceVerifier>)>,
+    hangup: Option<Signal>,
     credentials_files: Watched,
     deny_list_file: Watched,
     crl_file: Watched,
@@ -77,6 +78,10 @@ impl Trust {
     /// When one of them cannot be used. A revocation list past its next update, and a certificate out of its time, are
     /// taken with an error in the log: a gateway that does not start helps nobody.
     pub fn load(config: &Config, environment: Environment) -> Result<(Self, Begin), TrustError> {
+        // Before anything else: whoever sends it early wants the files read, not the process ended.
+        let hangup = signal(SignalKind::hangup())
+            .inspect_err(|error| error!(%error, "SIGHUP cannot be received; changed files are noticed all the same"))
+            .ok();
         let (files, deny) = (Files::of(config), DenyList::default());
         let credentials_files = Watched::new([&files.certificate, &files.key, &files.device_ca].map(Clone::clone));
         let (deny_list_file, crl_file) = (Watched::new(files.deny_list.clone()), Watched::new(files.crl.clone()));
@@ -101,6 +106,7 @@ impl Trust {
             revocations,
             is_stale: false,
             recheck: None,
+            hangup,
             credentials_files,
             deny_list_file,
             crl_file,
@@ -122,11 +128,8 @@ impl Trust {
     pub async fn watch(mut self, gateway: &Gateway) {
         let metrics = gateway.metrics();
         self.show(&metrics);
-        let mut hangup = signal(SignalKind::hangup())
-            .inspect_err(|error| error!(%error, "SIGHUP cannot be received; changed files are noticed all the same"))
-            .ok();
         loop {
-            let asked = asked_or_time_to_look(&mut hangup).await;
+            let asked = asked_or_time_to_look(&mut self.hangup).await;
             // Each looks at its files, whatever the others found.
             let (credentials, deny_list, crl) = (
                 self.credentials_files.has_settled() || asked,
