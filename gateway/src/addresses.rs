@@ -252,6 +252,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn forged_addresses_leave_no_trace() {
+        let addresses = Addresses::new(FEW);
+        for number in 0..10_000_u32 {
+            assert!(!addresses.is_crowded(std::net::Ipv4Addr::from(number).into()));
+        }
+        assert!(addresses.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_table_is_bounded_and_remembers_who_is_connected() {
         let addresses = Addresses::new(FEW);
         let connected = addresses.admit(ip("192.0.2.1")).unwrap().open();

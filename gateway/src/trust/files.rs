@@ -104,13 +104,12 @@ impl Files {
             let path = path.to_owned();
             move |source| TrustError::Pem { path, source: TlsError::Pem(source) }
         };
+        let chain = pem::certificates(&read(&self.certificate)?).map_err(bad(&self.certificate))?;
+        let key = pem::private_key(&read(&self.key)?).map_err(bad(&self.key))?;
         let device_ca = read(&self.device_ca)?;
-        let credentials = Credentials {
-            chain: pem::certificates(&read(&self.certificate)?).map_err(bad(&self.certificate))?,
-            key: pem::private_key(&read(&self.key)?).map_err(bad(&self.key))?,
-            device_roots: pem::roots(&device_ca).map_err(bad(&self.device_ca))?,
-        };
-        Ok((credentials, pem::certificates(&device_ca).map_err(bad(&self.device_ca))?))
+        let device_roots = pem::roots(&device_ca).map_err(bad(&self.device_ca))?;
+        let authorities = pem::certificates(&device_ca).map_err(bad(&self.device_ca))?;
+        Ok((Credentials { chain, key, device_roots }, authorities))
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::{
     fs,
+    path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
+use feldakte_certs::identity::serial_of;
 use feldakte_proto::CloseCode;
 use feldakte_tests::harness::{
     author::Author,
@@ -13,7 +15,7 @@ use feldakte_tests::harness::{
     local::Site,
     new_document,
     pki::{DAY, Enrolled, GATEWAY_NAME, Pki},
-    process::{ChildGateway, Serve},
+    process::{self, ChildGateway, Serve},
     raw::{self, RawClient},
     within,
 };
@@ -162,4 +164,31 @@ async fn devices_of_an_authority_that_is_taken_off_are_closed() {
     assert!(since.elapsed() <= CLOSED_WITHIN, "{:?}", since.elapsed());
     assert!(RawClient::try_session(as_ours, gateway.quic, None).await.is_none());
     assert_lives(&mut client, &kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_writes_a_list_that_gateways_and_openssl_take() {
+    let site = Site::new();
+    let [lost, kept] = [crew("rtw-1"), crew("rtw-2")].map(|principal| site.pki.enrol(&principal));
+    let (denied, list) = (site.dir().join("to-revoke"), site.dir().join("crl.pem"));
+    let serial = serial_of(&lost.certificate).unwrap();
+    fs::write(&denied, format!("serial {serial}  # lost\ndevice {}\n", kept.principal.device)).unwrap();
+    let [root, ..] = site.pki.files();
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let (pki, denied, out) = (path(root.parent().unwrap()), path(&denied), path(&list));
+    let written = process::run(&["pki", "crl", "--dir", &pki, "--deny-list", &denied, "--out", &out], &[]).await;
+    assert!(written.status.success(), "{written:?}");
+
+    let gateway = spawn_with_crl(&site).await;
+    assert!(RawClient::try_session(lost.quic(), gateway.quic, None).await.is_none());
+    RawClient::session(&kept, gateway.quic, None).await;
+
+    let arguments = ["crl", "-in", &out, "-CAfile", &path(&root), "-noout", "-text", "-nextupdate", "-crlnumber"];
+    let Ok(openssl) = tokio::process::Command::new("openssl").args(arguments).output().await else {
+        feldakte_tests::skipped("openssl is not installed");
+        return;
+    };
+    let said = String::from_utf8_lossy(&openssl.stdout).into_owned() + &String::from_utf8_lossy(&openssl.stderr);
+    assert!(said.contains("verify OK") && said.to_lowercase().contains(&serial), "{said}");
+    assert!(said.contains("nextUpdate=") && said.contains("crlNumber="), "{said}");
 }
