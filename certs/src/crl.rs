@@ -66,6 +66,8 @@ pub enum Standing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocations {
     lists: Vec<List>,
+    /// Names of authorities that another one has taken back: what they issued fell with them.
+    fallen: HashSet<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +105,11 @@ impl Revocations {
         let is_covered = |index: &usize| lists.iter().any(|list| list.signers.contains(index));
         match (0..authorities.len()).find(|index| !is_covered(index)) {
             Some(index) => Err(CrlError::Uncovered { number: index + 1 }),
-            None => Ok(Self { lists }),
+            None => {
+                let fallen = authorities.iter().filter(|authority| names(&lists, authority));
+                let fallen = fallen.map(|authority| authority.subject().as_raw().to_vec()).collect();
+                Ok(Self { lists, fallen })
+            }
         }
     }
 
@@ -111,12 +117,13 @@ impl Revocations {
     pub fn standing(&self, certificate: &CertificateDer<'_>) -> Standing {
         let Ok(certificate) = identity::read(certificate) else { return Standing::Unknown };
         let issuer = certificate.issuer().as_raw();
-        let serial = identity::serial_text(certificate.raw_serial());
-        let mut lists = self.lists.iter().filter(|list| list.issuer == issuer).peekable();
-        if lists.peek().is_none() {
-            return Standing::Unknown;
+        if names(&self.lists, &certificate) || self.fallen.contains(issuer) {
+            Standing::Revoked
+        } else if self.lists.iter().any(|list| list.issuer == issuer) {
+            Standing::Good
+        } else {
+            Standing::Unknown
         }
-        if lists.any(|list| list.serials.contains(&serial)) { Standing::Revoked } else { Standing::Good }
     }
 
     /// The first moment at which one of the lists should have been replaced.
@@ -180,6 +187,13 @@ impl List {
             signers,
         })
     }
+}
+
+/// Whether a list of its issuer's names the certificate.
+fn names(lists: &[List], certificate: &X509Certificate<'_>) -> bool {
+    let serial = identity::serial_text(certificate.raw_serial());
+    let mut lists = lists.iter().filter(|list| list.issuer == certificate.issuer().as_raw());
+    lists.any(|list| list.serials.contains(&serial))
 }
 
 fn has_signed(authority: &X509Certificate<'_>, list: &CertificateRevocationList<'_>) -> bool {

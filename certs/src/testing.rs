@@ -11,8 +11,8 @@ use feldakte_core::{
     ids::DeviceId,
 };
 use rcgen::{
-    CertificateParams, CertificateRevocationListParams, ExtendedKeyUsagePurpose, Issuer, KeyIdMethod, KeyPair, SanType,
-    SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::{
     ClientConfig, ClientConnection, Connection, Error, ServerConfig, ServerConnection, time_provider::TimeProvider,
@@ -91,6 +91,19 @@ impl World {
         params.subject_alt_names = names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.signed_by(key, &issuer).unwrap().der().clone()
+    }
+
+    /// An authority below this one.
+    pub(crate) fn intermediate(&self, name: &str) -> Authority {
+        let root_key = KeyPair::from_pem(&self.authority.key_pem()).unwrap();
+        let issuer = Issuer::from_ca_cert_der(self.authority.certificate(), root_key).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        Authority::load(&certificate.pem(), &key.serialize_pem()).unwrap()
     }
 
     /// A revocation list the authority's key signed although `change` made it wrong.

@@ -4,7 +4,8 @@ use super::*;
 use crate::{
     authority::CrlTerms,
     identity::serial_of,
-    testing::{DAY, World, today},
+    request::DeviceKey,
+    testing::{DAY, World, crew, today},
 };
 
 fn terms(number: u64) -> CrlTerms {
@@ -98,4 +99,24 @@ fn authorities_of_one_name_need_a_list_each() {
     let both = Revocations::from_pem((of_old + &list(&new, 1, &[])).as_bytes(), &authorities).unwrap();
     assert_eq!(both.standing(&lost), Standing::Revoked);
     assert_eq!(both.standing(&new.device().certificate.der), Standing::Good);
+}
+
+#[test]
+fn what_a_revoked_intermediate_issued_falls_with_it_even_when_it_is_not_shown() {
+    let world = World::new();
+    let intermediate = world.intermediate("regional authority");
+    let authorities = [world.authority.certificate().clone(), intermediate.certificate().clone()];
+    let key = DeviceKey::generate().unwrap();
+    let leaf = intermediate.sign_device(&key.csr_pem().unwrap(), &crew(), DAY, today()).unwrap().der;
+    let serial = serial_of(intermediate.certificate()).unwrap();
+    for (revoked, standing) in [(vec![], Standing::Good), (vec![serial], Standing::Revoked)] {
+        let of_root = world.authority.issue_crl(&revoked, terms(1)).unwrap().pem;
+        let of_intermediate = intermediate.issue_crl(&[], terms(1)).unwrap().pem;
+        let lists = Revocations::from_pem((of_root.clone() + &of_intermediate).as_bytes(), &authorities).unwrap();
+        assert_eq!(lists.standing(&leaf), standing);
+        assert_eq!(lists.standing(&world.device().certificate.der), Standing::Good);
+        // Of an intermediate that no list speaks for, nothing is known.
+        let of_root = Revocations::from_pem(of_root.as_bytes(), &authorities[..1]).unwrap();
+        assert_eq!(of_root.standing(&leaf), Standing::Unknown);
+    }
 }
