@@ -10,6 +10,11 @@ use std::{
 
 use serde::Deserialize;
 
+pub use self::control::ControlSettings;
+use self::control::RawControl;
+
+mod control;
+
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -19,6 +24,8 @@ pub struct Config {
     pub ops: SocketAddr,
     /// The SQLite file.
     pub store: PathBuf,
+    /// Where operators ask, and the registry.
+    pub control: ControlSettings,
     /// The gateway's certificate chain, PEM.
     pub certificate: PathBuf,
     /// Its private key, PEM.
@@ -73,6 +80,7 @@ pub enum ConfigError {
 struct RawConfig {
     listen: RawListen,
     store: RawStore,
+    control: RawControl,
     tls: RawTls,
     log: RawLog,
 }
@@ -163,7 +171,7 @@ impl Config {
 
 impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
-    fn try_from(RawConfig { listen, store, tls, log }: RawConfig) -> Result<Self, ConfigError> {
+    fn try_from(RawConfig { listen, store, control, tls, log }: RawConfig) -> Result<Self, ConfigError> {
         let RawListen { quic, ops } = listen;
         let RawStore { path: store } = store;
         let RawTls { certificate, key, device_ca, deny_list } = tls;
@@ -174,6 +182,7 @@ impl TryFrom<RawConfig> for Config {
         Ok(Config {
             quic: address("listen.quic", &quic)?,
             ops: address("listen.ops", &ops)?,
+            control: control.check(&store)?,
             store,
             certificate,
             key,

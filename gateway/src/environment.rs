@@ -62,6 +62,13 @@ impl Environment {
         Epoch(self.random_uuid())
     }
 
+    /// Random bytes, fit for secrets.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
+        bytes
+    }
+
     /// Runs a computation that takes milliseconds where it does not hold up sessions.
     pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         match self.threads {
@@ -74,9 +81,7 @@ impl Environment {
     }
 
     fn random_uuid(&self) -> Uuid {
-        let mut bytes = [0; 16];
-        self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
-        uuid::Builder::from_random_bytes(bytes).into_uuid()
+        uuid::Builder::from_random_bytes(self.random()).into_uuid()
     }
 }
 

@@ -150,6 +150,11 @@ impl Gateway {
         self.shared.metrics.clone()
     }
 
+    /// What sessions and the control plane share.
+    pub fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
     /// The log's incarnation.
     pub fn epoch(&self) -> Epoch {
         self.shared.epoch

@@ -8,6 +8,7 @@ pub mod allocator;
 pub mod catch_up;
 pub mod census;
 pub mod config;
+pub mod control;
 pub mod environment;
 pub mod gateway;
 pub mod handshake;

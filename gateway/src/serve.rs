@@ -19,10 +19,11 @@ use tracing::{error, info, warn};
 
 use crate::{
     config::Config,
+    control::{self, Control, socket::Socket},
     environment::Environment,
     gateway::{Gateway, Parts},
     ops,
-    store::{StoreError, sqlite::SqliteStore},
+    store::{StoreError, registry::RegistryStore, sqlite::SqliteStore},
     tls::{self, Credentials, TlsError},
 };
 
@@ -79,6 +80,15 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The control socket cannot be bound.
+    #[error("cannot listen on {path}; is another gateway running? see [control] socket in the configuration")]
+    Control {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The store can no longer be trusted, or a task without which nothing works is gone: what was told durable is,
     /// what was not will be pushed again.
     #[error("the gateway had to stop; if its log names the store, check the disk, then start again")]
@@ -114,6 +124,10 @@ pub async fn run(
     let store = SqliteStore::open(&config.store, environment.epoch())
         .await
         .map_err(|source| ServeError::Store { path: config.store.clone(), source })?;
+    let registry = RegistryStore::open(&config.control.registry)
+        .await
+        .map_err(|source| ServeError::Store { path: config.control.registry.clone(), source })?;
+    let (socket, owner) = bind_control(config).await?;
     let listen = |address| move |source| ServeError::Listen { address, source };
     let endpoint = tls::endpoint(config.quic, server, &reset_secret).map_err(listen(config.quic))?;
     let ops_listener = ops::bind(config.ops).await.map_err(listen(config.ops))?;
@@ -128,6 +142,8 @@ pub async fn run(
     let readiness = gateway.readiness();
     let ops = ops::serve(ops_listener, gateway.metrics(), Arc::new(readiness), stop_ops.clone());
     let ops = tokio::spawn(ops);
+    let control = Control { shared: gateway.shared(), registry: registry.clone(), owner };
+    let control = tokio::spawn(control::serve(socket, Arc::new(control), stop_ops.clone()));
     info!(quic = %listening.quic, ops = %listening.ops, epoch = %gateway.epoch(), "listening");
     ready(listening);
     let result = tokio::select! {
@@ -138,12 +154,22 @@ pub async fn run(
     gateway.drain().await;
     stop_ops.cancel();
     end_ops(ops).await;
+    end_ops(control).await;
+    registry.close().await;
     result
+}
+
+async fn bind_control(config: &Config) -> Result<(Socket, u32), ServeError> {
+    let path = &config.control.socket;
+    let failed = |source| ServeError::Control { path: path.clone(), source };
+    let socket = Socket::bind(path, config.control.mode).await.map_err(failed)?;
+    let owner = socket.owner().map_err(failed)?;
+    Ok((socket, owner))
 }
 
 async fn end_ops(mut ops: JoinHandle<io::Result<()>>) {
     match tokio::time::timeout(OPS_END_WITHIN, &mut ops).await {
-        Ok(Ok(Err(error))) => warn!(%error, "the operators' port failed"),
+        Ok(Ok(Err(error))) => warn!(%error, "a listener for operators failed"),
         Ok(_) => {}
         // Graceful means without end while somebody has sent half a request.
         Err(_) => ops.abort(),
