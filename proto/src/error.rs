@@ -59,10 +59,12 @@ pub enum CloseCode {
     Superseded = 9,
     /// A grant ended while bytes were under way; resume from the cursor.
     Lapsed = 10,
+    /// A user's sign-in has ended, or he was denied: come back without him, or with a new credential.
+    SignInEnded = 11,
 }
 
 impl CloseCode {
-    const ALL: [CloseCode; 11] = [
+    const ALL: [CloseCode; 12] = [
         CloseCode::Done,
         CloseCode::Protocol,
         CloseCode::TooLarge,
@@ -74,6 +76,7 @@ impl CloseCode {
         CloseCode::StoreUnavailable,
         CloseCode::Superseded,
         CloseCode::Lapsed,
+        CloseCode::SignInEnded,
     ];
 
     /// The code of that number.
@@ -115,6 +118,7 @@ mod tests {
             (8, CloseCode::StoreUnavailable),
             (9, CloseCode::Superseded),
             (10, CloseCode::Lapsed),
+            (11, CloseCode::SignInEnded),
         ];
         for number in (0..300).chain([u64::from(u32::MAX) + 1, u64::MAX]) {
             let expected = golden.iter().find(|(pinned, _)| *pinned == number).map(|(_, code)| *code);
