@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 pub use self::control::ControlSettings;
 use self::control::RawControl;
+use crate::users::{RawUsers, TICKET_KEY, UsersConfig};
 
 mod control;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub device_ca: PathBuf,
     /// Denied certificates and devices, one per line; watched for changes.
     pub deny_list: Option<PathBuf>,
+    /// Whom to believe about users.
+    pub users: UsersConfig,
     /// How logs look.
     pub log_format: LogFormat,
     /// What is logged, in the syntax of `tracing` (`info`, `feldakte_gateway=debug`).
@@ -82,6 +85,7 @@ struct RawConfig {
     store: RawStore,
     control: RawControl,
     tls: RawTls,
+    users: RawUsers,
     log: RawLog,
 }
 
@@ -171,7 +175,7 @@ impl Config {
 
 impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
-    fn try_from(RawConfig { listen, store, control, tls, log }: RawConfig) -> Result<Self, ConfigError> {
+    fn try_from(RawConfig { listen, store, control, tls, users, log }: RawConfig) -> Result<Self, ConfigError> {
         let RawListen { quic, ops } = listen;
         let RawStore { path: store } = store;
         let RawTls { certificate, key, device_ca, deny_list } = tls;
@@ -180,6 +184,7 @@ impl TryFrom<RawConfig> for Config {
             .parse::<tracing_subscriber::EnvFilter>()
             .map_err(|error| ConfigError::Value { key: "log.level", why: error.to_string() })?;
         Ok(Config {
+            users: users.check(store.with_file_name(TICKET_KEY))?,
             quic: address("listen.quic", &quic)?,
             ops: address("listen.ops", &ops)?,
             control: control.check(&store)?,

@@ -28,6 +28,7 @@ use crate::{
     sequencer::{Author, Sequencer, Submission},
     session,
     store::{Head, SharedStore, StoreError},
+    users::{self, Users},
 };
 
 mod drain;
@@ -55,6 +56,8 @@ pub struct Shared {
     pub deny: DenyList,
     /// What each role may do at all.
     pub policy: Policy,
+    /// Whom to believe about users.
+    pub users: Users,
     /// What an operator can watch.
     pub metrics: Arc<Metrics>,
     /// Time, randomness, threads.
@@ -73,6 +76,8 @@ pub struct Parts {
     pub deny: DenyList,
     /// What each role may do at all.
     pub policy: Policy,
+    /// Whom to believe about users.
+    pub users: Users,
     /// Time, randomness, threads.
     pub environment: Environment,
 }
@@ -111,7 +116,7 @@ impl Gateway {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(parts: Parts) -> Result<Gateway, StoreError> {
-        let Parts { endpoint, store, deny, policy, environment } = parts;
+        let Parts { endpoint, store, deny, policy, users, environment } = parts;
         let epoch = store.epoch().await?;
         let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
         let shared = Arc::new(Shared {
@@ -125,6 +130,7 @@ impl Gateway {
             registry: Registry::default(),
             deny,
             policy,
+            users,
             metrics: Arc::default(),
             environment,
             tasks: TaskTracker::new(),
@@ -142,6 +148,7 @@ impl Gateway {
         let sessions = TaskTracker::new();
         sessions.spawn(accept(shared.clone(), endpoint.clone(), sessions.clone(), stop_sessions.clone()));
         shared.tasks.spawn(watch_lapses(shared.clone(), stop_sessions.clone()));
+        users::watch(&shared, &stop_sessions);
         Ok(Gateway { shared, endpoint, sessions, stop_sessions, fatal, projector, sequencer })
     }
 
@@ -191,7 +198,8 @@ impl Gateway {
 
     /// Checks live connections against the deny list, right after it was replaced. Returns how many were closed.
     pub fn close_lapsed(&self) -> usize {
-        self.shared.registry.close_lapsed(self.shared.environment.now(), &self.shared.deny)
+        let Shared { registry, environment, deny, .. } = &*self.shared;
+        registry.close_lapsed(environment.latest(), deny) + registry.close_signed_out(environment.latest_ms(), deny)
     }
 
     /// Grants a document; durable, and heard by live sessions, when it returns.
@@ -289,7 +297,7 @@ async fn connect(shared: Arc<Shared>, handshake: Handshake, shutdown: Cancellati
     }
 }
 
-/// Closes connections whose certificate expires while they are open, and keeps the ledgers within their budget.
+/// Closes connections whose certificate expires or whose user's sign-in ends while they are open, and keeps the ledgers within their budget.
 async fn watch_lapses(shared: Arc<Shared>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
@@ -297,9 +305,13 @@ async fn watch_lapses(shared: Arc<Shared>, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        let closed = shared.registry.close_expired(shared.environment.now());
+        let closed = shared.registry.close_expired(shared.environment.latest());
         if closed > 0 {
             info!(closed, "certificates expired");
+        }
+        let closed = shared.registry.close_signed_out(shared.environment.latest_ms(), &shared.deny);
+        if closed > 0 {
+            info!(closed, "sign-ins ended");
         }
         shared.ledgers.trim();
     }

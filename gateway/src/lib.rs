@@ -28,4 +28,5 @@ pub mod snapshots;
 pub mod speaker;
 pub mod store;
 pub mod tls;
+pub mod users;
 pub mod wire;

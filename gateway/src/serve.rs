@@ -25,6 +25,7 @@ use crate::{
     ops,
     store::{StoreError, registry::RegistryStore, sqlite::SqliteStore},
     tls::{self, Credentials, TlsError},
+    users::{Users, UsersError},
 };
 
 /// The gateway could not start, or had to stop.
@@ -62,6 +63,9 @@ pub enum ServeError {
         #[source]
         source: DenyError,
     },
+    /// What is needed to tell users apart cannot be used.
+    #[error(transparent)]
+    Users(#[from] UsersError),
     /// The store cannot be opened.
     #[error("the store {path} cannot be opened")]
     Store {
@@ -121,6 +125,7 @@ pub async fn run(
     let reset_secret = tls::reset_secret(&credentials.key);
     let server = tls::server_config(credentials, deny.clone())?;
     let environment = Environment::system();
+    let users = Users::open(&config.users)?;
     let store = SqliteStore::open(&config.store, environment.epoch())
         .await
         .map_err(|source| ServeError::Store { path: config.store.clone(), source })?;
@@ -135,7 +140,7 @@ pub async fn run(
         quic: endpoint.local_addr().map_err(listen(config.quic))?,
         ops: ops_listener.local_addr().map_err(listen(config.ops))?,
     };
-    let parts = Parts { endpoint, store, deny: deny.clone(), policy: Policy::default(), environment };
+    let parts = Parts { endpoint, store, deny: deny.clone(), policy: Policy::default(), users, environment };
     let gateway =
         Gateway::start(parts).await.map_err(|source| ServeError::Store { path: config.store.clone(), source })?;
     let stop_ops = CancellationToken::new();

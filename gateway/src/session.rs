@@ -63,6 +63,9 @@ pub enum SessionError {
     /// A grant ended, and bytes that were under way did not leave in time.
     #[error("a grant ended while bytes were under way")]
     Lapsed,
+    /// A user's sign-in ended while the session began.
+    #[error("a sign-in has ended")]
+    SignInEnded,
     /// The gateway is going down.
     #[error("draining")]
     Draining,
@@ -82,6 +85,7 @@ impl SessionError {
             SessionError::Store(_) | SessionError::Ledger(_) => CloseCode::StoreUnavailable,
             SessionError::Stalled => CloseCode::Stalled,
             SessionError::Lapsed => CloseCode::Lapsed,
+            SessionError::SignInEnded => CloseCode::SignInEnded,
             SessionError::Draining => CloseCode::Draining,
             SessionError::Gone => CloseCode::Done,
         }
@@ -97,6 +101,7 @@ impl SessionError {
             SessionError::Store(_) | SessionError::Ledger(_) => "store",
             SessionError::Stalled => "stalled",
             SessionError::Lapsed => "lapsed",
+            SessionError::SignInEnded => "sign_in_ended",
             SessionError::Draining => "draining",
             SessionError::Gone => "gone",
         }
@@ -155,7 +160,17 @@ async fn serve_device(
         Ok(opened) => opened,
         Err(error) => return reject(shared, error),
     };
-    let speaker = Speaker::of(principal, &hello);
+    let speaker = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => Err(SessionError::Draining),
+        _ = connection.closed() => Err(SessionError::Gone),
+        // On the heap: it may wait for an issuer's keys, and is over before the session begins.
+        speaker = Box::pin(sign_in(shared, principal, &hello, id)) => speaker,
+    };
+    let speaker = match speaker {
+        Ok(speaker) => speaker,
+        Err(error) => return reject(shared, error),
+    };
     let reader = speaker.reader(shared);
     let (mailbox, outlet) = (Mailbox::new(id, reader.parts), Outlet::new(connection.clone()));
     let device = Device { shared: shared.clone(), speaker, reader: reader.clone(), mailbox: mailbox.clone() };
@@ -177,6 +192,17 @@ async fn serve_device(
     };
     shared.hub.unregister(&reader, &mailbox);
     error
+}
+
+async fn sign_in(shared: &Shared, device: Principal, hello: &Hello, id: SessionId) -> Result<Speaker, SessionError> {
+    let speaker = Speaker::of(shared, device, hello).await;
+    let sign_ins = speaker.sign_ins();
+    // First watched, then looked up, as in `identify`.
+    shared.registry.signed_in(id, sign_ins.clone());
+    match sign_ins.are_over(shared.environment.latest_ms(), &shared.deny) {
+        true => Err(SessionError::SignInEnded),
+        false => Ok(speaker),
+    }
 }
 
 fn reject(shared: &Shared, error: SessionError) -> SessionError {
@@ -253,7 +279,7 @@ async fn greet(
     let planned = session.device.mailbox.last_revoked();
     let (head, catch_up) = session.join_tail().await?;
     let id = session.device.mailbox.session();
-    let Speaker { principal, log: _, active, delivers } = session.device.speaker.clone();
+    let Speaker { principal, active, delivers, .. } = session.device.speaker.clone();
     info!(session = %id, device = %principal.device, after = %sent, head = %head, "session");
     let welcome = Welcome {
         version,
@@ -290,7 +316,7 @@ fn identify(shared: &Shared, connection: &Connection, id: SessionId) -> Result<P
     let leaf = leaf_of(connection).ok_or(SessionError::NotPermitted)?;
     let principal = identity::principal_of(&leaf).map_err(|_| SessionError::NotPermitted)?;
     let validity = identity::validity_of(&leaf).map_err(|_| SessionError::NotPermitted)?;
-    if !validity.covers(shared.environment.now()) {
+    if !validity.covers(shared.environment.latest()) {
         return Err(SessionError::NotPermitted);
     }
     // First watched, then looked up: a device denied in between is found by one of the two.
