@@ -267,6 +267,14 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_tickets_stand_next_to_the_store_unless_it_is_told_otherwise() {
+        let config = load("[store]\npath = '/data/log.sqlite'", &[]).expect("loads");
+        assert_eq!(config.users.ticket_key, PathBuf::from("/data/tickets.key"));
+        let config = load("", &[("FELDAKTE__USERS__TICKET_KEY", "/etc/t.key")]).expect("loads");
+        assert_eq!(config.users.ticket_key, PathBuf::from("/etc/t.key"));
+    }
+
+    #[test]
     fn a_missing_file_is_named() {
         let error = Config::load(Some(Path::new("no-such.toml")), std::iter::empty()).expect_err("refused");
         assert!(error.to_string().contains("no-such.toml"));

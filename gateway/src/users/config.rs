@@ -212,3 +212,59 @@ const ROLE_CLAIM: &str = "roles";
 const TICKET_DAYS_MAX: u64 = 366;
 /// Next to the store.
 pub(crate) const TICKET_KEY: &str = "tickets.key";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISSUER: &str = "issuer = 'https://id.example'\naudience = 'feldakte'\njwks = 'https://id.example/jwks'\n";
+    const ROLE: &str = "tenant = 'dortmund'\nclaim = 'notarzt'\nrole = 'emergency_physician'\n";
+
+    fn load(text: &str) -> Result<UsersConfig, ConfigError> {
+        let raw: RawUsers = toml::from_str(text).map_err(|error| ConfigError::Parse(error.to_string()))?;
+        raw.check("tickets.key".into())
+    }
+
+    fn issuer(more: &str) -> String {
+        format!("[[issuers]]\n{ISSUER}{more}[[issuers.roles]]\n{ROLE}")
+    }
+
+    #[test]
+    fn an_issuer_has_defaults_that_are_strict() {
+        let config = load(&issuer("")).expect("loads");
+        let IssuerConfig { profile, jwks, algorithms } = &config.issuers[0];
+        assert_eq!(profile.types, ["at+jwt"]);
+        assert_eq!(profile.role_claim, ClaimPath("roles".into()));
+        assert_eq!(profile.roles[0].role, Role::EmergencyPhysician);
+        assert!(matches!(jwks, KeysAt::Address { uri, ca: None } if uri.path() == "/jwks"));
+        assert!(!algorithms.contains(&TokenAlgorithm::Rs256));
+        assert_eq!(config.ticket_lifetime.as_secs(), 60 * 24 * 3600);
+    }
+
+    #[test]
+    fn a_wrong_key_or_value_names_itself() {
+        let twice = format!("{}{}", issuer(""), issuer(""));
+        for (text, named) in [
+            ("local_role = []", "local_role"),
+            ("local_roles = ['crew']", "users.local_roles"),
+            ("required_roles = ['']", "users.required_roles"),
+            ("ticket_lifetime_days = 0", "users.ticket_lifetime_days"),
+            ("ticket_lifetime_days = 400", "users.ticket_lifetime_days"),
+            (&issuer("algorithms = ['HS256']\n"), "users.issuers.algorithms"),
+            (&issuer("algorithms = ['none']\n"), "users.issuers.algorithms"),
+            (&issuer("algorithms = []\n"), "users.issuers.algorithms"),
+            (&issuer("types = []\n"), "users.issuers.types"),
+            (&issuer("audiense = 'x'\n"), "audiense"),
+            (&issuer("").replace("https://id.example/jwks", "http://id.example/jwks"), "users.issuers.jwks"),
+            (&issuer("jwks_ca = 'ca.pem'\n").replace("https://id.example/jwks", "jwks.json"), "users.issuers.jwks_ca"),
+            (&issuer("").replace("'feldakte'", "''"), "users.issuers.audience"),
+            (&issuer("").replace("emergency_physician", "doctor"), "users.issuers.roles.role"),
+            (&issuer("").replace("dortmund", "Dortmund"), "users.issuers.roles.tenant"),
+            (&twice, "users.issuers.issuer"),
+            (&format!("[[issuers]]\n{ISSUER}"), "roles"),
+        ] {
+            let error = load(text).expect_err(named).to_string();
+            assert!(error.contains(named), "{named}: {error}");
+        }
+    }
+}
