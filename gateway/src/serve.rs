@@ -125,10 +125,11 @@ pub async fn run(
     let reset_secret = tls::reset_secret(&credentials.key);
     let server = tls::server_config(credentials, deny.clone())?;
     let environment = Environment::system();
-    let users = Users::open(&config.users)?;
     let store = SqliteStore::open(&config.store, environment.epoch())
         .await
         .map_err(|source| ServeError::Store { path: config.store.clone(), source })?;
+    // After the store: its directory is where the keys of tickets are made.
+    let users = Users::open(&config.users)?;
     let registry = RegistryStore::open(&config.control.registry)
         .await
         .map_err(|source| ServeError::Store { path: config.control.registry.clone(), source })?;

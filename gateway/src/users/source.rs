@@ -43,6 +43,7 @@ pub(super) enum At {
 #[derive(Default)]
 struct Asking {
     under_way: bool,
+    /// When a token last made us ask.
     last: Option<Instant>,
 }
 
@@ -114,7 +115,7 @@ impl KeySource {
 
     async fn watch_remote(&self, remote: &Remote, metrics: &Metrics) {
         loop {
-            *self.asking() = Asking { under_way: true, last: Some(Instant::now()) };
+            self.asking().under_way = true;
             let fetched = remote.fetch().await.map_err(SourceError::from);
             let fetched = fetched.and_then(|json| Ok(KeySet::parse(&json, &self.allowed)?));
             let again = if self.take(fetched, metrics) { limits::JWKS_REFRESH_EVERY } else { limits::JWKS_ASK_AGAIN };
@@ -158,7 +159,7 @@ impl KeySource {
         if asking.last.is_some_and(|last| last.elapsed() < limits::JWKS_ASK_AGAIN) {
             return false;
         }
-        asking.under_way = true;
+        *asking = Asking { under_way: true, last: Some(Instant::now()) };
         self.wanted.notify_one();
         true
     }

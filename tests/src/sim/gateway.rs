@@ -12,6 +12,7 @@ use feldakte_gateway::{
     environment::Environment,
     gateway::{Gateway, Parts},
     tls,
+    users::Users,
 };
 
 use super::{
@@ -76,9 +77,10 @@ async fn serve(world: &Arc<World>) -> Ending {
     );
     let environment = Environment::simulated(clock(0), machine.next_seed());
     let endpoint = endpoint.expect("the port is free");
-    let started =
-        Gateway::start(Parts { endpoint, store: Arc::new(store), deny, policy: Policy::default(), environment }).await;
-    let gateway = match started {
+    let users = Users::local_only().expect("randomness");
+    let store = Arc::new(store);
+    let parts = Parts { endpoint, store, deny, policy: Policy::default(), users, environment };
+    let gateway = match Gateway::start(parts).await {
         Ok(gateway) => gateway,
         Err(error) => {
             world.witness.violate(Invariant::Sanity, format!("the gateway does not start: {error}"));

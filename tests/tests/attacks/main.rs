@@ -10,4 +10,5 @@ mod frames;
 mod half_open;
 mod lapse;
 mod malicious_gateway;
+mod sign_in;
 mod slow;

@@ -17,3 +17,4 @@ mod readers;
 mod reconnect;
 mod restart;
 mod sharing;
+mod users;
