@@ -66,7 +66,12 @@ impl Environment {
         now
     }
 
-    /// The same as [`Environment::now_ms`].
+    /// How far the wall clock is behind [`Environment::latest`]: somebody has set it back.
+    pub fn behind(&self) -> Duration {
+        self.latest().duration_since(self.now()).unwrap_or(Duration::ZERO)
+    }
+
+    /// The same as [`Environment::latest`], in milliseconds since 1970-01-01 UTC.
     pub fn latest_ms(&self) -> i64 {
         unix_ms(self.latest())
     }
@@ -139,6 +144,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(environment.latest(), start + Duration::from_secs(60), "time goes on");
         assert_eq!(environment.now(), start - DAY);
+        assert_eq!(environment.behind(), DAY + Duration::from_secs(60));
     }
 
     #[tokio::test(start_paused = true)]

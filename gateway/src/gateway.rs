@@ -305,6 +305,7 @@ async fn watch_lapses(shared: Arc<Shared>, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
+        shared.metrics.clock_behind_seconds.set(shared.environment.behind().as_secs() as i64);
         let closed = shared.registry.close_expired(shared.environment.latest());
         if closed > 0 {
             info!(closed, "certificates expired");

@@ -163,7 +163,6 @@ async fn serve_device(
     let speaker = tokio::select! {
         biased;
         () = shutdown.cancelled() => Err(SessionError::Draining),
-        _ = connection.closed() => Err(SessionError::Gone),
         // On the heap: it may wait for an issuer's keys, and is over before the session begins.
         speaker = Box::pin(sign_in(shared, principal, &hello, id)) => speaker,
     };
@@ -194,14 +193,19 @@ async fn serve_device(
     error
 }
 
-async fn sign_in(shared: &Shared, device: Principal, hello: &Hello, id: SessionId) -> Result<Speaker, SessionError> {
+async fn sign_in(
+    shared: &Shared,
+    device: Principal,
+    hello: &Hello,
+    id: SessionId,
+) -> Result<Arc<Speaker>, SessionError> {
     let speaker = Speaker::of(shared, device, hello).await;
     let sign_ins = speaker.sign_ins();
     // First watched, then looked up, as in `identify`.
     shared.registry.signed_in(id, sign_ins.clone());
     match sign_ins.are_over(shared.environment.latest_ms(), &shared.deny) {
         true => Err(SessionError::SignInEnded),
-        false => Ok(speaker),
+        false => Ok(Arc::new(speaker)),
     }
 }
 
@@ -242,7 +246,7 @@ impl Drop for OpenSession<'_> {
 /// An identified device on a connection.
 struct Device {
     shared: Arc<Shared>,
-    speaker: Speaker,
+    speaker: Arc<Speaker>,
     reader: Reader,
     mailbox: Arc<Mailbox>,
 }
@@ -265,7 +269,7 @@ struct Session {
 /// Answers the device's `Hello`. Not a byte leaves before the certificate has been judged.
 async fn greet(
     device: Device,
-    hello: Hello,
+    hello: Box<Hello>,
     outlet: Arc<Outlet>,
     (out, frames): (SendStream, FrameReader),
 ) -> Result<Session, SessionError> {
@@ -279,7 +283,7 @@ async fn greet(
     let planned = session.device.mailbox.last_revoked();
     let (head, catch_up) = session.join_tail().await?;
     let id = session.device.mailbox.session();
-    let Speaker { principal, active, delivers, .. } = session.device.speaker.clone();
+    let Speaker { principal, active, delivers, .. } = &*session.device.speaker;
     info!(session = %id, device = %principal.device, after = %sent, head = %head, "session");
     let welcome = Welcome {
         version,
@@ -289,8 +293,8 @@ async fn greet(
         caught_up: catch_up.is_none(),
         server_time_ms: shared.environment.now_ms(),
         restored_to,
-        active,
-        delivers,
+        active: active.clone(),
+        delivers: delivers.clone(),
     };
     session.send(ServerMessage::Welcome(welcome)).await?;
     session.send_catch_up(catch_up, planned).await?;
@@ -299,7 +303,7 @@ async fn greet(
 
 /// Where the device is in this log. Positions of another epoch say nothing about it.
 fn after_of(device: &Device, cursor: Option<Cursor>) -> Position {
-    let Device { shared, speaker: Speaker { principal, .. }, reader, .. } = device;
+    let Device { shared, speaker, reader, .. } = device;
     let after = cursor.filter(|cursor| cursor.epoch == shared.epoch).map_or(Position::START, |cursor| cursor.position);
     let head = shared.hub.published(&reader.tenant).unwrap_or(Position::START);
     if after <= head {
@@ -307,7 +311,7 @@ fn after_of(device: &Device, cursor: Option<Cursor>) -> Position {
     }
     // The store was put back by other means than `feldakte restore`, which begins a new epoch: what devices push from
     // here on would meet positions that others have seen otherwise.
-    error!(device = %principal.device, %after, %head, "the log is shorter than a device remembers; it reads all again");
+    error!(device = %speaker.principal.device, %after, %head, "the log is shorter than a device remembers; it reads all again");
     shared.metrics.damaged.inc();
     Position::START
 }
@@ -327,7 +331,7 @@ fn identify(shared: &Shared, connection: &Connection, id: SessionId) -> Result<P
     Ok(principal)
 }
 
-async fn read_hello(connection: &Connection) -> Result<(SendStream, Hello, FrameReader), SessionError> {
+async fn read_hello(connection: &Connection) -> Result<(SendStream, Box<Hello>, FrameReader), SessionError> {
     let (out, stream) = connection.accept_bi().await.map_err(|_| SessionError::Gone)?;
     let mut frames = FrameReader::new(stream, limits::HELLO_LEN_MAX);
     let frame = frames.next_frame().await?.ok_or(SessionError::Unexpected("the stream ended before hello"))?;
@@ -335,7 +339,7 @@ async fn read_hello(connection: &Connection) -> Result<(SendStream, Hello, Frame
         return Err(SessionError::Unexpected("the first message was not hello"));
     };
     frames.set_len_max(limits::FRAME_LEN_MAX);
-    Ok((out, hello, frames))
+    Ok((out, Box::new(hello), frames))
 }
 
 enum Step {

@@ -33,7 +33,7 @@ pub(super) struct Key {
 }
 
 /// All keys of an issuer that are of use.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct KeySet(Vec<Key>);
 
 /// A set of keys that cannot be used.

@@ -5,7 +5,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 pub(super) struct KeySource {
     at: At,
     allowed: Vec<TokenAlgorithm>,
-    keys: Mutex<Arc<KeySet>>,
+    keys: Mutex<KeySet>,
     asking: Mutex<Asking>,
     /// Somebody has a token with an unknown key.
     wanted: Notify,
@@ -70,7 +70,7 @@ impl KeySource {
             At::File(path) => read_file(path, &allowed)?,
             At::Remote(_) => KeySet::default(),
         };
-        let (keys, asking) = (Mutex::new(Arc::new(keys)), Mutex::default());
+        let (keys, asking) = (Mutex::new(keys), Mutex::default());
         Ok(Self { at, allowed, keys, asking, wanted: Notify::new(), attempts: watch::Sender::new(0) })
     }
 
@@ -132,7 +132,7 @@ impl KeySource {
         match read {
             Ok(keys) => {
                 info!(keys = keys.len(), "keys of an issuer taken up");
-                *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+                *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
                 true
             }
             Err(error) => {

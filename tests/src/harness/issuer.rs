@@ -79,6 +79,15 @@ impl Issuer {
     }
 }
 
+/// The same for a gateway that is a process of its own. Ends inside a section, so nothing of `[users]` can follow.
+pub fn settings(issuer: &Issuer, site: &Site) -> String {
+    let jwks = site.dir().join("jwks.json");
+    std::fs::write(&jwks, issuer.jwks()).expect("written");
+    let role = |role: Role| format!("{{ tenant = \"dortmund\", claim = \"{role}\", role = \"{role}\" }}");
+    let roles = Role::ALL.map(role).join(", ");
+    format!("[[users.issuers]]\nissuer = \"{ISSUER}\"\naudience = \"{AUDIENCE}\"\njwks = {jwks:?}\nroles = [{roles}]\n")
+}
+
 /// A user's id at a gateway that believes the issuer.
 pub fn user(subject: &str) -> UserId {
     user_of(ISSUER, subject)

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use jsonwebtoken::Algorithm;
 use tempfile::TempDir;
 

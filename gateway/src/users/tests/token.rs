@@ -1,6 +1,19 @@
 //! What is tried with tokens. Each attempt has its refusal.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::users::token::Token;
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(header in ".*", claims in ".*", junk in ".*") {
+        prop_assert!(Token::parse(&junk).is_err());
+        if let Ok(token) = Token::parse(&format!("{}.{}.{junk}", encode(header), encode(claims))) {
+            let _ = (token.issuer().is_ok(), token.key_id(), token.check_type(&[]));
+        }
+    }
+}
 
 #[tokio::test]
 async fn alg_none_is_refused() {
