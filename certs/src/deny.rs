@@ -1,7 +1,8 @@
-//! Devices and certificates that are refused although their certificates have not ended yet: our own deny list, and the
-//! revocation lists of the authorities where there are any.
+//! Devices, certificates and users that are refused although their certificates and tokens have not ended yet: our own deny
+//! list, and the revocation lists of the authorities where there are any.
 //!
-//! The verifier asks on every handshake; a gateway asks again for its live connections after each replacement.
+//! The verifier asks on every handshake, a gateway at every sign-in; it asks again for its live connections after each
+//! replacement.
 
 use std::{
     collections::HashSet,
@@ -10,7 +11,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use feldakte_core::ids::DeviceId;
+use feldakte_core::ids::{DeviceId, UserId};
 use rustls_pki_types::CertificateDer;
 
 use crate::{
@@ -28,11 +29,12 @@ pub struct DenyError {
     pub why: &'static str,
 }
 
-/// What a deny list says: one entry per line, `device <uuid>`, `sha256 <hex>` or `serial <hex>`; `#` starts a
-/// comment.
+/// What a deny list says: one entry per line, `device <uuid>`, `user <uuid>`, `sha256 <hex>` or `serial <hex>`; `#`
+/// starts a comment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Denials {
     devices: HashSet<DeviceId>,
+    users: HashSet<UserId>,
     fingerprints: HashSet<Fingerprint>,
     serials: HashSet<String>,
 }
@@ -40,7 +42,7 @@ pub struct Denials {
 impl Denials {
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.devices.len() + self.fingerprints.len() + self.serials.len()
+        self.devices.len() + self.users.len() + self.fingerprints.len() + self.serials.len()
     }
 
     /// Whether nobody is denied.
@@ -62,6 +64,9 @@ impl Denials {
             "device" => {
                 self.devices.insert(value.parse().map_err(|_| "the device must be a UUID")?);
             }
+            "user" => {
+                self.users.insert(value.parse().map_err(|_| "the user must be a UUID")?);
+            }
             "sha256" => {
                 self.fingerprints.insert(value.parse().map_err(|_| "the fingerprint must be 32 bytes in hexadecimal")?);
             }
@@ -70,7 +75,7 @@ impl Denials {
                 let serial = serial.filter(|serial| !serial.is_empty());
                 self.serials.insert(serial.ok_or("the serial number must be bytes in hexadecimal")?);
             }
-            _ => return Err("the kind must be device, sha256 or serial"),
+            _ => return Err("the kind must be device, user, sha256 or serial"),
         }
         Ok(())
     }
@@ -146,6 +151,11 @@ impl DenyList {
     fn read(&self) -> RwLockReadGuard<'_, InForce> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Whether this user is denied, on whatever device.
+    pub fn is_user_denied(&self, user: UserId) -> bool {
+        self.read().denials.users.contains(&user)
+    }
 }
 
 impl fmt::Debug for DenyList {
@@ -190,6 +200,15 @@ mod tests {
     }
 
     #[test]
+    fn a_user_entry_denies_that_user_and_no_device() {
+        let [denied, other] = [1, 2].map(|n| UserId::from_slice(&[n; 16]).unwrap());
+        let list = DenyList::new(format!("user {denied}").parse().unwrap());
+        assert!(list.is_user_denied(denied));
+        assert!(!list.is_user_denied(other));
+        assert!(!list.is_denied(&World::new().issue(&crew()).der));
+    }
+
+    #[test]
     fn a_device_entry_outlasts_renewal_and_a_certificate_entry_does_not() {
         let world = World::new();
         let (old, renewed) = (world.issue(&crew()).der, world.issue(&crew()).der);
@@ -225,9 +244,18 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named() {
-        for bad in
-            ["device", "device rtw-1", "sha256 00", "serial", "serial 0", "serial 00", "serial xy", "name x", "x"]
-        {
+        for bad in [
+            "device",
+            "device rtw-1",
+            "user nobody",
+            "sha256 00",
+            "serial",
+            "serial 0",
+            "serial 00",
+            "serial xy",
+            "name x",
+            "x",
+        ] {
             let error = format!("# first\nserial 01\n{bad}\nserial 02").parse::<Denials>().unwrap_err();
             assert_eq!(error.line, 3, "{bad}");
             assert!(error.to_string().starts_with("line 3 of the deny list: "), "{error}");

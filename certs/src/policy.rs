@@ -41,7 +41,9 @@ pub enum PolicyError {
 pub const ALPN: &[u8] = b"feldakte/1";
 
 /// The protocol both ends name for enrolment.
-pub const ENROLMENT_ALPN: &[u8] = b"http/1.1";
+pub const ENROLMENT_ALPN: &[u8] = HTTP_ALPN;
+
+const HTTP_ALPN: &[u8] = b"http/1.1";
 
 /// The cryptography both ends use.
 ///
@@ -94,6 +96,22 @@ pub fn client_config(
 /// When there are no roots.
 pub fn enrolment_client_config(roots: RootCertStore) -> Result<ClientConfig, PolicyError> {
     Ok(finish_client(client_builder(roots)?.with_no_client_auth(), ENROLMENT_ALPN))
+}
+
+/// A gateway's configuration to fetch over HTTPS from others' servers, such as identity providers: it shows no
+/// certificate. Suites and groups are the policy's; of signatures it takes PKCS#1 too, in which public authorities sign.
+///
+/// # Errors
+/// When there are no roots.
+pub fn web_client_config(roots: RootCertStore) -> Result<ClientConfig, PolicyError> {
+    if roots.is_empty() {
+        return Err(PolicyError::NoRoots);
+    }
+    let signature_verification_algorithms = default_provider().signature_verification_algorithms;
+    let provider = Arc::new(CryptoProvider { signature_verification_algorithms, ..(*provider()).clone() });
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]);
+    let config = builder.expect(TLS13_FITS).with_root_certificates(roots).with_no_client_auth();
+    Ok(finish_client(config, HTTP_ALPN))
 }
 
 fn server_builder() -> ConfigBuilder<ServerConfig, WantsVerifier> {

@@ -61,6 +61,11 @@ slug!(
     UnitId,
     "unit"
 );
+slug!(
+    /// An operator of a gateway, as the command line and the audit log name him: a handle or a staff number.
+    OperatorName,
+    "operator"
+);
 
 fn check_slug(what: &'static str, text: &str) -> Result<(), IdError> {
     if text.is_empty() || text.len() > 63 {

@@ -16,6 +16,25 @@ pub const HELLO_LEN_MAX: usize = 24 << 10;
 /// An access token.
 pub const TOKEN_LEN_MAX: usize = 8 << 10;
 
+/// How far the clocks of a token's issuer and a gateway may be apart.
+pub const TOKEN_LEEWAY: Duration = Duration::from_secs(60);
+
+/// An issuer's set of keys. Providers that add certificates to each of a dozen keys have some tens of kilobytes.
+pub const JWKS_LEN_MAX: usize = 256 << 10;
+
+/// Keys in it: those in use, those to come and those gone, of several algorithms.
+pub const JWKS_KEYS_MAX: usize = 64;
+
+/// Fetching it: a provider that is slower is down.
+pub const JWKS_WITHIN: Duration = Duration::from_secs(5);
+
+/// When it is fetched again while all is well. Issuers announce a key some hours before they sign with it.
+pub const JWKS_REFRESH_EVERY: Duration = Duration::from_secs(600);
+
+/// When it is fetched again after a failure, or for a token with an unknown key: tokens with made-up key ids must not
+/// become requests.
+pub const JWKS_ASK_AGAIN: Duration = Duration::from_secs(60);
+
 /// What the gateway gives a device so that it may deliver a user's work later.
 pub const TICKET_LEN_MAX: usize = 256;
 

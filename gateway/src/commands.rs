@@ -1,5 +1,7 @@
 //! One file per command besides `serve`.
 
 pub mod backup;
+pub mod control;
 pub mod demo;
+pub mod operator;
 pub mod pki;

@@ -11,8 +11,11 @@ use std::{
 use feldakte_core::limits::Shares;
 use serde::Deserialize;
 
-use self::shares::RawShares;
+pub use self::control::ControlSettings;
+use self::{control::RawControl, shares::RawShares};
+use crate::users::{RawUsers, TICKET_KEY, UsersConfig};
 
+mod control;
 mod shares;
 
 /// A checked configuration.
@@ -24,6 +27,8 @@ pub struct Config {
     pub ops: SocketAddr,
     /// The SQLite file.
     pub store: PathBuf,
+    /// Where operators ask, and the registry.
+    pub control: ControlSettings,
     /// The gateway's certificate chain, PEM.
     pub certificate: PathBuf,
     /// Its private key, PEM.
@@ -36,6 +41,8 @@ pub struct Config {
     pub crl: Option<PathBuf>,
     /// What an address, a device and a tenant may use.
     pub shares: Shares,
+    /// Whom to believe about users.
+    pub users: UsersConfig,
     /// How logs look.
     pub log_format: LogFormat,
     /// What is logged, in the syntax of `tracing` (`info`, `feldakte_gateway=debug`).
@@ -82,8 +89,10 @@ pub enum ConfigError {
 struct RawConfig {
     listen: RawListen,
     store: RawStore,
+    control: RawControl,
     tls: RawTls,
     limits: RawShares,
+    users: RawUsers,
     log: RawLog,
 }
 
@@ -175,7 +184,8 @@ impl Config {
 
 impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
-    fn try_from(RawConfig { listen, store, tls, limits, log }: RawConfig) -> Result<Self, ConfigError> {
+    fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
+        let RawConfig { listen, store, control, tls, limits, users, log } = raw;
         let RawListen { quic, ops } = listen;
         let RawStore { path: store } = store;
         let RawTls { certificate, key, device_ca, deny_list, crl } = tls;
@@ -184,8 +194,10 @@ impl TryFrom<RawConfig> for Config {
             .parse::<tracing_subscriber::EnvFilter>()
             .map_err(|error| ConfigError::Value { key: "log.level", why: error.to_string() })?;
         Ok(Config {
+            users: users.check(store.with_file_name(TICKET_KEY))?,
             quic: address("listen.quic", &quic)?,
             ops: address("listen.ops", &ops)?,
+            control: control.check(&store)?,
             store,
             certificate,
             key,
@@ -264,6 +276,14 @@ mod tests {
         assert_eq!(config.expect("loads").store, PathBuf::from("b"));
         let error = load("", &[("FELDAKTE__STORE__PTH", "b")]).expect_err("refused").to_string();
         assert!(error.contains("pth"), "{error}");
+    }
+
+    #[test]
+    fn keys_of_tickets_stand_next_to_the_store_unless_it_is_told_otherwise() {
+        let config = load("[store]\npath = '/data/log.sqlite'", &[]).expect("loads");
+        assert_eq!(config.users.ticket_key, PathBuf::from("/data/tickets.key"));
+        let config = load("", &[("FELDAKTE__USERS__TICKET_KEY", "/etc/t.key")]).expect("loads");
+        assert_eq!(config.users.ticket_key, PathBuf::from("/etc/t.key"));
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::{
     sequencer::{Author, Sequencer, Submission},
     session,
     store::{Head, SharedStore, StoreError},
+    users::{self, Users},
 };
 
 mod drain;
@@ -61,6 +62,8 @@ pub struct Shared {
     pub quotas: Quotas,
     /// What each role may do at all.
     pub policy: Policy,
+    /// Whom to believe about users.
+    pub users: Users,
     /// What an operator can watch.
     pub metrics: Arc<Metrics>,
     /// Time, randomness, threads.
@@ -81,6 +84,8 @@ pub struct Parts {
     pub policy: Policy,
     /// What an address and a device may use.
     pub shares: Shares,
+    /// Whom to believe about users.
+    pub users: Users,
     /// Time, randomness, threads.
     pub environment: Environment,
 }
@@ -119,7 +124,7 @@ impl Gateway {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(parts: Parts) -> Result<Gateway, StoreError> {
-        let Parts { endpoint, store, deny, policy, shares, environment } = parts;
+        let Parts { endpoint, store, deny, policy, users, shares, environment } = parts;
         let epoch = store.epoch().await?;
         let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
         let shared = Arc::new(Shared {
@@ -135,6 +140,7 @@ impl Gateway {
             addresses: Addresses::new(shares),
             quotas: Quotas::new(shares),
             policy,
+            users,
             metrics: Arc::default(),
             environment,
             tasks: TaskTracker::new(),
@@ -152,12 +158,18 @@ impl Gateway {
         let sessions = TaskTracker::new();
         sessions.spawn(accept(shared.clone(), endpoint.clone(), sessions.clone(), stop_sessions.clone()));
         shared.tasks.spawn(watch_lapses(shared.clone(), stop_sessions.clone()));
+        users::watch(&shared, &stop_sessions);
         Ok(Gateway { shared, endpoint, sessions, stop_sessions, fatal, projector, sequencer })
     }
 
     /// What an operator can watch.
     pub fn metrics(&self) -> Arc<Metrics> {
         self.shared.metrics.clone()
+    }
+
+    /// What sessions and the control plane share.
+    pub fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
     }
 
     /// The log's incarnation.
@@ -196,7 +208,8 @@ impl Gateway {
 
     /// Checks live connections against the deny list, right after it was replaced. Returns how many were closed.
     pub fn close_lapsed(&self) -> usize {
-        self.shared.registry.close_lapsed(self.shared.environment.now(), &self.shared.deny)
+        let Shared { registry, environment, deny, .. } = &*self.shared;
+        registry.close_lapsed(environment.latest(), deny) + registry.close_signed_out(environment.latest_ms(), deny)
     }
 
     /// Closes live connections whose certificate `devices` no longer accepts, right after authorities were taken off.
@@ -305,7 +318,8 @@ async fn connect(shared: Arc<Shared>, handshake: Handshake, shutdown: Cancellati
     }
 }
 
-/// Closes connections whose certificate expires while they are open, and keeps ledgers and quotas within their budget.
+/// Closes connections whose certificate expires or whose user's sign-in ends while they are open, and keeps ledgers and
+/// quotas within their budget.
 async fn watch_lapses(shared: Arc<Shared>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
@@ -313,9 +327,14 @@ async fn watch_lapses(shared: Arc<Shared>, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        let closed = shared.registry.close_expired(shared.environment.now());
+        shared.metrics.clock_behind_seconds.set(shared.environment.behind().as_secs() as i64);
+        let closed = shared.registry.close_expired(shared.environment.latest());
         if closed > 0 {
             info!(closed, "certificates expired");
+        }
+        let closed = shared.registry.close_signed_out(shared.environment.latest_ms(), &shared.deny);
+        if closed > 0 {
+            info!(closed, "sign-ins ended");
         }
         shared.ledgers.trim();
         shared.quotas.trim();

@@ -37,6 +37,7 @@ enum Command {
     },
     /// Watch two tablets and a gateway keep a real mission in step, through a cut link and a kill -9.
     Demo(commands::demo::Demo),
+    Operator(commands::operator::Operator),
     /// Development certificates.
     #[command(subcommand)]
     Pki(commands::pki::Pki),
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve { config, while_stdin } => run_serve(config, while_stdin),
         Command::Demo(demo) => on_runtime(demo.run()),
+        Command::Operator(operator) => on_runtime(operator.run()),
         Command::Pki(pki) => pki.run(),
         Command::Backup(backup) => on_runtime(backup.run()),
         Command::Restore(restore) => on_runtime(restore.run()),

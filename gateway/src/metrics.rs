@@ -19,6 +19,12 @@ pub struct Metrics {
     pub sessions: Gauge,
     /// Connections that ended before a session began, by reason.
     pub rejected: Family<Vec<(&'static str, &'static str)>, Counter>,
+    /// Credentials of users, by what became of them.
+    pub sign_ins: Family<Vec<(&'static str, String)>, Counter>,
+    /// Key sets of issuers that could not be had or used. While it grows, tokens with new keys are refused.
+    pub issuer_keys_failed: Counter,
+    /// Seconds by which the wall clock has been set back. Anything above some seconds wants a restart once it is right.
+    pub clock_behind_seconds: Gauge,
     /// First packets whose sender was asked to prove its address. Grows only under attack or in a storm.
     pub handshakes_retried: Counter,
     /// Pushes answered.
@@ -70,6 +76,9 @@ impl Metrics {
             registry: Registry::with_prefix("feldakte"),
             sessions: Gauge::default(),
             rejected: Family::default(),
+            sign_ins: Family::default(),
+            issuer_keys_failed: Counter::default(),
+            clock_behind_seconds: Gauge::default(),
             handshakes_retried: Counter::default(),
             pushes: Counter::default(),
             changes_durable: Counter::default(),
@@ -108,6 +117,9 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("sessions", "Open sessions", self.sessions.clone());
         r.register("connections_rejected", "Connections that got no session, by reason", self.rejected.clone());
+        r.register("sign_ins", "Credentials of users, by outcome", self.sign_ins.clone());
+        r.register("issuer_keys_failed", "Key sets of issuers that could not be had", self.issuer_keys_failed.clone());
+        r.register("clock_behind_seconds", "How far the clock was set back", self.clock_behind_seconds.clone());
         r.register("handshakes_retried", "Senders asked to prove their address", self.handshakes_retried.clone());
         r.register("pushes", "Pushes answered", self.pushes.clone());
         r.register("changes_durable", "Changes made durable", self.changes_durable.clone());

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use feldakte_core::{
-    access::Principal,
     admission::{self, Ledger, Opening},
     ids::{DocumentId, Part, TenantId},
     limits,
@@ -18,7 +17,7 @@ use crate::{
     quotas::Cost,
     sequencer::{Author, Submission},
     session::SessionError,
-    speaker::Speaker,
+    speaker::{self, Speaker},
     store::StoreError,
 };
 
@@ -44,7 +43,7 @@ pub async fn submit(
     push: Push,
 ) -> Result<Submitted, SessionError> {
     let Push { push, document, changes, user } = push;
-    let principal = &speaker.author(user).ok_or(SessionError::Unexpected("work of a user who has not signed in"))?;
+    let by = &speaker.author(user).ok_or(SessionError::Unexpected("work of a user who has not signed in"))?;
     let mut cost = Cost {
         changes: changes.len() as u64,
         bytes: changes.iter().map(|change| change.len() as u64).sum(),
@@ -55,9 +54,7 @@ pub async fn submit(
     let room = shared.room.clone().acquire_many_owned(bytes).await.map_err(|_| SessionError::Draining)?;
     let ledger = open_or_refuse(shared, &speaker.log, document).await?;
     let opening = match &ledger {
-        Some(ledger) if ledger.with(|ledger| ledger.is_free()) => {
-            opening(shared, (speaker, principal), document).await?
-        }
+        Some(ledger) if ledger.with(|ledger| ledger.is_free()) => opening(shared, (speaker, by), document).await?,
         _ => Opening::Free,
     };
     let slot = shared.submissions.reserve().await.map_err(|_| SessionError::Draining)?;
@@ -75,7 +72,7 @@ pub async fn submit(
     // Submitted under the ledger's lock: the order of admission is the order of the log.
     let reasons = ledger.with(|ledger| {
         let actors_before = ledger.actors();
-        let admitted = ledger.admit(speaker.rules(shared), principal, opening, parsed);
+        let admitted = ledger.admit(speaker.rules(shared, by, ledger), &by.principal, opening, parsed);
         watch_actors(shared, ledger, actors_before);
         shared.metrics.changes_known.inc_by(admitted.duplicates as u64);
         let refused: Vec<Refused> =
@@ -125,15 +122,15 @@ fn watch_actors(shared: &Shared, ledger: &Ledger, before: usize) {
 /// Whoever knows a case's id could otherwise open a part that its own crew has not written yet, and shut it out.
 async fn opening(
     shared: &Shared,
-    (speaker, principal): (&Speaker, &Principal),
+    (speaker, by): (&Speaker, &speaker::Author),
     document: DocumentId,
 ) -> Result<Opening, SessionError> {
     let mut opening = Opening::Free;
     for part in Part::ALL.into_iter().filter(|part| *part != document.part) {
         let sibling = DocumentId { case: document.case, part };
         let Some(ledger) = open_or_refuse(shared, &speaker.log, sibling).await? else { continue };
-        let rules = speaker.rules(shared);
-        let (is_free, permit) = ledger.with(|ledger| (ledger.is_free(), ledger.permit(rules, principal)));
+        let permit_on = |ledger: &Ledger| ledger.permit(speaker.rules(shared, by, ledger), &by.principal);
+        let (is_free, permit) = ledger.with(|ledger| (ledger.is_free(), permit_on(ledger)));
         if permit.is_some_and(|permit| permit.may_write()) {
             return Ok(Opening::Free);
         }

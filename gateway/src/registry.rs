@@ -7,7 +7,7 @@ use std::{
 };
 
 use feldakte_certs::{deny::DenyList, verifier::DeviceVerifier};
-use feldakte_core::ids::{DeviceId, SessionId};
+use feldakte_core::ids::{DeviceId, SessionId, UserId};
 use feldakte_proto::CloseCode;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -25,6 +25,16 @@ struct Connection {
     quic: quinn::Connection,
     device: DeviceId,
     not_after: SystemTime,
+    users: SignIns,
+}
+
+/// The sign-ins that a session stands on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SignIns {
+    /// Whose.
+    pub users: Vec<UserId>,
+    /// When the first of them ends, milliseconds since 1970-01-01 UTC.
+    pub until_ms: Option<i64>,
 }
 
 impl Registry {
@@ -35,7 +45,21 @@ impl Registry {
             .values()
             .filter(|other| other.device == device)
             .for_each(|other| wire::close(&other.quic, CloseCode::Superseded));
-        connections.insert(session, Connection { quic, device, not_after });
+        connections.insert(session, Connection { quic, device, not_after, users: SignIns::default() });
+    }
+
+    /// The session stands on these sign-ins as well.
+    pub fn signed_in(&self, session: SessionId, users: SignIns) {
+        if let Some(connection) = self.lock().get_mut(&session) {
+            connection.users = users;
+        }
+    }
+
+    /// Closes every connection with a user whose sign-in has ended or who is on the deny list; returns how many.
+    pub fn close_signed_out(&self, now_ms: i64, deny: &DenyList) -> usize {
+        let connections = self.lock();
+        let ended = connections.values().filter(|connection| connection.users.are_over(now_ms, deny));
+        ended.map(|connection| wire::close(&connection.quic, CloseCode::SignInEnded)).count()
     }
 
     /// The connection has ended.
@@ -88,6 +112,14 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Connection>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SignIns {
+    /// Whether one of them has ended, or its user was denied.
+    pub fn are_over(&self, now_ms: i64, deny: &DenyList) -> bool {
+        let ended = self.until_ms.is_some_and(|until_ms| now_ms >= until_ms);
+        ended || self.users.iter().any(|user| deny.is_user_denied(*user))
     }
 }
 

@@ -65,6 +65,9 @@ pub enum SessionError {
     /// A grant ended, and bytes that were under way did not leave in time.
     #[error("a grant ended while bytes were under way")]
     Lapsed,
+    /// A user's sign-in ended while the session began.
+    #[error("a sign-in has ended")]
+    SignInEnded,
     /// The gateway is going down.
     #[error("draining")]
     Draining,
@@ -84,6 +87,7 @@ impl SessionError {
             SessionError::Store(_) | SessionError::Ledger(_) => CloseCode::StoreUnavailable,
             SessionError::Stalled => CloseCode::Stalled,
             SessionError::Lapsed => CloseCode::Lapsed,
+            SessionError::SignInEnded => CloseCode::SignInEnded,
             SessionError::Draining => CloseCode::Draining,
             SessionError::Gone => CloseCode::Done,
         }
@@ -99,6 +103,7 @@ impl SessionError {
             SessionError::Store(_) | SessionError::Ledger(_) => "store",
             SessionError::Stalled => "stalled",
             SessionError::Lapsed => "lapsed",
+            SessionError::SignInEnded => "sign_in_ended",
             SessionError::Draining => "draining",
             SessionError::Gone => "gone",
         }
@@ -157,7 +162,16 @@ async fn serve_device(
         Ok(opened) => opened,
         Err(error) => return reject(shared, error),
     };
-    let speaker = Speaker::of(principal, &hello);
+    let speaker = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => Err(SessionError::Draining),
+        // On the heap: it may wait for an issuer's keys, and is over before the session begins.
+        speaker = Box::pin(sign_in(shared, principal, &hello, id)) => speaker,
+    };
+    let speaker = match speaker {
+        Ok(speaker) => speaker,
+        Err(error) => return reject(shared, error),
+    };
     let reader = speaker.reader(shared);
     let (mailbox, outlet) = (Mailbox::new(id, reader.parts), Outlet::new(connection.clone()));
     let device = Device { shared: shared.clone(), speaker, reader: reader.clone(), mailbox: mailbox.clone() };
@@ -179,6 +193,22 @@ async fn serve_device(
     };
     shared.hub.unregister(&reader, &mailbox);
     error
+}
+
+async fn sign_in(
+    shared: &Shared,
+    device: Principal,
+    hello: &Hello,
+    id: SessionId,
+) -> Result<Arc<Speaker>, SessionError> {
+    let speaker = Speaker::of(shared, device, hello).await;
+    let sign_ins = speaker.sign_ins();
+    // First watched, then looked up, as in `identify`.
+    shared.registry.signed_in(id, sign_ins.clone());
+    match sign_ins.are_over(shared.environment.latest_ms(), &shared.deny) {
+        true => Err(SessionError::SignInEnded),
+        false => Ok(Arc::new(speaker)),
+    }
 }
 
 fn reject(shared: &Shared, error: SessionError) -> SessionError {
@@ -218,7 +248,7 @@ impl Drop for OpenSession<'_> {
 /// An identified device on a connection.
 struct Device {
     shared: Arc<Shared>,
-    speaker: Speaker,
+    speaker: Arc<Speaker>,
     reader: Reader,
     mailbox: Arc<Mailbox>,
 }
@@ -244,7 +274,7 @@ struct Session {
 /// Answers the device's `Hello`. Not a byte leaves before the certificate has been judged.
 async fn greet(
     device: Device,
-    hello: Hello,
+    hello: Box<Hello>,
     outlet: Arc<Outlet>,
     (out, frames): (SendStream, FrameReader),
 ) -> Result<Session, SessionError> {
@@ -269,7 +299,7 @@ async fn greet(
     let planned = session.device.mailbox.last_revoked();
     let (head, catch_up) = session.join_tail().await?;
     let id = session.device.mailbox.session();
-    let Speaker { principal, log: _, active, delivers } = session.device.speaker.clone();
+    let Speaker { principal, active, delivers, .. } = &*session.device.speaker;
     info!(session = %id, device = %principal.device, after = %sent, head = %head, "session");
     let welcome = Welcome {
         version,
@@ -279,8 +309,8 @@ async fn greet(
         caught_up: catch_up.is_none(),
         server_time_ms: shared.environment.now_ms(),
         restored_to,
-        active,
-        delivers,
+        active: active.clone(),
+        delivers: delivers.clone(),
     };
     session.send(ServerMessage::Welcome(welcome)).await?;
     session.send_catch_up(catch_up, planned).await?;
@@ -289,7 +319,7 @@ async fn greet(
 
 /// Where the device is in this log. Positions of another epoch say nothing about it.
 fn after_of(device: &Device, cursor: Option<Cursor>) -> Position {
-    let Device { shared, speaker: Speaker { principal, .. }, reader, .. } = device;
+    let Device { shared, speaker, reader, .. } = device;
     let after = cursor.filter(|cursor| cursor.epoch == shared.epoch).map_or(Position::START, |cursor| cursor.position);
     let head = shared.hub.published(&reader.tenant).unwrap_or(Position::START);
     if after <= head {
@@ -297,7 +327,7 @@ fn after_of(device: &Device, cursor: Option<Cursor>) -> Position {
     }
     // The store was put back by other means than `feldakte restore`, which begins a new epoch: what devices push from
     // here on would meet positions that others have seen otherwise.
-    error!(device = %principal.device, %after, %head, "the log is shorter than a device remembers; it reads all again");
+    error!(device = %speaker.principal.device, %after, %head, "the log is shorter than a device remembers; it reads all again");
     shared.metrics.damaged.inc();
     Position::START
 }
@@ -306,7 +336,7 @@ fn identify(shared: &Shared, connection: &Connection, id: SessionId) -> Result<P
     let leaf = leaf_of(connection).ok_or(SessionError::NotPermitted)?;
     let principal = identity::principal_of(&leaf).map_err(|_| SessionError::NotPermitted)?;
     let validity = identity::validity_of(&leaf).map_err(|_| SessionError::NotPermitted)?;
-    if !validity.covers(shared.environment.now()) {
+    if !validity.covers(shared.environment.latest()) {
         return Err(SessionError::NotPermitted);
     }
     // First watched, then looked up: a device denied in between is found by one of the two.
@@ -317,7 +347,7 @@ fn identify(shared: &Shared, connection: &Connection, id: SessionId) -> Result<P
     Ok(principal)
 }
 
-async fn read_hello(connection: &Connection) -> Result<(SendStream, Hello, FrameReader), SessionError> {
+async fn read_hello(connection: &Connection) -> Result<(SendStream, Box<Hello>, FrameReader), SessionError> {
     let (out, stream) = connection.accept_bi().await.map_err(|_| SessionError::Gone)?;
     let mut frames = FrameReader::new(stream, limits::HELLO_LEN_MAX);
     let frame = frames.next_frame().await?.ok_or(SessionError::Unexpected("the stream ended before hello"))?;
@@ -325,7 +355,7 @@ async fn read_hello(connection: &Connection) -> Result<(SendStream, Hello, Frame
         return Err(SessionError::Unexpected("the first message was not hello"));
     };
     frames.set_len_max(limits::FRAME_LEN_MAX);
-    Ok((out, hello, frames))
+    Ok((out, Box::new(hello), frames))
 }
 
 async fn over(rest: &mut Option<Pin<Box<Sleep>>>) {

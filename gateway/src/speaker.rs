@@ -4,17 +4,24 @@
 //! All of it is decided once, by the device's `Hello`: another user is another session.
 
 use feldakte_core::{
-    access::{Principal, Rules},
+    access::{PartSet, Policy, Principal, Rules},
+    admission::Ledger,
     ids::{TenantId, UserId},
 };
-use feldakte_proto::{Hello, SignInRefusal, SignedIn};
+use feldakte_proto::{Credential, Hello, SignedIn};
+use tracing::info;
 
-use crate::{gateway::Shared, store::Reader};
+use crate::{
+    gateway::Shared,
+    registry::SignIns,
+    store::Reader,
+    users::{Purpose, Refusal, SignIn, Voucher},
+};
 
 /// Everybody in whose name a session may act.
 #[derive(Debug, Clone)]
 pub struct Speaker {
-    /// The device and its active user: whose grants count.
+    /// The device and its active user.
     pub principal: Principal,
     /// The tenant whose log the session reads and writes.
     pub log: TenantId,
@@ -22,43 +29,124 @@ pub struct Speaker {
     pub active: Option<SignedIn>,
     /// The same about those whose work it delivers.
     pub delivers: Vec<SignedIn>,
+    /// The device without anybody.
+    device: Principal,
+    /// Those who have signed in or whose work is delivered.
+    users: Vec<(Principal, Voucher)>,
+    /// What it stands on besides the certificate.
+    sign_ins: SignIns,
+    /// Whose grants are read by.
+    reads_as: Principal,
+}
+
+/// In whose name a push is made.
+#[derive(Debug, Clone)]
+pub struct Author {
+    /// The device, and its user at the time.
+    pub principal: Principal,
+    /// Who vouches for the user; `None` when there is none.
+    voucher: Option<Voucher>,
 }
 
 impl Speaker {
-    /// Judges the credentials of a `Hello` from the device that the certificate names.
-    pub fn of(device: Principal, hello: &Hello) -> Self {
+    /// Judges the credentials of a `Hello` from the device that the certificate names. One that is refused leaves the
+    /// device as it is without it.
+    pub async fn of(shared: &Shared, device: Principal, hello: &Hello) -> Self {
         let log = hello.tenant.clone().unwrap_or_else(|| device.tenant.clone());
-        let refused = SignedIn::Refused(SignInRefusal::NotTrusted);
-        let active = hello.active.as_ref().map(|_| refused.clone());
-        let delivers = hello.delivers.iter().map(|_| refused.clone()).collect();
-        Self { principal: device, log, active, delivers }
+        let mut speaker = Self {
+            principal: device.clone(),
+            log,
+            active: None,
+            delivers: Vec::with_capacity(hello.delivers.len()),
+            users: Vec::new(),
+            sign_ins: SignIns::default(),
+            reads_as: device.clone(),
+            device,
+        };
+        if let Some(credential) = &hello.active {
+            let judged = speaker.judge(shared, credential, Purpose::Use).await;
+            if let Ok(sign_in) = &judged {
+                speaker.uses(sign_in);
+            }
+            speaker.active = Some(told(judged));
+        }
+        for credential in &hello.delivers {
+            let judged = speaker.judge(shared, credential, Purpose::Deliver).await;
+            speaker.delivers.push(told(judged));
+        }
+        speaker
     }
 
-    /// In whose name a push is made; `None` when that user has not signed in with this session.
-    pub fn author(&self, user: Option<UserId>) -> Option<Principal> {
-        let Some(user) = user else { return Some(self.principal.clone()) };
-        if self.principal.user == Some(user) {
-            return Some(self.principal.clone());
+    async fn judge(&mut self, shared: &Shared, credential: &Credential, purpose: Purpose) -> Result<SignIn, Refusal> {
+        let now_ms = shared.environment.latest_ms();
+        let judged = shared.users.judge(credential, purpose, &self.device, now_ms).await;
+        let judged = judged.and_then(|sign_in| match shared.deny.is_user_denied(sign_in.user) {
+            true => Err(Refusal::Denied),
+            false => Ok(sign_in),
+        });
+        let outcome = judged.as_ref().map_or_else(|refusal| refusal.to_string(), |_| "believed".to_owned());
+        shared.metrics.sign_ins.get_or_create(&vec![("outcome", outcome)]).inc();
+        match &judged {
+            Ok(sign_in) => self.stand_on(sign_in),
+            Err(refusal) => info!(device = %self.device.device, ?purpose, %refusal, "sign-in refused"),
         }
-        self.delivers.iter().find_map(|signed_in| match signed_in {
-            SignedIn::As { user: known, role, .. } if *known == user => {
-                Some(Principal { user: Some(user), role: *role, ..self.principal.clone() })
-            }
-            _ => None,
-        })
+        judged
+    }
+
+    fn stand_on(&mut self, sign_in: &SignIn) {
+        self.users.push((sign_in.principal(&self.device), sign_in.voucher));
+        self.sign_ins.users.push(sign_in.user);
+        self.sign_ins.until_ms = self.sign_ins.until_ms.into_iter().chain(sign_in.until_ms).min();
+    }
+
+    fn uses(&mut self, sign_in: &SignIn) {
+        self.principal = sign_in.principal(&self.device);
+        self.reads_as = match sign_in.voucher {
+            Voucher::Issuer => self.principal.clone(),
+            // A device that could make up whom it pleases would read what was granted to them.
+            Voucher::Device => self.device.clone(),
+        };
+    }
+
+    /// What it stands on besides the certificate.
+    pub fn sign_ins(&self) -> &SignIns {
+        &self.sign_ins
+    }
+
+    /// In whose name a push is made, the device's own when none is named; `None` when that user has not signed in with
+    /// this session.
+    pub fn author(&self, user: Option<UserId>) -> Option<Author> {
+        let Some(user) = user else { return Some(Author { principal: self.device.clone(), voucher: None }) };
+        let found = self.users.iter().find(|(principal, _)| principal.user == Some(user));
+        found.map(|(principal, voucher)| Author { principal: principal.clone(), voucher: Some(*voucher) })
     }
 
     /// What the session may read.
     pub fn reader(&self, shared: &Shared) -> Reader {
+        let needs_user = self.principal.user.is_none() && shared.users.requires_user(self.device.role);
         Reader {
             tenant: self.log.clone(),
-            subjects: self.principal.subjects_in(&self.log),
-            parts: shared.policy.readable(self.principal.role),
+            subjects: self.reads_as.subjects_in(&self.log),
+            parts: if needs_user { PartSet::NONE } else { shared.policy.readable(self.principal.role) },
         }
     }
 
-    /// What a check at this moment stands on.
-    pub fn rules<'a>(&'a self, shared: &'a Shared) -> Rules<'a> {
-        Rules { policy: &shared.policy, log: &self.log, now_ms: shared.environment.now_ms() }
+    /// What a check of what `author` may do on a document stands on at this moment.
+    pub fn rules<'a>(&'a self, shared: &'a Shared, author: &Author, ledger: &Ledger) -> Rules<'a> {
+        let rules = Rules { policy: &shared.policy, log: &self.log, now_ms: shared.environment.latest_ms() };
+        let is_barred = match author.voucher {
+            None => shared.users.requires_user(author.principal.role),
+            Some(Voucher::Issuer) => false,
+            Some(Voucher::Device) => !ledger.is_free() && !self.device_may_write(rules, ledger),
+        };
+        if is_barred { Rules { policy: Policy::nothing(), ..rules } } else { rules }
     }
+
+    fn device_may_write(&self, rules: Rules<'_>, ledger: &Ledger) -> bool {
+        ledger.permit(rules, &self.device).is_some_and(|permit| permit.may_write())
+    }
+}
+
+fn told(judged: Result<SignIn, Refusal>) -> SignedIn {
+    judged.map_or_else(|refusal| SignedIn::Refused(refusal.told()), |sign_in| sign_in.told())
 }

@@ -14,6 +14,7 @@ use feldakte_core::{
     log::{Binding, Entry, Quarantine},
 };
 
+pub mod registry;
 pub mod sqlite;
 
 /// A shared store.

@@ -59,12 +59,14 @@ pub enum CloseCode {
     Superseded = 9,
     /// A grant ended while bytes were under way; resume from the cursor.
     Lapsed = 10,
+    /// A user's sign-in has ended, or he was denied: come back without him, or with a new credential.
+    SignInEnded = 11,
     /// Too many handshakes or connections from this address; come back after the back-off.
-    Crowded = 11,
+    Crowded = 12,
 }
 
 impl CloseCode {
-    const ALL: [CloseCode; 12] = [
+    const ALL: [CloseCode; 13] = [
         CloseCode::Done,
         CloseCode::Protocol,
         CloseCode::TooLarge,
@@ -76,6 +78,7 @@ impl CloseCode {
         CloseCode::StoreUnavailable,
         CloseCode::Superseded,
         CloseCode::Lapsed,
+        CloseCode::SignInEnded,
         CloseCode::Crowded,
     ];
 
@@ -118,7 +121,8 @@ mod tests {
             (8, CloseCode::StoreUnavailable),
             (9, CloseCode::Superseded),
             (10, CloseCode::Lapsed),
-            (11, CloseCode::Crowded),
+            (11, CloseCode::SignInEnded),
+            (12, CloseCode::Crowded),
         ];
         for number in (0..300).chain([u64::from(u32::MAX) + 1, u64::MAX]) {
             let expected = golden.iter().find(|(pinned, _)| *pinned == number).map(|(_, code)| *code);

@@ -107,7 +107,7 @@ pub struct Push {
     pub document: DocumentId,
     /// Change chunks, unread.
     pub changes: Vec<Bytes>,
-    /// Whose work it is; the active user's when `None`.
+    /// Whose work it is, one of those who signed in with this session; the device's own when `None`.
     pub user: Option<UserId>,
 }
 

@@ -16,6 +16,7 @@ pub mod again;
 pub mod author;
 pub mod faulty_store;
 pub mod http;
+pub mod issuer;
 pub mod local;
 pub mod pki;
 pub mod process;

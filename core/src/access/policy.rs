@@ -3,6 +3,8 @@
 //! Secrecy per field is impossible inside one CRDT: where a role may see parts of a document only ([`Ceiling::Extract`]), it
 //! never gets the document itself.
 
+use std::sync::LazyLock;
+
 use super::{Access, Role};
 use crate::ids::Part;
 
@@ -50,6 +52,8 @@ pub struct PartSet(u8);
 impl PartSet {
     /// All of them.
     pub const ALL: PartSet = PartSet(u8::MAX);
+    /// None of them.
+    pub const NONE: PartSet = PartSet(0);
 
     /// Whether the part is among them.
     pub fn contains(self, part: Part) -> bool {
@@ -111,6 +115,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The table under which nobody may do anything.
+    pub fn nothing() -> &'static Policy {
+        &NOTHING
+    }
+
     /// The role's row.
     pub fn row(&self, role: Role) -> &Row {
         &self.rows[index(role)]
@@ -186,6 +195,19 @@ fn default_row(role: Role) -> Row {
 fn index(role: Role) -> usize {
     role as usize - 1
 }
+
+static NOTHING: LazyLock<Policy> = LazyLock::new(|| {
+    let row = Row {
+        operations: Ceiling::Nothing,
+        identity: Ceiling::Nothing,
+        clinical: Ceiling::Nothing,
+        orders: false,
+        vitals: Vitals::No,
+        after_close: AfterClose::Nothing,
+        creates: false,
+    };
+    Policy { rows: [row; Role::ALL.len()] }
+});
 
 /// A crew completes its report after the mission, within its shift (DOMAIN: 12 h).
 const CREW_READS_AFTER_CLOSE_MS: i64 = 12 * 3600 * 1000;

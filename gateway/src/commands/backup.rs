@@ -1,9 +1,12 @@
-//! `feldakte backup` and `feldakte restore`.
+//! `feldakte backup` and `feldakte restore`: the store, and the registry beside it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use feldakte_gateway::{environment::Environment, store::sqlite::SqliteStore};
+use feldakte_gateway::{
+    environment::Environment,
+    store::{registry::RegistryStore, sqlite::SqliteStore},
+};
 
 /// Copy the store while the gateway runs.
 #[derive(Args)]
@@ -11,7 +14,10 @@ pub struct Backup {
     /// The gateway's store.
     #[arg(long, default_value = "feldakte.sqlite", value_name = "FILE")]
     store: PathBuf,
-    /// Where the copy goes; must not exist.
+    /// The gateway's registry; by default registry.sqlite next to the store, if it is there.
+    #[arg(long, value_name = "FILE")]
+    registry: Option<PathBuf>,
+    /// Where the copy goes; must not exist. The registry goes beside it, as NAME.registry.sqlite.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
 }
@@ -19,9 +25,12 @@ pub struct Backup {
 /// Make a store from a backup.
 #[derive(Args)]
 pub struct Restore {
-    /// The backup.
+    /// The backup; its registry is looked for beside it.
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
+    /// The registry to be made, when the backup has one; by default registry.sqlite next to the store. Must not exist.
+    #[arg(long, value_name = "FILE")]
+    registry: Option<PathBuf>,
     /// The store to be made; must not exist.
     #[arg(long, default_value = "feldakte.sqlite", value_name = "FILE")]
     store: PathBuf,
@@ -31,7 +40,13 @@ impl Backup {
     /// Does it.
     pub async fn run(self) -> anyhow::Result<()> {
         SqliteStore::backup(&self.store, &self.to).await?;
-        println!("backup  {}", self.to.display());
+        println!("backup    {}", self.to.display());
+        let registry = self.registry.clone().unwrap_or_else(|| self.store.with_file_name(REGISTRY));
+        if self.registry.is_some() || registry.exists() {
+            let to = beside(&self.to);
+            RegistryStore::backup(&registry, &to).await?;
+            println!("registry  {}", to.display());
+        }
         Ok(())
     }
 }
@@ -41,8 +56,24 @@ impl Restore {
     pub async fn run(self) -> anyhow::Result<()> {
         let epoch = Environment::system().epoch();
         SqliteStore::restore(&self.from, &self.store, epoch).await?;
-        println!("store   {}", self.store.display());
-        println!("epoch   {epoch}");
+        println!("store     {}", self.store.display());
+        println!("epoch     {epoch}");
+        let from = beside(&self.from);
+        if from.exists() {
+            let registry = self.registry.clone().unwrap_or_else(|| self.store.with_file_name(REGISTRY));
+            RegistryStore::backup(&from, &registry).await?;
+            println!("registry  {}", registry.display());
+            println!(
+                "Devices that were revoked after the backup are taken again: put them onto the deny list, or revoke them."
+            );
+        }
         Ok(())
     }
 }
+
+/// Where the registry's copy stands that belongs to a copy of the store.
+fn beside(copy: &Path) -> PathBuf {
+    copy.with_extension(REGISTRY)
+}
+
+const REGISTRY: &str = "registry.sqlite";

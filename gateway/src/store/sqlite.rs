@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Append, Changed, DocumentLog, Head, Reader, Store, StoreError, Stored, StoredSnapshot};
 
-mod backup;
+pub(super) mod backup;
 mod batch;
 mod checkpoint;
-mod connect;
-mod error;
+pub(super) mod connect;
+pub(super) mod error;
 mod key;
 mod read;
 mod schema;

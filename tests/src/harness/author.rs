@@ -7,7 +7,7 @@ use feldakte_core::{
     case::{self, Edit},
     change::Change,
     crdt::{Document, NewChange, Stamp, Value},
-    ids::{ActorId, ChangeHash, DocumentId, Epoch},
+    ids::{ActorId, ChangeHash, DocumentId, Epoch, UserId},
 };
 use feldakte_gateway::store::Append;
 
@@ -29,6 +29,12 @@ impl Author {
         Self::under(case::actor(principal.device, document, Epoch(uuid::Uuid::nil()), 0), document)
     }
 
+    /// The same as a user of the device.
+    pub fn of_user(device: &Principal, user: UserId, document: DocumentId) -> Self {
+        let store = Epoch(uuid::Uuid::nil());
+        Self::under(case::user_actor(device.device, Some(user), document, store, 0), document)
+    }
+
     /// The same under any actor.
     pub fn under(actor: ActorId, document: DocumentId) -> Self {
         let replica = Document::load(&Self::genesis(document), actor).expect("the genesis loads");
@@ -42,9 +48,13 @@ impl Author {
 
     /// Sets a fact: one change.
     pub fn set(&mut self, name: &str, value: &str) -> NewChange {
-        self.made += 1;
         let part = self.document.part;
-        let edit = Edit::SetFact { part, name: name.to_owned(), value: Value::Text(value.to_owned()) };
+        self.save(&Edit::SetFact { part, name: name.to_owned(), value: Value::Text(value.to_owned()) })
+    }
+
+    /// Saves an edit: one change.
+    pub fn save(&mut self, edit: &Edit) -> NewChange {
+        self.made += 1;
         let change = self
             .replica
             .edit(Stamp::at(1_700_000_000_000), |edits| edit.apply(edits))

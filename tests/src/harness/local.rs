@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -18,6 +18,7 @@ use feldakte_gateway::{
     metrics::Metrics,
     store::{SharedStore, sqlite::SqliteStore},
     tls::{self, Credentials},
+    users::{Users, UsersConfig},
 };
 use quinn::Endpoint;
 use tempfile::TempDir;
@@ -46,9 +47,9 @@ pub struct LocalGateway {
     pub deny: DenyList,
 }
 
-/// A clock that a test moves forward.
+/// A clock that a test moves.
 #[derive(Debug, Clone, Default)]
-pub struct Clock(Arc<AtomicU64>);
+pub struct Clock(Arc<AtomicI64>);
 
 impl Site {
     /// A fresh one.
@@ -70,28 +71,38 @@ impl Site {
 
     /// Starts a gateway in this process on what is there, where the last one listened.
     pub async fn start(&self) -> LocalGateway {
-        self.start_in(Environment::system()).await
+        self.start_in(Environment::system(), local_users()).await
     }
 
     /// The same with a clock of the test's.
     pub async fn start_at(&self, clock: &Clock) -> LocalGateway {
-        let clock = clock.clone();
-        self.start_in(Environment::simulated(Arc::new(move || clock.now()), rand::random())).await
+        self.start_in(at(clock), local_users()).await
+    }
+
+    /// The same, and it believes what the configuration says about users.
+    pub async fn start_believing(&self, clock: &Clock, users: &UsersConfig) -> LocalGateway {
+        self.start_in(at(clock), Users::open(users).expect("the configuration fits")).await
     }
 
     /// Starts a gateway on a store of the test's, where the last one listened.
     pub async fn start_on(&self, store: SharedStore) -> (Gateway, SocketAddr) {
-        self.serve(store, DenyList::default(), Environment::system()).await
+        self.serve(store, DenyList::default(), Environment::system(), local_users()).await
     }
 
-    async fn start_in(&self, environment: Environment) -> LocalGateway {
+    async fn start_in(&self, environment: Environment, users: Users) -> LocalGateway {
         let deny = DenyList::default();
         let store = SqliteStore::open(&self.store_path(), environment.epoch()).await.expect("the store opens");
-        let (gateway, address) = self.serve(store.clone(), deny.clone(), environment).await;
+        let (gateway, address) = self.serve(store.clone(), deny.clone(), environment, users).await;
         LocalGateway { address, gateway, store, deny }
     }
 
-    async fn serve(&self, store: SharedStore, deny: DenyList, environment: Environment) -> (Gateway, SocketAddr) {
+    async fn serve(
+        &self,
+        store: SharedStore,
+        deny: DenyList,
+        environment: Environment,
+        users: Users,
+    ) -> (Gateway, SocketAddr) {
         let (chain, key) = self.pki.gateway();
         let reset_secret = tls::reset_secret(&key);
         let credentials = Credentials { chain, key, device_roots: self.pki.roots() };
@@ -99,15 +110,9 @@ impl Site {
         let endpoint = self.bind(&server, &reset_secret).await;
         let address = endpoint.local_addr().expect("a bound endpoint has an address");
         self.remember(address);
-        let gateway = Gateway::start(Parts {
-            endpoint,
-            store,
-            deny,
-            policy: Policy::default(),
-            shares: self.shares,
-            environment,
-        })
-        .await;
+        let (policy, shares) = (Policy::default(), self.shares);
+        let parts = Parts { endpoint, store, deny, policy, users, shares, environment };
+        let gateway = Gateway::start(parts).await;
         (gateway.expect("the store can be read"), address)
     }
 
@@ -169,11 +174,31 @@ impl LocalGateway {
 impl Clock {
     /// The system's time, moved.
     pub fn now(&self) -> SystemTime {
-        SystemTime::now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
+        let moved = self.0.load(Ordering::SeqCst);
+        let by = Duration::from_secs(moved.unsigned_abs());
+        if moved < 0 { SystemTime::now() - by } else { SystemTime::now() + by }
     }
 
     /// Moves it forward.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
+        self.0.fetch_add(seconds(by), Ordering::SeqCst);
     }
+
+    /// Moves it back.
+    pub fn set_back(&self, by: Duration) {
+        self.0.fetch_sub(seconds(by), Ordering::SeqCst);
+    }
+}
+
+fn at(clock: &Clock) -> Environment {
+    let clock = clock.clone();
+    Environment::simulated(Arc::new(move || clock.now()), rand::random())
+}
+
+fn local_users() -> Users {
+    Users::local_only().expect("randomness")
+}
+
+fn seconds(span: Duration) -> i64 {
+    i64::try_from(span.as_secs()).expect("a span of a test's")
 }

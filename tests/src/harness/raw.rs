@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use feldakte_core::{
-    ids::{ChangeHash, Cursor, DocumentId},
+    ids::{ChangeHash, Cursor, DocumentId, UserId},
     limits,
     log::Entry,
 };
 use feldakte_proto::{
-    ChangesFrame, ClientMessage, CloseCode, Durable, Fetch, FrameDecoder, Hello, Push, ServerMessage, Unbundled,
-    VERSION, Welcome, decode_bundle, decode_entry,
+    ChangesFrame, ClientMessage, CloseCode, Credential, Durable, Fetch, FrameDecoder, Hello, Push, ServerMessage,
+    Unbundled, VERSION, Welcome, decode_bundle, decode_entry,
 };
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 
@@ -53,14 +53,11 @@ pub fn endpoint() -> Endpoint {
 
 /// A first message as the SDK sends it.
 pub fn hello(cursor: Option<Cursor>) -> ClientMessage {
-    ClientMessage::Hello(Hello {
-        versions: vec![VERSION],
-        build: "raw".into(),
-        cursor,
-        tenant: None,
-        active: None,
-        delivers: Vec::new(),
-    })
+    ClientMessage::Hello(Hello { cursor, ..hello_of(None, Vec::new()) })
+}
+
+fn hello_of(active: Option<Credential>, delivers: Vec<Credential>) -> Hello {
+    Hello { versions: vec![VERSION], build: "raw".into(), cursor: None, tenant: None, active, delivers }
 }
 
 impl RawClient {
@@ -100,8 +97,23 @@ impl RawClient {
         gateway: SocketAddr,
         cursor: Option<Cursor>,
     ) -> Option<(Self, Welcome)> {
+        Self::greet(config, gateway, &hello(cursor)).await
+    }
+
+    /// Connects as the device, with a user and the work of others, and is welcomed.
+    pub async fn signed_in(
+        enrolled: &Enrolled,
+        gateway: SocketAddr,
+        active: Option<Credential>,
+        delivers: Vec<Credential>,
+    ) -> (Self, Welcome) {
+        let hello = ClientMessage::Hello(hello_of(active, delivers));
+        Self::greet(enrolled.quic(), gateway, &hello).await.expect("the gateway welcomes the device")
+    }
+
+    async fn greet(config: quinn::ClientConfig, gateway: SocketAddr, hello: &ClientMessage) -> Option<(Self, Welcome)> {
         let mut client = Self::connect(&endpoint(), config, gateway).await.ok()?;
-        client.send(&hello(cursor)).await;
+        client.send(hello).await;
         match client.next().await {
             Ok(ServerMessage::Welcome(welcome)) => Some((client, welcome)),
             _ => None,
@@ -121,14 +133,29 @@ impl RawClient {
 
     /// Pushes changes; returns the push's number.
     pub async fn push(&mut self, document: DocumentId, changes: Vec<Bytes>) -> u64 {
+        self.push_of(None, document, changes).await
+    }
+
+    /// Pushes a user's changes; returns the push's number.
+    pub async fn push_of(&mut self, user: Option<UserId>, document: DocumentId, changes: Vec<Bytes>) -> u64 {
         self.last_push += 1;
-        self.send(&ClientMessage::Push(Push { push: self.last_push, document, changes, user: None })).await;
+        self.send(&ClientMessage::Push(Push { push: self.last_push, document, changes, user })).await;
         self.last_push
     }
 
     /// Pushes and waits for the answer, letting entries of others pass.
     pub async fn push_and_wait(&mut self, document: DocumentId, changes: Vec<Bytes>) -> Durable {
-        let push = self.push(document, changes).await;
+        self.push_of_and_wait(None, document, changes).await
+    }
+
+    /// The same with a user's changes.
+    pub async fn push_of_and_wait(
+        &mut self,
+        user: Option<UserId>,
+        document: DocumentId,
+        changes: Vec<Bytes>,
+    ) -> Durable {
+        let push = self.push_of(user, document, changes).await;
         within("the push is answered", async {
             loop {
                 match self.next().await.expect("the session lives") {

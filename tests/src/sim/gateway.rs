@@ -13,6 +13,7 @@ use feldakte_gateway::{
     environment::Environment,
     gateway::{Gateway, Parts},
     tls,
+    users::Users,
 };
 
 use super::{
@@ -77,16 +78,10 @@ async fn serve(world: &Arc<World>) -> Ending {
     );
     let environment = Environment::simulated(clock(0), machine.next_seed());
     let endpoint = endpoint.expect("the port is free");
-    let started = Gateway::start(Parts {
-        endpoint,
-        store: Arc::new(store),
-        deny,
-        policy: Policy::default(),
-        shares: Shares::DEFAULT,
-        environment,
-    })
-    .await;
-    let gateway = match started {
+    let users = Users::local_only().expect("randomness");
+    let (store, policy, shares) = (Arc::new(store), Policy::default(), Shares::DEFAULT);
+    let parts = Parts { endpoint, store, deny, policy, users, shares, environment };
+    let gateway = match Gateway::start(parts).await {
         Ok(gateway) => gateway,
         Err(error) => {
             world.witness.violate(Invariant::Sanity, format!("the gateway does not start: {error}"));

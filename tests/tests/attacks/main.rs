@@ -11,5 +11,6 @@ mod half_open;
 mod lapse;
 mod malicious_gateway;
 mod shares;
+mod sign_in;
 mod slow;
 mod tls;

@@ -1,18 +1,29 @@
 //! Logs and metrics never show what stands in a case, however much is logged.
 
-use std::{fs, net::SocketAddr};
+use std::{
+    fs,
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
-use feldakte_core::{case::Edit, crdt::Value, ids::Part};
+use feldakte_core::{access::Role, case::Edit, crdt::Value, ids::Part};
+use feldakte_proto::{Credential, SignedIn};
 use feldakte_tests::harness::{
-    again, crew, http,
+    again,
+    author::Author,
+    crew, http,
+    issuer::{self, Issuer, user},
     local::Site,
+    new_document,
     pki::read_identity,
+    raw::RawClient,
     tablet::{Tablet, fact, memory_store},
     within,
 };
 
 /// Occurs nowhere by accident.
 const CANARY: &str = "Kanarienvogel-Müller-4711";
+const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_in_a_case_appears_in_no_log_and_no_metric() {
@@ -36,6 +47,43 @@ async fn a_text_in_a_case_appears_in_no_log_and_no_metric() {
     let forms = [CANARY, "Kanarienvogel", &bytes_as_debug[1..bytes_as_debug.len() - 1], "4b616e617269656e"];
     for (name, text) in [("gateway's log", &gateway_log), ("tablet's log", &tablet_log), ("metrics", &metrics)] {
         for form in forms {
+            let line = text.lines().find(|line| line.contains(form));
+            assert_eq!(line, None, "in the {name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_a_token_appears_in_no_log_and_no_metric() {
+    let (site, issuer) = (Site::new(), Issuer::new("a"));
+    let settings = format!("[log]\nlevel = \"trace\"\n{}", issuer::settings(&issuer, &site));
+    let gateway = site.spawn_with(&settings).await;
+    let tablet = site.pki.enrol(&crew("rtw-1"));
+    let now = SystemTime::now();
+    let good = issuer.token(CANARY, Role::AmbulanceCrew, now, HOUR);
+    let stranger = Issuer::new("a").token(CANARY, Role::AmbulanceCrew, now, HOUR);
+    let expired = issuer.token(CANARY, Role::AmbulanceCrew, now - 3 * HOUR, HOUR);
+    let tokens = [good.clone(), stranger, expired, Credential::Token(CANARY.into())];
+    let mut believed = 0;
+    for token in tokens.clone() {
+        let (mut client, welcome) = RawClient::signed_in(&tablet, gateway.quic, Some(token), vec![good.clone()]).await;
+        believed += usize::from(matches!(welcome.active, Some(SignedIn::As { .. })));
+        let mut author = Author::of_user(&tablet.principal, user(CANARY), new_document());
+        let durable = client.push_of_and_wait(Some(user(CANARY)), author.document, author.begin(1)).await;
+        assert_eq!(durable.refused, []);
+    }
+    assert_eq!(believed, 1);
+    let (_, metrics) = http::get(gateway.ops, "/metrics").await.unwrap();
+    gateway.terminate();
+    let log = gateway.ended().await.log;
+    assert!(log.contains("TRACE") && log.contains("sign-in refused"), "{log}");
+    let id = user(CANARY).to_string();
+    let parts = tokens.iter().flat_map(|token| match token {
+        Credential::Token(token) => token.split('.').skip(1),
+        other => panic!("{other:?}"),
+    });
+    for form in parts.chain([CANARY, "Kanarienvogel", &id]) {
+        for (name, text) in [("log", &log), ("metrics", &metrics)] {
             let line = text.lines().find(|line| line.contains(form));
             assert_eq!(line, None, "in the {name}");
         }

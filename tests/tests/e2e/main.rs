@@ -18,3 +18,4 @@ mod reconnect;
 mod reload;
 mod restart;
 mod sharing;
+mod users;

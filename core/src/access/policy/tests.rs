@@ -37,6 +37,16 @@ fn the_default_policy_is_the_table_of_the_domain() {
 }
 
 #[test]
+fn under_the_table_of_nothing_no_role_may_anything() {
+    let policy = Policy::nothing();
+    for role in Role::ALL {
+        assert_eq!(policy.readable(role), PartSet::NONE, "{role}");
+        assert!(Part::ALL.into_iter().all(|part| !policy.may_create(role, part)), "{role}");
+        assert!(!PartSet::NONE.contains(Part::Clinical));
+    }
+}
+
+#[test]
 fn what_a_role_reads_as_documents_is_what_its_cells_say() {
     let policy = Policy::default();
     for role in Role::ALL {

@@ -18,9 +18,17 @@ use crate::store::StoreError;
 /// # Errors
 /// [`DatabaseError::TargetExists`], or what SQLite says.
 pub(super) async fn backup(source: &Path, target: &Path) -> Result<(), StoreError> {
-    refuse_existing(target)?;
     let mut connection = connect::connect(source, Purpose::Copy).await?;
     schema::check_version(&mut connection).await?;
+    copy(connection, target).await
+}
+
+/// Writes a consistent copy of what is open there to a file that must not exist yet.
+///
+/// # Errors
+/// [`DatabaseError::TargetExists`], or what SQLite says.
+pub(in crate::store) async fn copy(mut connection: SqliteConnection, target: &Path) -> Result<(), StoreError> {
+    refuse_existing(target)?;
     let partial = sibling(target, ".partial");
     remove(&partial)?;
     let text = partial.to_str().ok_or(std::io::Error::from(std::io::ErrorKind::InvalidFilename))?;

@@ -14,9 +14,12 @@ use super::error::DatabaseError;
 
 /// What a connection is for; decides its pragmas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(in crate::store) enum Purpose {
     /// Appends to the log. Every commit is on the disk when it returns.
     Log,
+    /// Appends to a small database beside the log. Every commit is on the disk when it returns; checkpoints run inside
+    /// commits.
+    Side,
     /// Writes what can be derived again from the log. A power cut may take the last commits, never order or shape.
     Derived,
     /// Copies the write-ahead log into the database file.
@@ -41,6 +44,13 @@ impl Purpose {
                 ("foreign_keys", "0"),
                 ("cache_size", "-32768"),
             ],
+            Purpose::Side => &[
+                ("journal_mode", "wal"),
+                ("synchronous", "2"),
+                ("wal_autocheckpoint", "1000"),
+                ("temp_store", "2"),
+                ("foreign_keys", "0"),
+            ],
             Purpose::Derived => &[
                 ("journal_mode", "wal"),
                 ("synchronous", "1"),
@@ -56,7 +66,7 @@ impl Purpose {
 }
 
 /// Opens one connection and checks its pragmas.
-pub(super) async fn connect(path: &Path, purpose: Purpose) -> Result<SqliteConnection, sqlx::Error> {
+pub(in crate::store) async fn connect(path: &Path, purpose: Purpose) -> Result<SqliteConnection, sqlx::Error> {
     let mut connection = options(path, purpose).connect().await?;
     verify(&mut connection, purpose).await?;
     Ok(connection)
@@ -79,7 +89,7 @@ pub(super) async fn readers(path: &Path) -> Result<SqlitePool, sqlx::Error> {
 fn options(path: &Path, purpose: Purpose) -> SqliteConnectOptions {
     let options = SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(purpose == Purpose::Log)
+        .create_if_missing(matches!(purpose, Purpose::Log | Purpose::Side))
         .read_only(matches!(purpose, Purpose::Read | Purpose::Copy))
         .busy_timeout(BUSY_TIMEOUT)
         .row_buffer_size(ROW_BUFFER)

@@ -73,7 +73,7 @@ impl From<std::io::Error> for StoreError {
 
 /// The kinds of trouble that are answered differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(in crate::store) enum Cause {
     /// No room: the transaction is gone, the next may succeed.
     Full,
     /// The disk or the connection failed: nobody knows what it has kept.
@@ -85,7 +85,7 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    pub(super) fn of(error: &sqlx::Error) -> Cause {
+    pub(in crate::store) fn of(error: &sqlx::Error) -> Cause {
         match error {
             sqlx::Error::Database(database) => {
                 let code: i32 = database.code().and_then(|code| code.parse().ok()).unwrap_or_default();

@@ -1,0 +1,56 @@
+//! The control plane: what operators do to a running gateway, as JSON over HTTP on a Unix socket.
+//!
+//! The command line is a client of it ([`client`]) and never opens the databases of a gateway. Whoever asks shows an
+//! operator's token; only to make the first operator it is enough to be the user the gateway runs as, or root. One file
+//! per noun holds its routes; a handler takes an [`operator::Authorised`] and asks it for a role before anything else.
+
+use std::{io, sync::Arc};
+
+use axum::Router;
+use tokio_util::sync::CancellationToken;
+
+use self::socket::{Peer, Socket};
+use crate::{environment::Environment, gateway::Shared, store::registry::RegistryStore};
+
+pub mod client;
+mod error;
+pub mod operator;
+pub mod operators;
+pub mod socket;
+mod text;
+
+pub use self::error::{ControlError, Refused};
+
+/// What handlers reach.
+pub struct Control {
+    /// The running gateway.
+    pub shared: Arc<Shared>,
+    /// Operators, devices, invitations, approvals.
+    pub registry: Arc<RegistryStore>,
+    /// The user who may name operators: the gateway's own.
+    pub owner: u32,
+}
+
+impl Control {
+    /// Time and randomness.
+    pub fn environment(&self) -> &Environment {
+        &self.shared.environment
+    }
+}
+
+/// Serves until shutdown.
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve(socket: Socket, control: Arc<Control>, shutdown: CancellationToken) -> io::Result<()> {
+    let app = routes().with_state(control).into_make_service_with_connect_info::<Peer>();
+    let serve = axum::serve(socket.listener, app).with_graceful_shutdown(async move { shutdown.cancelled().await });
+    let ended = serve.await;
+    drop(socket.file);
+    ended
+}
+
+/// One line per noun.
+fn routes() -> Router<Arc<Control>> {
+    Router::new().merge(operators::routes())
+}

@@ -1,0 +1,114 @@
+//! An issuer of access tokens (an OIDC provider), and what it may say about whom: the profile of RFC 9068.
+
+use feldakte_core::{
+    access::{Principal, Role},
+    ids::{TenantId, UserId},
+    limits,
+};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{
+    refusal::Refusal,
+    source::KeySource,
+    token::{ClaimPath, Claims, Token},
+};
+
+/// An issuer that is trusted here.
+pub(super) struct Issuer {
+    pub(super) profile: Profile,
+    pub(super) keys: KeySource,
+}
+
+/// What its tokens must say, and what that means here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name, as `iss` says it.
+    pub issuer: String,
+    /// This gateway's name in `aud`.
+    pub audience: String,
+    /// Values of `typ` that are access tokens.
+    pub types: Vec<String>,
+    /// Where the user's tenant stands; the device's when `None`.
+    pub tenant_claim: Option<ClaimPath>,
+    /// Where the user's roles stand.
+    pub role_claim: ClaimPath,
+    /// What they mean. The first that fits counts.
+    pub roles: Vec<RoleRule>,
+}
+
+/// What one value of the role claim means in one tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleRule {
+    /// In which tenant.
+    pub tenant: TenantId,
+    /// The claim's value.
+    pub claim: String,
+    /// The role here.
+    pub role: Role,
+}
+
+impl Issuer {
+    /// Whom the token is about, as what, and until when (milliseconds since 1970-01-01 UTC), when this issuer has signed it for us and its time has come and is not over.
+    pub(super) async fn judge(
+        &self,
+        token: Token<'_>,
+        device: &Principal,
+        now_ms: i64,
+    ) -> Result<(UserId, Role, i64), Refusal> {
+        token.check_type(&self.profile.types)?;
+        let key = self.keys.key(token.key_id()?).await.ok_or(Refusal::UnknownKey)?;
+        let claims = token.verify(&key)?;
+        let until_ms = self.check(&claims, now_ms)?;
+        let role = self.profile.role_of(&claims, device)?;
+        Ok((user_of(&self.profile.issuer, claims.text("sub")?), role, until_ms))
+    }
+
+    /// Until when it is believed.
+    fn check(&self, claims: &Claims, now_ms: i64) -> Result<i64, Refusal> {
+        let Profile { issuer, audience, .. } = &self.profile;
+        if claims.text("iss")? != issuer {
+            return Err(Refusal::Issuer);
+        }
+        if !claims.words(&ClaimPath("aud".into())).contains(&audience.as_str()) {
+            return Err(Refusal::Audience);
+        }
+        let leeway_ms = limits::TOKEN_LEEWAY.as_millis() as i64;
+        let until_ms = claims.moment_ms("exp")?.ok_or(Refusal::Malformed)? + leeway_ms;
+        if now_ms >= until_ms {
+            return Err(Refusal::Expired);
+        }
+        for begin in ["nbf", "iat"] {
+            if claims.moment_ms(begin)?.is_some_and(|begin_ms| now_ms < begin_ms - leeway_ms) {
+                return Err(Refusal::NotYetValid);
+            }
+        }
+        Ok(until_ms)
+    }
+}
+
+impl Profile {
+    fn role_of(&self, claims: &Claims, device: &Principal) -> Result<Role, Refusal> {
+        if let Some(claim) = &self.tenant_claim
+            && !claims.words(claim).contains(&device.tenant.as_str())
+        {
+            return Err(Refusal::Tenant);
+        }
+        let said = claims.words(&self.role_claim);
+        let fits = |rule: &&RoleRule| rule.tenant == device.tenant && said.contains(&rule.claim.as_str());
+        self.roles.iter().find(fits).map(|rule| rule.role).ok_or(Refusal::NoRole)
+    }
+}
+
+/// A user's id here: the same on every device, and nobody who sees it learns the subject from it without guessing it.
+pub fn user_of(issuer: &str, subject: &str) -> UserId {
+    let mut hash = Sha256::new();
+    hash.update(b"feldakte user 1");
+    hash.update(issuer);
+    hash.update([0]);
+    hash.update(subject);
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    UserId(Uuid::from_bytes(id))
+}
