@@ -99,23 +99,43 @@ impl FromStr for Denials {
 
 /// The deny list in force: a shared handle, replaced as a whole. Clones see the same list.
 #[derive(Clone, Default)]
-pub struct DenyList(Arc<RwLock<Denials>>);
+pub struct DenyList(Arc<RwLock<InForce>>);
+
+#[derive(Default)]
+struct InForce {
+    denials: Denials,
+    /// Those that the gateway's registry has revoked.
+    revoked: HashSet<DeviceId>,
+}
 
 impl DenyList {
     /// A list that starts with these entries.
     pub fn new(denials: Denials) -> Self {
-        Self(Arc::new(RwLock::new(denials)))
+        Self(Arc::new(RwLock::new(InForce { denials, ..InForce::default() })))
     }
 
     /// Puts another list in force, for the next question asked through any clone.
     pub fn replace(&self, denials: Denials) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = denials;
+        self.0.write().unwrap_or_else(PoisonError::into_inner).denials = denials;
+    }
+
+    /// Denies devices for good, whatever list is put in force later: whoever revokes them has written it down.
+    pub fn revoke(&self, devices: impl IntoIterator<Item = DeviceId>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).revoked.extend(devices);
     }
 
     /// Whether the holder of this certificate is denied. With any entry in force, a certificate without a readable
     /// identity is denied as well.
     pub fn is_denied(&self, leaf: &CertificateDer<'_>) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).deny(leaf)
+        let in_force = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        in_force.denials.deny(leaf) || in_force.has_revoked(leaf)
+    }
+}
+
+impl InForce {
+    fn has_revoked(&self, leaf: &CertificateDer<'_>) -> bool {
+        let revoked = |device| self.revoked.contains(&device);
+        !self.revoked.is_empty() && identity::principal_of(leaf).map_or(true, |principal| revoked(principal.device))
     }
 
     /// Whether this user is denied, on whatever device.
@@ -126,8 +146,8 @@ impl DenyList {
 
 impl fmt::Debug for DenyList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let len = self.0.read().unwrap_or_else(PoisonError::into_inner).len();
-        write!(f, "DenyList({len} entries)")
+        let InForce { denials, revoked } = &*self.0.read().unwrap_or_else(PoisonError::into_inner);
+        write!(f, "DenyList({} entries, {} revoked)", denials.len(), revoked.len())
     }
 }
 
@@ -197,6 +217,18 @@ mod tests {
         assert!(!clone.is_denied(&leaf), "another list");
         list.replace(Denials::default());
         assert!(!seen.is_denied(&leaf));
+    }
+
+    #[test]
+    fn a_revoked_device_stays_denied_whatever_list_comes_in_force() {
+        let world = World::new();
+        let (leaf, mut other) = (world.issue(&crew()).der, crew());
+        other.device = DeviceId::from_slice(&[8; 16]).unwrap();
+        let list = DenyList::default();
+        list.revoke([crew().device]);
+        list.replace(Denials::default());
+        assert!(list.is_denied(&leaf) && list.clone().is_denied(&leaf));
+        assert!(!list.is_denied(&world.issue(&other).der));
     }
 
     #[test]

@@ -48,6 +48,10 @@ impl DeviceKey {
         self.0.to_der()
     }
 
+    pub(crate) fn secret(&self) -> &SecretKey {
+        &self.0
+    }
+
     /// The request for a certificate. It proves possession of the key and asks for no name: who the device is
     /// decides the authority.
     ///
