@@ -18,13 +18,14 @@ use tracing::info;
 use self::vital::Vital;
 use crate::{
     census::Census,
+    enrolment::Enrolment,
     environment::Environment,
     handshake::{Handshake, Handshakes},
     hub::Hub,
     ledgers::{LedgerError, Ledgers},
     metrics::Metrics,
     projector::{self, Backlog},
-    registry::Registry,
+    registry::{Registry, Seen},
     sequencer::{Author, Sequencer, Submission},
     session,
     store::{Head, SharedStore, StoreError},
@@ -54,6 +55,10 @@ pub struct Shared {
     pub registry: Registry,
     /// Certificates that are no longer taken.
     pub deny: DenyList,
+    /// Issues certificates; `None` in a gateway without an authority.
+    pub enrolment: Option<Arc<Enrolment>>,
+    /// Devices that were in a session since somebody wrote it down.
+    pub seen: Seen,
     /// What each role may do at all.
     pub policy: Policy,
     /// Whom to believe about users.
@@ -74,6 +79,8 @@ pub struct Parts {
     pub store: SharedStore,
     /// Certificates that are no longer taken; the same handle the endpoint's verifier asks.
     pub deny: DenyList,
+    /// Issues certificates; `None` in a gateway without an authority.
+    pub enrolment: Option<Arc<Enrolment>>,
     /// What each role may do at all.
     pub policy: Policy,
     /// Whom to believe about users.
@@ -116,7 +123,7 @@ impl Gateway {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(parts: Parts) -> Result<Gateway, StoreError> {
-        let Parts { endpoint, store, deny, policy, users, environment } = parts;
+        let Parts { endpoint, store, deny, enrolment, policy, users, environment } = parts;
         let epoch = store.epoch().await?;
         let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
         let shared = Arc::new(Shared {
@@ -129,6 +136,8 @@ impl Gateway {
             backlog: Arc::default(),
             registry: Registry::default(),
             deny,
+            enrolment,
+            seen: Seen::default(),
             policy,
             users,
             metrics: Arc::default(),

@@ -55,7 +55,7 @@ impl Serve<'_> {
         let [root, certificate, key] = site.pki.files();
         let config = site.dir().join("gateway.toml");
         let text = format!(
-            "[listen]\nquic = \"{quic}\"\nops = \"127.0.0.1:0\"\n[store]\npath = {store:?}\n{settings}\n[tls]\n\
+            "[listen]\nquic = \"{quic}\"\nops = \"127.0.0.1:0\"\nenrol = \"127.0.0.1:0\"\n[store]\npath = {store:?}\n{settings}\n[tls]\n\
              certificate = {certificate:?}\nkey = {key:?}\ndevice_ca = {root:?}\ndeny_list = {deny:?}\n",
             quic = site.listen(),
             store = site.store_path(),
@@ -172,7 +172,8 @@ pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
 
 fn parse_ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let rest = line.strip_prefix("ready quic=")?;
-    let (quic, ops) = rest.split_once(" ops=")?;
+    let (quic, rest) = rest.split_once(" ops=")?;
+    let ops = rest.split(' ').next()?;
     Some((quic.parse().ok()?, ops.parse().ok()?))
 }
 

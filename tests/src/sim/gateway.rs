@@ -79,7 +79,7 @@ async fn serve(world: &Arc<World>) -> Ending {
     let endpoint = endpoint.expect("the port is free");
     let users = Users::local_only().expect("randomness");
     let store = Arc::new(store);
-    let parts = Parts { endpoint, store, deny, policy: Policy::default(), users, environment };
+    let parts = Parts { endpoint, store, deny, enrolment: None, policy: Policy::default(), users, environment };
     let gateway = match Gateway::start(parts).await {
         Ok(gateway) => gateway,
         Err(error) => {
