@@ -130,17 +130,17 @@ impl DenyList {
         let in_force = self.0.read().unwrap_or_else(PoisonError::into_inner);
         in_force.denials.deny(leaf) || in_force.has_revoked(leaf)
     }
+
+    /// Whether this user is denied, on whatever device.
+    pub fn is_user_denied(&self, user: UserId) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).denials.users.contains(&user)
+    }
 }
 
 impl InForce {
     fn has_revoked(&self, leaf: &CertificateDer<'_>) -> bool {
         let revoked = |device| self.revoked.contains(&device);
         !self.revoked.is_empty() && identity::principal_of(leaf).map_or(true, |principal| revoked(principal.device))
-    }
-
-    /// Whether this user is denied, on whatever device.
-    pub fn is_user_denied(&self, user: UserId) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).users.contains(&user)
     }
 }
 

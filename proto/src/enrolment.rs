@@ -14,7 +14,7 @@ pub struct EnrolRequest {
 /// `POST /v1/renew`: a device asks for its next certificate.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct RenewRequest {
-    /// The certificate at hand, PEM; may have ended a while ago.
+    /// The certificate at hand, DER in hexadecimal; may have ended a while ago.
     pub certificate: String,
     /// PKCS#10, PEM, for a new key or the same.
     pub csr: String,

@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn durations_read_as_people_write_them() {
-        let hours = |hours| Some(Duration::from_secs(hours * 60 * 60));
+        let hours = |hours: u64| Some(Duration::from_secs(hours * 60 * 60));
         assert_eq!(["24h", "14d", "90m"].map(parse_duration), [hours(24), hours(14 * 24), hours(1).map(|h| h * 3 / 2)]);
         for bad in ["", "d", "14", "14 d", "-1d", "1.5d", "14D", "99999999999d", "1ä"] {
             assert_eq!(parse_duration(bad), None, "{bad}");

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use feldakte_certs::{identity, pem};
+use feldakte_certs::identity;
 use feldakte_core::{code::Code, limits};
 use feldakte_proto::enrolment::{EnrolRequest, Enrolled, EnrolmentError as Told, EnrolmentRefused, RenewRequest};
 use tokio::time::Instant;
@@ -69,10 +69,9 @@ async fn renew(
     let Ok(Json(RenewRequest { certificate, csr, proof })) = request else {
         return Err(Told::RequestMalformed.into());
     };
-    let chain = pem::certificates(certificate.as_bytes()).map_err(|_| Told::RequestMalformed)?;
-    let leaf = chain.first().ok_or(Told::RequestMalformed)?;
+    let old = identity::parse_hex(&certificate).ok_or(Told::RequestMalformed)?;
     let proof = identity::parse_hex(&proof).ok_or(Told::RequestMalformed)?;
-    Ok(door.enrolled(door.enrolment.renew(leaf, &csr, &proof).await?))
+    Ok(door.enrolled(door.enrolment.renew(&old.into(), &csr, &proof).await?))
 }
 
 impl Door {

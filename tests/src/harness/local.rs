@@ -108,8 +108,7 @@ impl Site {
         let endpoint = self.bind(&server, &reset_secret).await;
         let address = endpoint.local_addr().expect("a bound endpoint has an address");
         self.remember(address);
-        let parts =
-            Parts { endpoint, store, deny, enrolment: None, policy: Policy::default(), users, environment };
+        let parts = Parts { endpoint, store, deny, enrolment: None, policy: Policy::default(), users, environment };
         let gateway = Gateway::start(parts).await;
         (gateway.expect("the store can be read"), address)
     }
