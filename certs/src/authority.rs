@@ -13,6 +13,7 @@ use rcgen::{
 };
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObject};
+use sha2::{Digest, Sha256};
 use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer};
 use zeroize::Zeroizing;
 
@@ -160,6 +161,21 @@ impl Authority {
             return Err(AuthorityError::NotAnAuthority);
         };
         Self::new(certificate, certificate_pem.to_owned(), SecretKey::from_pem(key_pem)?)
+    }
+
+    /// Takes up the root of this key out of several certificates, as there are while roots change.
+    ///
+    /// # Errors
+    /// When none is of the key, or they cannot be read.
+    pub fn find(certificates_pem: &str, key_pem: &str) -> Result<Self, AuthorityError> {
+        let mut failed = AuthorityError::NotAnAuthority;
+        for section in certificates_pem.split_inclusive(PEM_END).filter(|section| section.ends_with(PEM_END)) {
+            match Self::load(section.trim_start(), key_pem) {
+                Ok(found) => return Ok(found),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
     }
 
     fn new(
@@ -323,6 +339,14 @@ fn gateway_name(name: &str) -> Result<SanType, AuthorityError> {
     }
 }
 
+/// SHA-256 of the public key in a signing request, which is checked as [`Authority::sign_device`] does.
+///
+/// # Errors
+/// When the request is malformed, not signed with its own key or its key is not allowed.
+pub fn key_hash_of(csr_pem: &str) -> Result<[u8; 32], AuthorityError> {
+    Ok(Sha256::digest(public_key_of(csr_pem)?.subject_public_key_info()).into())
+}
+
 /// The public key of a request that is signed with it; all else in the request is left unread.
 fn public_key_of(csr_pem: &str) -> Result<SubjectPublicKeyInfo, AuthorityError> {
     if csr_pem.len() > CSR_LEN_MAX {
@@ -341,6 +365,8 @@ fn public_key_of(csr_pem: &str) -> Result<SubjectPublicKeyInfo, AuthorityError> 
     request.verify_signature().map_err(|_| AuthorityError::RequestSignature)?;
     Ok(public_key)
 }
+
+const PEM_END: &str = "-----END CERTIFICATE-----";
 
 /// A tablet whose clock is somewhat slow still accepts a certificate that was issued this minute.
 const BACKDATE: Duration = Duration::from_secs(60 * 60);

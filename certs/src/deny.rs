@@ -116,17 +116,24 @@ pub struct DenyList(Arc<RwLock<InForce>>);
 struct InForce {
     denials: Denials,
     revocations: Option<Revocations>,
+    /// Those that the gateway's registry has revoked.
+    revoked: HashSet<DeviceId>,
 }
 
 impl DenyList {
     /// A list that starts with these entries.
     pub fn new(denials: Denials) -> Self {
-        Self(Arc::new(RwLock::new(InForce { denials, revocations: None })))
+        Self(Arc::new(RwLock::new(InForce { denials, ..InForce::default() })))
     }
 
     /// Puts another list in force, for the next question asked through any clone.
     pub fn replace(&self, denials: Denials) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).denials = denials;
+    }
+
+    /// Denies devices for good, whatever list is put in force later: whoever revokes them has written it down.
+    pub fn revoke(&self, devices: impl IntoIterator<Item = DeviceId>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).revoked.extend(devices);
     }
 
     /// Puts other revocation lists in force, or none.
@@ -139,7 +146,9 @@ impl DenyList {
     pub fn is_denied(&self, leaf: &CertificateDer<'_>) -> bool {
         let in_force = self.read();
         let standing = in_force.revocations.as_ref().map(|lists| lists.standing(leaf));
-        in_force.denials.deny(leaf) || standing.is_some_and(|standing| standing != Standing::Good)
+        in_force.denials.deny(leaf)
+            || in_force.has_revoked(leaf)
+            || standing.is_some_and(|standing| standing != Standing::Good)
     }
 
     /// Whether an authority has taken this intermediate certificate back.
@@ -158,11 +167,18 @@ impl DenyList {
     }
 }
 
+impl InForce {
+    fn has_revoked(&self, leaf: &CertificateDer<'_>) -> bool {
+        let revoked = |device| self.revoked.contains(&device);
+        !self.revoked.is_empty() && identity::principal_of(leaf).map_or(true, |principal| revoked(principal.device))
+    }
+}
+
 impl fmt::Debug for DenyList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let InForce { denials, revocations } = &*self.read();
-        let revoked = revocations.as_ref().map_or(0, Revocations::len);
-        write!(f, "DenyList({} entries, {revoked} revoked)", denials.len())
+        let InForce { denials, revocations, revoked } = &*self.read();
+        let listed = revocations.as_ref().map_or(0, Revocations::len);
+        write!(f, "DenyList({} entries, {} devices and {listed} certificates revoked)", denials.len(), revoked.len())
     }
 }
 
@@ -232,6 +248,18 @@ mod tests {
         assert!(!clone.is_denied(&leaf), "another list");
         list.replace(Denials::default());
         assert!(!seen.is_denied(&leaf));
+    }
+
+    #[test]
+    fn a_revoked_device_stays_denied_whatever_list_comes_in_force() {
+        let world = World::new();
+        let (leaf, mut other) = (world.issue(&crew()).der, crew());
+        other.device = DeviceId::from_slice(&[8; 16]).unwrap();
+        let list = DenyList::default();
+        list.revoke([crew().device]);
+        list.replace(Denials::default());
+        assert!(list.is_denied(&leaf) && list.clone().is_denied(&leaf));
+        assert!(!list.is_denied(&world.issue(&other).der));
     }
 
     #[test]

@@ -116,6 +116,25 @@ pub fn serial_of(leaf: &CertificateDer<'_>) -> Result<String, IdentityError> {
     Ok(serial_text(read(leaf)?.raw_serial()))
 }
 
+/// DNS names and IP addresses of a gateway's certificate, in its order.
+///
+/// # Errors
+/// When the certificate cannot be read.
+pub fn gateway_names_of(leaf: &CertificateDer<'_>) -> Result<Vec<String>, IdentityError> {
+    let certificate = read(leaf)?;
+    let names = certificate.subject_alternative_name().map_err(|_| IdentityError::Unreadable)?;
+    let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| std::net::IpAddr::from(bytes).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| std::net::IpAddr::from(bytes).to_string()),
+        },
+        _ => None,
+    };
+    Ok(names.iter().filter_map(name).collect())
+}
+
 /// The one spelling of a serial number.
 pub(crate) fn serial_text(bytes: &[u8]) -> String {
     bytes.iter().skip_while(|byte| **byte == 0).map(|byte| format!("{byte:02x}")).collect()
@@ -156,7 +175,7 @@ impl FromStr for Fingerprint {
 }
 
 /// Bytes from hexadecimal of either case; colons between the bytes, as other tools print them, are left out.
-pub(crate) fn parse_hex(text: &str) -> Option<Vec<u8>> {
+pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text
         .bytes()
         .filter(|byte| *byte != b':')

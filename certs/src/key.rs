@@ -30,7 +30,11 @@ impl SecretKey {
 
     pub(crate) fn from_pem(pem: &str) -> Result<Self, KeyError> {
         let der = Zeroizing::new(PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| KeyError::Unreadable)?);
-        let key = Self(KeyPair::try_from(&*der).map_err(|_| KeyError::Unreadable)?);
+        Self::from_der(&der)
+    }
+
+    pub(crate) fn from_der(der: &PrivateKeyDer<'_>) -> Result<Self, KeyError> {
+        let key = Self(KeyPair::try_from(der).map_err(|_| KeyError::Unreadable)?);
         if !is_allowed(key.0.algorithm()) {
             return Err(KeyError::Unsupported);
         }

@@ -18,7 +18,9 @@ pub mod development;
 pub mod identity;
 pub mod key;
 pub mod pem;
+pub mod pinned;
 pub mod policy;
+pub mod renewal;
 pub mod request;
 pub mod verifier;
 

@@ -21,7 +21,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use webpki::aws_lc_rs as algorithm;
 
-use crate::verifier::DeviceVerifier;
+use crate::{pinned::PinnedRoot, verifier::DeviceVerifier};
 
 /// Certificates or keys a connection cannot be configured with.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +112,13 @@ pub fn web_client_config(roots: RootCertStore) -> Result<ClientConfig, PolicyErr
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]);
     let config = builder.expect(TLS13_FITS).with_root_certificates(roots).with_no_client_auth();
     Ok(finish_client(config, HTTP_ALPN))
+}
+
+/// A device's configuration for its first enrolment: it knows its root by an invitation alone.
+pub fn pinned_enrolment_client_config(root: Arc<PinnedRoot>) -> ClientConfig {
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
+    let builder = builder.expect(TLS13_FITS).dangerous().with_custom_certificate_verifier(root);
+    finish_client(builder.with_no_client_auth(), ENROLMENT_ALPN)
 }
 
 fn server_builder() -> ConfigBuilder<ServerConfig, WantsVerifier> {

@@ -38,6 +38,14 @@ impl DeviceKey {
         Ok(Self(SecretKey::from_pem(pem)?))
     }
 
+    /// The key behind [`DeviceKey::private_key`].
+    ///
+    /// # Errors
+    /// When it is of a kind that no device has.
+    pub fn from_private_key(key: &PrivateKeyDer<'_>) -> Result<Self, RequestError> {
+        Ok(Self(SecretKey::from_der(key)?))
+    }
+
     /// The key as PKCS#8 in PEM form, for the device's own protected storage.
     pub fn to_pem(&self) -> Zeroizing<String> {
         self.0.to_pem()
@@ -46,6 +54,10 @@ impl DeviceKey {
     /// The key as [`crate::policy::client_config`] takes it.
     pub fn private_key(&self) -> PrivateKeyDer<'static> {
         self.0.to_der()
+    }
+
+    pub(crate) fn secret(&self) -> &SecretKey {
+        &self.0
     }
 
     /// The request for a certificate. It proves possession of the key and asks for no name: who the device is

@@ -20,9 +20,9 @@ use crate::{
     identity::Identity,
     link::{Link, LinkControl},
     notify::Notifier,
+    renewal::{Credentials, Renewal},
     store::SharedLocalStore,
     view::{CaseSummary, CaseSync, CaseView, Observer, ParkedEdit, Status},
-    wire,
     witness::Witness,
 };
 
@@ -34,6 +34,8 @@ pub struct ClientOptions {
     pub gateway: String,
     /// The name in the gateway's certificate; usually the host of `gateway`.
     pub server_name: String,
+    /// How the certificate is renewed; `None` leaves it to the app.
+    pub renewal: Option<Renewal>,
     /// The opened local store.
     pub store: SharedLocalStore,
     /// Whose log to read and write; the device's own tenant's when `None`. In another one the device sees what was shared
@@ -60,23 +62,23 @@ impl Client {
     /// # Errors
     /// When identity or store cannot be used, or no socket can be opened.
     pub async fn open(options: ClientOptions) -> Result<Client, SdkError> {
-        let ClientOptions { identity, gateway, server_name, store, log, environment } = options;
-        let config = wire::client_config(&identity)?;
+        let ClientOptions { identity, gateway, server_name, renewal, store, log, environment } = options;
         let tenant = log.clone().unwrap_or_else(|| identity.principal.tenant.clone());
         let endpoint = environment.network().endpoint().map_err(SdkError::Network)?;
         let notifier = Arc::new(Notifier::default());
         let control = LinkControl::new();
         let shutdown = CancellationToken::new();
+        let principal = identity.principal.clone();
+        let credentials = Credentials::new(identity, server_name.clone(), renewal, environment.clone())?;
         let (commands, command_queue) = mpsc::channel(COMMANDS);
         let (link_inputs, link_queue) = mpsc::channel(LINK_INPUTS);
         let engine =
-            Engine::open((identity.principal, tenant), store, environment.clone(), notifier.clone(), control.clone())
-                .await?;
+            Engine::open((principal, tenant), store, environment.clone(), notifier.clone(), control.clone()).await?;
         let link = Link {
             log,
             environment: environment.clone(),
             endpoint,
-            config,
+            credentials,
             gateway,
             server_name,
             engine: link_inputs,

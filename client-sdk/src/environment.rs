@@ -67,8 +67,7 @@ impl Environment {
 
     /// Milliseconds since 1970-01-01 UTC by the device's clock; 0 for a clock before that.
     pub(crate) fn now_ms(&self) -> i64 {
-        let since = (self.clock)().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        since_1970_ms((self.clock)())
     }
 
     /// Uniform in `[0, 1)`, for jitter.
@@ -114,6 +113,12 @@ impl Environment {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
         bytes
     }
+}
+
+/// Milliseconds since 1970-01-01 UTC; 0 for a moment before that.
+pub(crate) fn since_1970_ms(moment: SystemTime) -> i64 {
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl fmt::Debug for Environment {

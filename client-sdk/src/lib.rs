@@ -44,6 +44,7 @@
 
 pub mod client;
 mod engine;
+pub mod enrol;
 pub mod environment;
 pub mod error;
 pub mod identity;
@@ -51,6 +52,7 @@ mod intent;
 pub mod key;
 mod link;
 mod notify;
+pub mod renewal;
 pub mod store;
 pub mod view;
 pub mod wire;

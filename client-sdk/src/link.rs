@@ -16,7 +16,7 @@ use feldakte_core::{
     ids::{Cursor, TenantId},
 };
 use feldakte_proto::{ClientMessage, CloseCode, Hello, ServerMessage, Unbundled, VERSION, Welcome, decode_bundle};
-use quinn::{ClientConfig, Connection, Endpoint, SendStream, VarInt};
+use quinn::{Connection, Endpoint, SendStream, VarInt};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::Instant,
@@ -26,6 +26,7 @@ use tracing::debug;
 
 use crate::{
     environment::Environment,
+    renewal::Credentials,
     wire::{self, FrameReader, LinkError, ReadFrameError, Session},
 };
 
@@ -51,7 +52,7 @@ pub(crate) enum LinkInput {
 pub(crate) struct Link {
     pub(crate) environment: Environment,
     pub(crate) endpoint: Endpoint,
-    pub(crate) config: ClientConfig,
+    pub(crate) credentials: Credentials,
     /// `host:port`.
     pub(crate) gateway: String,
     pub(crate) server_name: String,
@@ -99,6 +100,9 @@ impl Link {
             }
             let error = self.one_session(&mut backoff, &mut wanted, &shutdown).await;
             debug!(%error, "link down");
+            if !error.is_retryable() {
+                self.credentials.were_refused();
+            }
             let retryable = error.is_retryable();
             if self.engine.send(LinkInput::Down(error)).await.is_err() || shutdown.is_cancelled() {
                 return;
@@ -152,6 +156,7 @@ impl Link {
             () = send(out, queue) => LinkError::Unreachable,
             error = self.receive_snapshots(&connection) => error,
             () = self.silence(&connection) => LinkError::Silent,
+            () = self.credentials.keep_fresh() => LinkError::Unreachable,
         };
         let error = match connection.close_reason() {
             Some(reason) => wire::connection_error(&reason),
@@ -166,6 +171,7 @@ impl Link {
         self.engine.send(LinkInput::Dialling(answer)).await.map_err(|_| LinkError::Unreachable)?;
         let cursor = cursor.await.map_err(|_| LinkError::Unreachable)?;
         let addresses = self.environment.network().resolve(&self.gateway).await.map_err(|_| LinkError::Unreachable)?;
+        let config = self.credentials.for_dialling().await?;
         let mut error = LinkError::Unreachable;
         for address in addresses {
             let hello = Hello {
@@ -176,7 +182,7 @@ impl Link {
                 active: None,
                 delivers: Vec::new(),
             };
-            match wire::dial(&self.endpoint, self.config.clone(), address, &self.server_name, hello).await {
+            match wire::dial(&self.endpoint, config.clone(), address, &self.server_name, hello).await {
                 Ok(session) => return Ok(session),
                 Err(failed) => error = failed,
             }

@@ -9,6 +9,7 @@ pub mod admission;
 pub mod backoff;
 pub mod case;
 pub mod change;
+pub mod code;
 pub mod crdt;
 pub mod ids;
 pub mod limits;

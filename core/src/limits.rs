@@ -255,3 +255,38 @@ pub const FAIR_PARTS: u32 = 8;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Connections to the enrolment port at once; the next one is closed unanswered and its device comes back. Each holds a
+/// TLS buffer and a request, under 100 KiB.
+pub const ENROLMENT_CONNECTIONS_MAX: usize = 128;
+
+/// From accepted TCP connection to complete TLS handshake: nobody holds a place by saying nothing.
+pub const ENROLMENT_HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+
+/// From handshake to complete answer: a kilobyte over the worst link takes seconds.
+pub const ENROLMENT_REQUEST_WITHIN: Duration = Duration::from_secs(20);
+
+/// Body of an enrolment request. A certificate, a signing request and a proof are under 4 KiB.
+pub const ENROLMENT_BODY_MAX: usize = 16 << 10;
+
+/// Head of an enrolment request.
+pub const ENROLMENT_HEAD_MAX: usize = 8 << 10;
+
+/// Codes that one remote address may present in vain within [`ENROLMENT_GUESSES_EVERY`]. An office that sets up a fleet has
+/// one address and mistypes now and then; a code has 95 random bits.
+pub const ENROLMENT_GUESSES_PER_ADDRESS: u32 = 20;
+
+/// The same over all addresses. Whoever has many addresses can hold up enrolment with it, never guess a code.
+pub const ENROLMENT_GUESSES_MAX: u32 = 2_000;
+
+/// After this time codes may be presented in vain again.
+pub const ENROLMENT_GUESSES_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// Remote addresses of which guesses are counted; beyond it only the sum over all counts.
+pub const ENROLMENT_ADDRESSES_MAX: usize = 4_096;
+
+/// How long a code that is not taken stays unanswered: as long for one that exists as for one that does not.
+pub const ENROLMENT_REFUSED_AFTER: Duration = Duration::from_millis(300);
+
+/// How long the key that has used a code may fetch its certificate again: an answer that was lost on the way must not shut
+/// the device out.
+pub const ENROLMENT_AGAIN_WITHIN: Duration = Duration::from_secs(10 * 60);

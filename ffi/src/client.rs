@@ -77,7 +77,8 @@ impl FeldakteClient {
             let path = PathBuf::from(directory).join("feldakte.db");
             let key = FixedKey(Zeroizing::new(keys.database_key().map_err(|_| FfiError::NoKey)?));
             let store = SqlCipherStore::open(&path, &key, environment.store_id()).await?;
-            let options = ClientOptions { identity, gateway, server_name, store, log: None, environment };
+            let options =
+                ClientOptions { identity, gateway, server_name, renewal: None, store, log: None, environment };
             Ok(Arc::new(Self { client: Client::open(options).await? }))
         })
         .await

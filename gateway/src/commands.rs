@@ -3,5 +3,6 @@
 pub mod backup;
 pub mod control;
 pub mod demo;
+pub mod device;
 pub mod operator;
 pub mod pki;

@@ -11,10 +11,14 @@ use std::{
 use feldakte_core::limits::Shares;
 use serde::Deserialize;
 
-pub use self::control::ControlSettings;
-use self::{control::RawControl, shares::RawShares};
+use self::{ca::RawCa, control::RawControl, shares::RawShares};
+pub use self::{
+    ca::{CaSettings, parse_duration},
+    control::ControlSettings,
+};
 use crate::users::{RawUsers, TICKET_KEY, UsersConfig};
 
+mod ca;
 mod control;
 mod shares;
 
@@ -25,6 +29,8 @@ pub struct Config {
     pub quic: SocketAddr,
     /// Where operators and probes connect; no case data is reachable there.
     pub ops: SocketAddr,
+    /// Where devices get their certificates, if this gateway issues any.
+    pub enrol: SocketAddr,
     /// The SQLite file.
     pub store: PathBuf,
     /// Where operators ask, and the registry.
@@ -35,6 +41,8 @@ pub struct Config {
     pub key: PathBuf,
     /// Roots that issue device certificates, PEM.
     pub device_ca: PathBuf,
+    /// The authority that certifies devices.
+    pub ca: CaSettings,
     /// Denied certificates and devices, one per line; watched for changes.
     pub deny_list: Option<PathBuf>,
     /// Revocation lists of the device authorities, PEM; watched for changes.
@@ -90,6 +98,7 @@ struct RawConfig {
     listen: RawListen,
     store: RawStore,
     control: RawControl,
+    ca: RawCa,
     tls: RawTls,
     limits: RawShares,
     users: RawUsers,
@@ -101,13 +110,14 @@ struct RawConfig {
 struct RawListen {
     quic: String,
     ops: String,
+    enrol: String,
 }
 
 impl Default for RawListen {
     fn default() -> Self {
         // 4433 is the customary QUIC port besides 443; operators' port 9464 is Prometheus' own, on loopback only:
         // metrics are not for the internet.
-        Self { quic: "0.0.0.0:4433".into(), ops: "127.0.0.1:9464".into() }
+        Self { quic: "0.0.0.0:4433".into(), ops: "127.0.0.1:9464".into(), enrol: "0.0.0.0:4434".into() }
     }
 }
 
@@ -185,8 +195,8 @@ impl Config {
 impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
     fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
-        let RawConfig { listen, store, control, tls, limits, users, log } = raw;
-        let RawListen { quic, ops } = listen;
+        let RawConfig { listen, store, control, ca, tls, limits, users, log } = raw;
+        let RawListen { quic, ops, enrol } = listen;
         let RawStore { path: store } = store;
         let RawTls { certificate, key, device_ca, deny_list, crl } = tls;
         let RawLog { format: log_format, level: log_level } = log;
@@ -197,6 +207,8 @@ impl TryFrom<RawConfig> for Config {
             users: users.check(store.with_file_name(TICKET_KEY))?,
             quic: address("listen.quic", &quic)?,
             ops: address("listen.ops", &ops)?,
+            enrol: address("listen.enrol", &enrol)?,
+            ca: ca.check(&device_ca)?,
             control: control.check(&store)?,
             store,
             certificate,

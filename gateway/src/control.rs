@@ -4,15 +4,21 @@
 //! operator's token; only to make the first operator it is enough to be the user the gateway runs as, or root. One file
 //! per noun holds its routes; a handler takes an [`operator::Authorised`] and asks it for a role before anything else.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use self::socket::{Peer, Socket};
-use crate::{environment::Environment, gateway::Shared, store::registry::RegistryStore};
+use crate::{
+    environment::Environment,
+    gateway::Shared,
+    store::{StoreError, registry::RegistryStore},
+};
 
 pub mod client;
+pub mod devices;
 mod error;
 pub mod operator;
 pub mod operators;
@@ -27,6 +33,8 @@ pub struct Control {
     pub shared: Arc<Shared>,
     /// Operators, devices, invitations, approvals.
     pub registry: Arc<RegistryStore>,
+    /// Where devices enrol, `host:port`, as invitations say.
+    pub enrol_address: String,
     /// The user who may name operators: the gateway's own.
     pub owner: u32,
 }
@@ -35,6 +43,30 @@ impl Control {
     /// Time and randomness.
     pub fn environment(&self) -> &Environment {
         &self.shared.environment
+    }
+
+    /// Writes down which devices were in a session.
+    ///
+    /// # Errors
+    /// When the registry cannot be written.
+    pub async fn write_seen(&self) -> Result<(), StoreError> {
+        let mut seen = self.shared.seen.take();
+        let now_ms = self.environment().now_ms();
+        seen.extend(self.shared.registry.devices().into_iter().map(|device| (device, now_ms)));
+        match seen.is_empty() {
+            true => Ok(()),
+            false => self.registry.seen(&seen).await,
+        }
+    }
+
+    /// Does so every now and then, for ever.
+    pub async fn keep_seen(&self) {
+        loop {
+            tokio::time::sleep(SEEN_EVERY).await;
+            if let Err(error) = self.write_seen().await {
+                warn!(%error, "when devices were last seen is not written");
+            }
+        }
     }
 }
 
@@ -52,5 +84,8 @@ pub async fn serve(socket: Socket, control: Arc<Control>, shutdown: Cancellation
 
 /// One line per noun.
 fn routes() -> Router<Arc<Control>> {
-    Router::new().merge(operators::routes())
+    Router::new().merge(operators::routes()).merge(devices::routes())
 }
+
+/// A list of devices that is a minute old is good enough after a crash.
+const SEEN_EVERY: Duration = Duration::from_secs(60);

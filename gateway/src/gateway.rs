@@ -19,6 +19,7 @@ use self::vital::Vital;
 use crate::{
     addresses::Addresses,
     census::Census,
+    enrolment::Enrolment,
     environment::Environment,
     handshake::{Handshake, Handshakes},
     hub::Hub,
@@ -26,7 +27,7 @@ use crate::{
     metrics::Metrics,
     projector::{self, Backlog},
     quotas::Quotas,
-    registry::Registry,
+    registry::{Registry, Seen},
     sequencer::{Author, Sequencer, Submission},
     session,
     store::{Head, SharedStore, StoreError},
@@ -60,6 +61,10 @@ pub struct Shared {
     pub addresses: Arc<Addresses>,
     /// What devices push and store.
     pub quotas: Quotas,
+    /// Issues certificates; `None` in a gateway without an authority.
+    pub enrolment: Option<Arc<Enrolment>>,
+    /// Devices that were in a session since somebody wrote it down.
+    pub seen: Seen,
     /// What each role may do at all.
     pub policy: Policy,
     /// Whom to believe about users.
@@ -80,6 +85,8 @@ pub struct Parts {
     pub store: SharedStore,
     /// Certificates that are no longer taken; the same handle the endpoint's verifier asks.
     pub deny: DenyList,
+    /// Issues certificates; `None` in a gateway without an authority.
+    pub enrolment: Option<Arc<Enrolment>>,
     /// What each role may do at all.
     pub policy: Policy,
     /// What an address and a device may use.
@@ -124,7 +131,7 @@ impl Gateway {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(parts: Parts) -> Result<Gateway, StoreError> {
-        let Parts { endpoint, store, deny, policy, users, shares, environment } = parts;
+        let Parts { endpoint, store, deny, enrolment, policy, users, shares, environment } = parts;
         let epoch = store.epoch().await?;
         let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
         let shared = Arc::new(Shared {
@@ -139,6 +146,8 @@ impl Gateway {
             deny,
             addresses: Addresses::new(shares),
             quotas: Quotas::new(shares),
+            enrolment,
+            seen: Seen::default(),
             policy,
             users,
             metrics: Arc::default(),

@@ -10,6 +10,7 @@ pub mod catch_up;
 pub mod census;
 pub mod config;
 pub mod control;
+pub mod enrolment;
 pub mod environment;
 pub mod gateway;
 pub mod handshake;

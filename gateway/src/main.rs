@@ -25,8 +25,8 @@ struct Cli {
 enum Command {
     /// Run the gateway until SIGTERM or Ctrl-C.
     ///
-    /// When it listens it prints one line on standard output: `ready quic=ADDRESS ops=ADDRESS`. Everything has a
-    /// default; FELDAKTE__SECTION__KEY in the environment overrides the file.
+    /// When it listens it prints one line on standard output: `ready quic=ADDRESS ops=ADDRESS`,
+    /// and ` enrol=ADDRESS` when it certifies devices. Everything has a default; FELDAKTE__SECTION__KEY in the environment overrides the file.
     Serve {
         /// Configuration file (TOML).
         #[arg(long, short, value_name = "FILE")]
@@ -37,6 +37,7 @@ enum Command {
     },
     /// Watch two tablets and a gateway keep a real mission in step, through a cut link and a kill -9.
     Demo(commands::demo::Demo),
+    Device(commands::device::Device),
     Operator(commands::operator::Operator),
     /// Development certificates.
     #[command(subcommand)]
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve { config, while_stdin } => run_serve(config, while_stdin),
         Command::Demo(demo) => on_runtime(demo.run()),
+        Command::Device(device) => on_runtime(device.run()),
         Command::Operator(operator) => on_runtime(operator.run()),
         Command::Pki(pki) => pki.run(),
         Command::Backup(backup) => on_runtime(backup.run()),
@@ -96,7 +98,10 @@ fn run_serve(config: Option<PathBuf>, while_stdin: bool) -> anyhow::Result<()> {
         if while_stdin {
             cancel_at_end_of_stdin(shutdown.clone());
         }
-        let ready = |listening: serve::Listening| println!("ready quic={} ops={}", listening.quic, listening.ops);
+        let ready = |serve::Listening { quic, ops, enrol }: serve::Listening| {
+            let enrol = enrol.map(|enrol| format!(" enrol={enrol}")).unwrap_or_default();
+            println!("ready quic={quic} ops={ops}{enrol}");
+        };
         Ok(serve::run(&config, shutdown, ready).await?)
     })
 }

@@ -100,6 +100,11 @@ impl Registry {
         self.lock().values().for_each(|connection| wire::close(&connection.quic, code));
     }
 
+    /// Which devices are connected.
+    pub fn devices(&self) -> Vec<DeviceId> {
+        self.lock().values().map(|connection| connection.device).collect()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.lock().len()
@@ -120,6 +125,22 @@ impl SignIns {
     pub fn are_over(&self, now_ms: i64, deny: &DenyList) -> bool {
         let ended = self.until_ms.is_some_and(|until_ms| now_ms >= until_ms);
         ended || self.users.iter().any(|user| deny.is_user_denied(*user))
+    }
+}
+
+/// Devices that were in a session, until somebody writes it down: a session must not wait for a disk to begin.
+#[derive(Debug, Default)]
+pub struct Seen(Mutex<BTreeMap<DeviceId, i64>>);
+
+impl Seen {
+    /// The device is in a session at that moment.
+    pub fn note(&self, device: DeviceId, now_ms: i64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(device, now_ms);
+    }
+
+    /// All that were noted since the last call.
+    pub fn take(&self) -> Vec<(DeviceId, i64)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
     }
 }
 

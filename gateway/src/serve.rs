@@ -3,13 +3,14 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use feldakte_core::access::Policy;
-use tokio::task::JoinHandle;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
     config::Config,
     control::{self, Control, socket::Socket},
+    enrolment::CaError,
     environment::Environment,
     gateway::{Gateway, Parts},
     ops,
@@ -18,6 +19,8 @@ use crate::{
     trust::{Begin, Trust, TrustError},
     users::{Users, UsersError},
 };
+
+mod issuer;
 
 /// The gateway could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The authority cannot be used.
+    #[error("the authority that certifies devices cannot be used")]
+    Ca(#[from] CaError),
     /// The store can no longer be trusted, or a task without which nothing works is gone: what was told durable is,
     /// what was not will be pushed again.
     #[error("the gateway had to stop; if its log names the store, check the disk, then start again")]
@@ -68,6 +74,8 @@ pub struct Listening {
     pub quic: SocketAddr,
     /// Operators' port.
     pub ops: SocketAddr,
+    /// Enrolment; `None` in a gateway that issues nothing.
+    pub enrol: Option<SocketAddr>,
 }
 
 /// Serves until `shutdown`; tells `ready` where it listens.
@@ -89,35 +97,72 @@ pub async fn run(
     let registry = RegistryStore::open(&config.control.registry)
         .await
         .map_err(|source| ServeError::Store { path: config.control.registry.clone(), source })?;
+    let revoked = registry
+        .revoked_devices()
+        .await
+        .map_err(|source| ServeError::Store { path: config.control.registry.clone(), source })?;
+    let deny = trust.deny();
+    deny.revoke(revoked);
+    let issuer = issuer::Issuer::load(config, &registry, &deny, &environment, trust.enrolment())?;
     let (socket, owner) = bind_control(config).await?;
     let listen = |address| move |source| ServeError::Listen { address, source };
     let endpoint = tls::endpoint(config.quic, quic, &reset_secret).map_err(listen(config.quic))?;
     let ops_listener = ops::bind(config.ops).await.map_err(listen(config.ops))?;
+    let enrol_listener = match &issuer {
+        Some(_) => Some(TcpListener::bind(config.enrol).await.map_err(listen(config.enrol))?),
+        None => None,
+    };
+    let enrol = enrol_listener.as_ref().map(TcpListener::local_addr).transpose().map_err(listen(config.enrol))?;
     let listening = Listening {
+        enrol,
         quic: endpoint.local_addr().map_err(listen(config.quic))?,
         ops: ops_listener.local_addr().map_err(listen(config.ops))?,
     };
-    let (deny, shares) = (trust.deny(), config.shares);
-    let parts = Parts { endpoint, store, deny, policy: Policy::default(), users, shares, environment };
+    let parts = Parts {
+        endpoint,
+        store,
+        deny,
+        enrolment: issuer.as_ref().map(|issuer| issuer.enrolment.clone()),
+        policy: Policy::default(),
+        users,
+        shares: config.shares,
+        environment,
+    };
     let gateway =
         Gateway::start(parts).await.map_err(|source| ServeError::Store { path: config.store.clone(), source })?;
     let stop_ops = CancellationToken::new();
     let readiness = gateway.readiness();
     let ops = ops::serve(ops_listener, gateway.metrics(), Arc::new(readiness), stop_ops.clone());
     let ops = tokio::spawn(ops);
-    let control = Control { shared: gateway.shared(), registry: registry.clone(), owner };
-    let control = tokio::spawn(control::serve(socket, Arc::new(control), stop_ops.clone()));
+    let enrol_address = issuer.as_ref().zip(enrol).map(|(issuer, enrol)| issuer.address(enrol)).unwrap_or_default();
+    let control = Arc::new(Control { shared: gateway.shared(), registry: registry.clone(), enrol_address, owner });
+    let serve_control = tokio::spawn(control::serve(socket, control.clone(), stop_ops.clone()));
+    let enrolment = match (issuer, enrol_listener) {
+        (Some(issuer), Some(listener)) => {
+            Some(tokio::spawn(issuer.serve(listener, listening.quic.port(), stop_ops.clone())))
+        }
+        _ => None,
+    };
     info!(quic = %listening.quic, ops = %listening.ops, epoch = %gateway.epoch(), "listening");
     ready(listening);
     let result = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         () = gateway.failed() => Err(ServeError::Stopped),
         () = trust.watch(&gateway) => Ok(()),
+        () = control.keep_seen() => Ok(()),
     };
     gateway.drain().await;
     stop_ops.cancel();
     end_ops(ops).await;
-    end_ops(control).await;
+    end_ops(serve_control).await;
+    if let Some(enrolment) = enrolment
+        && enrolment.await.is_err()
+    {
+        warn!("the enrolment port failed");
+    }
+    if let Err(error) = control.write_seen().await {
+        warn!(%error, "when devices were last seen is not written");
+    }
     registry.close().await;
     result
 }

@@ -344,6 +344,7 @@ fn identify(shared: &Shared, connection: &Connection, id: SessionId) -> Result<P
     if shared.deny.is_denied(&leaf) {
         return Err(SessionError::NotPermitted);
     }
+    shared.seen.note(principal.device, shared.environment.now_ms());
     Ok(principal)
 }
 

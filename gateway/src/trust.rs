@@ -245,7 +245,10 @@ fn check(files: &Files, deny: &DenyList) -> Result<Checked, TrustError> {
     let Some(Ok(validity)) = leaf else { return Err(TrustError::NotValid { path: files.certificate.clone() }) };
     let Credentials { chain, key, device_roots } = &credentials;
     let verifier = DeviceVerifier::new(device_roots.clone(), deny.clone()).map_err(TlsError::Policy)?;
-    let enrolment = policy::enrolment_server_config(chain.clone(), key.clone_key()).map_err(TlsError::Policy)?;
+    // A device that knows only the root's fingerprint has to see the root.
+    let unseen = authorities.iter().filter(|authority| !chain.contains(authority)).cloned();
+    let shown: Vec<CertificateDer<'static>> = chain.iter().cloned().chain(unseen).collect();
+    let enrolment = policy::enrolment_server_config(shown, key.clone_key()).map_err(TlsError::Policy)?;
     Ok(Checked {
         reset_secret: tls::reset_secret(key),
         verifier,

@@ -9,6 +9,7 @@ mod arbitrary;
 mod authority;
 mod bundle;
 mod convert;
+pub mod enrolment;
 mod entry;
 mod error;
 mod frame;

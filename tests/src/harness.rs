@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 pub mod again;
 pub mod author;
+pub mod control;
 pub mod faulty_store;
 pub mod http;
 pub mod issuer;

@@ -111,7 +111,7 @@ impl Site {
         let address = endpoint.local_addr().expect("a bound endpoint has an address");
         self.remember(address);
         let (policy, shares) = (Policy::default(), self.shares);
-        let parts = Parts { endpoint, store, deny, policy, users, shares, environment };
+        let parts = Parts { endpoint, store, deny, enrolment: None, policy, users, shares, environment };
         let gateway = Gateway::start(parts).await;
         (gateway.expect("the store can be read"), address)
     }

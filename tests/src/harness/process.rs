@@ -32,6 +32,8 @@ pub struct ChildGateway {
     pub quic: SocketAddr,
     /// Where operators ask.
     pub ops: SocketAddr,
+    /// Where devices get their certificates.
+    pub enrol: Option<SocketAddr>,
     child: Child,
     log: Arc<std::sync::Mutex<String>>,
     logging: tokio::task::JoinHandle<()>,
@@ -55,7 +57,7 @@ impl Serve<'_> {
         let [root, certificate, key] = site.pki.files();
         let config = site.dir().join("gateway.toml");
         let text = format!(
-            "[listen]\nquic = \"{quic}\"\nops = \"127.0.0.1:0\"\n[store]\npath = {store:?}\n{settings}\n[tls]\n\
+            "[listen]\nquic = \"{quic}\"\nops = \"127.0.0.1:0\"\nenrol = \"127.0.0.1:0\"\n[store]\npath = {store:?}\n{settings}\n[tls]\n\
              certificate = {certificate:?}\nkey = {key:?}\ndevice_ca = {root:?}\ndeny_list = {deny:?}\n",
             quic = site.listen(),
             store = site.store_path(),
@@ -100,14 +102,14 @@ impl ChildGateway {
             }
         });
         let line = within("the gateway is ready", stdout.next_line()).await.expect("it prints text");
-        let Some((quic, ops)) = line.as_deref().and_then(parse_ready) else {
+        let Some((quic, ops, enrol)) = line.as_deref().and_then(parse_ready) else {
             let status = within("the gateway ends", child.wait()).await;
             panic!(
                 "the gateway did not start: {status:?}, it said {line:?} and logged:\n{}",
                 log.lock().expect("held")
             );
         };
-        Self { quic, ops, child, log, logging, _stdout: stdout }
+        Self { quic, ops, enrol, child, log, logging, _stdout: stdout }
     }
 
     /// Its process id.
@@ -175,10 +177,14 @@ pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
     Ended { status, log }
 }
 
-fn parse_ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+fn parse_ready(line: &str) -> Option<(SocketAddr, SocketAddr, Option<SocketAddr>)> {
     let rest = line.strip_prefix("ready quic=")?;
-    let (quic, ops) = rest.split_once(" ops=")?;
-    Some((quic.parse().ok()?, ops.parse().ok()?))
+    let (quic, rest) = rest.split_once(" ops=")?;
+    let (ops, enrol) = match rest.split_once(" enrol=") {
+        Some((ops, enrol)) => (ops, Some(enrol.parse().ok()?)),
+        None => (rest, None),
+    };
+    Some((quic.parse().ok()?, ops.parse().ok()?, enrol))
 }
 
 /// The gateway's program: beside this test binary, built when it is missing or older than its sources.

@@ -65,6 +65,7 @@ impl Tablet {
             gateway: gateway.to_string(),
             server_name: GATEWAY_NAME.to_owned(),
             store,
+            renewal: None,
             log: None,
             environment,
         };

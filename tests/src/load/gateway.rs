@@ -50,7 +50,7 @@ impl Site {
     pub fn create(program: &Path, dir: &Path, pki: &DevelopmentPki) -> Result<Self> {
         fs::create_dir(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let config = format!(
-            "[listen]\nquic = \"127.0.0.1:0\"\nops = \"127.0.0.1:0\"\n\n[store]\npath = {store:?}\n\n[tls]\n\
+            "[listen]\nquic = \"127.0.0.1:0\"\nops = \"127.0.0.1:0\"\nenrol = \"127.0.0.1:0\"\n\n[store]\npath = {store:?}\n\n[tls]\n\
              certificate = {certificate:?}\nkey = {key:?}\ndevice_ca = {root:?}\n\n{LIMITS}\n[log]\nformat = \"text\"\n\
              level = \"warn\"\n",
             store = dir.join("gateway.db"),

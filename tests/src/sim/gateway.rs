@@ -80,7 +80,7 @@ async fn serve(world: &Arc<World>) -> Ending {
     let endpoint = endpoint.expect("the port is free");
     let users = Users::local_only().expect("randomness");
     let (store, policy, shares) = (Arc::new(store), Policy::default(), Shares::DEFAULT);
-    let parts = Parts { endpoint, store, deny, policy, users, shares, environment };
+    let parts = Parts { endpoint, store, deny, enrolment: None, policy, users, shares, environment };
     let gateway = match Gateway::start(parts).await {
         Ok(gateway) => gateway,
         Err(error) => {

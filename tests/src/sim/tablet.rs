@@ -125,6 +125,7 @@ async fn open(
             tablet: index,
             faults: machine.faults.clone(),
         }),
+        renewal: None,
         log: None,
         environment: Environment::simulated(clock(skew), machine.next_seed(), Arc::new(network)),
     })

@@ -5,6 +5,7 @@
 mod admission;
 mod bystander;
 mod certificates;
+mod enrolment;
 mod flood;
 mod frames;
 mod half_open;

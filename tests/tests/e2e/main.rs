@@ -6,6 +6,7 @@ mod authority;
 mod cases;
 mod damage;
 mod ending;
+mod enrolment;
 mod kills;
 mod logs;
 mod long;

@@ -1,12 +1,16 @@
 //! A tablet's directory: who it is, where its gateway is, and the files that hold the rest.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, anyhow};
 use feldakte_client_sdk::{
     Client, ClientOptions, Identity,
     environment::Environment,
     key::FileKey,
+    renewal::Renewal,
     store::{LocalStoreError, sqlcipher::SqlCipherStore},
 };
 use feldakte_core::{
@@ -15,7 +19,10 @@ use feldakte_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::files::{self, Readers};
+use crate::{
+    enrolment::FileIdentity,
+    files::{self, Readers},
+};
 
 /// What stands in `config.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +38,9 @@ pub struct Config {
     pub gateway: String,
     /// The name in the gateway's certificate.
     pub server_name: String,
+    /// Where the certificate is renewed, as `host:port`; somebody else sees to it when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrol: Option<String>,
 }
 
 /// A tablet's directory that has been through `init`.
@@ -103,6 +113,17 @@ impl Device {
         self.dir.join("roots.pem")
     }
 
+    /// When the certificate is renewed.
+    pub fn renew_at(&self) -> PathBuf {
+        self.dir.join("renew_at")
+    }
+
+    fn renewal(&self) -> Option<Renewal> {
+        let gateway = self.config.enrol.clone()?;
+        let renew_at_ms = std::fs::read_to_string(self.renew_at()).ok().and_then(|text| text.trim().parse().ok());
+        Some(Renewal { gateway, store: Arc::new(FileIdentity::of(self)), renew_at_ms })
+    }
+
     /// The device's id.
     pub fn id(&self) -> anyhow::Result<DeviceId> {
         Ok(self.config.device.parse()?)
@@ -124,7 +145,7 @@ impl Device {
     }
 
     /// Opens the encrypted store; makes it when there is none.
-    pub async fn store(&self) -> anyhow::Result<std::sync::Arc<SqlCipherStore>> {
+    pub async fn store(&self) -> anyhow::Result<Arc<SqlCipherStore>> {
         let key = FileKey { path: self.dir.join("store.key") };
         let opened = SqlCipherStore::open(&self.dir.join("store.db"), &key, Environment::system().store_id()).await;
         opened.map_err(|error| match error {
@@ -148,6 +169,7 @@ impl Device {
             gateway: gateway.clone(),
             server_name,
             store: self.store().await?,
+            renewal: self.renewal(),
             log: None,
             environment: Environment::system(),
         };

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use feldakte_certs::{development::DevelopmentPki, request::DeviceKey};
-use feldakte_client_sdk::{environment::Environment, store::LocalStore};
+use feldakte_client_sdk::{enrol::Trust, environment::Environment, store::LocalStore};
 use feldakte_core::{
     access::{Principal, Role},
     ids::{TenantId, UnitId},
@@ -19,19 +19,30 @@ use serde_json::json;
 use crate::{
     Options,
     device::{Config, Device, FORMAT},
+    enrolment::{self, Invitation},
     files::{self, Readers},
     output,
 };
 
 /// Make this directory a tablet: key, certificate, encrypted store.
 ///
-/// With --dev-pki the development PKI of that directory signs at once. Without it, a certificate request is written
-/// and the commands that finish the tablet are printed.
+/// With an invitation (`feldakte device invite`) the gateway certifies it at once and says who it is: give --invite with what
+/// the QR code says, or --code, --gateway and --root. With --dev-pki the development PKI of that directory signs.
+/// Without any of them, a certificate request is written and the commands that finish the tablet are printed.
 #[derive(Args)]
 pub struct Init {
-    /// The gateway.
-    #[arg(long, value_name = "HOST:PORT")]
-    gateway: String,
+    /// The gateway; with --code, the address in the invitation.
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "invite")]
+    gateway: Option<String>,
+    /// The text of an invitation's QR code.
+    #[arg(long, value_name = "URI", conflicts_with_all = ["code", "gateway", "root", "dev_pki", "tenant", "unit", "role"])]
+    invite: Option<String>,
+    /// An invitation's one-time code.
+    #[arg(long, requires = "root", conflicts_with_all = ["dev_pki", "tenant", "unit", "role"])]
+    code: Option<String>,
+    /// Whom to believe: the SHA-256 of the root in the invitation, or a file with roots (PEM).
+    #[arg(long, value_name = "SHA256|FILE", requires = "code")]
+    root: Option<String>,
     /// The name in the gateway's certificate [default: the host of --gateway].
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
@@ -39,14 +50,14 @@ pub struct Init {
     #[arg(long, value_name = "DIR")]
     dev_pki: Option<PathBuf>,
     /// The tenant, such as `dortmund`.
-    #[arg(long)]
-    tenant: TenantId,
+    #[arg(long, required_unless_present_any = ["invite", "code"])]
+    tenant: Option<TenantId>,
     /// The unit, such as `rtw-1-83-1`; tablets of one unit share its cases.
-    #[arg(long)]
-    unit: UnitId,
+    #[arg(long, required_unless_present_any = ["invite", "code"])]
+    unit: Option<UnitId>,
     /// What the tablet is for, such as `ambulance_crew`.
-    #[arg(long)]
-    role: Role,
+    #[arg(long, required_unless_present_any = ["invite", "code"])]
+    role: Option<Role>,
     /// What people call this tablet [default: the name of its directory].
     #[arg(long)]
     label: Option<String>,
@@ -68,25 +79,64 @@ impl Init {
     pub(crate) async fn run(self, options: &Options) -> anyhow::Result<ExitCode> {
         let dir = &options.data;
         anyhow::ensure!(!Device::exists(dir), "{} is a tablet already; name another directory", dir.display());
-        let (host, port) = self.gateway.rsplit_once(':').unwrap_or_default();
-        let usable = !host.is_empty() && port.parse::<u16>().is_ok();
-        anyhow::ensure!(usable, "--gateway `{}` is not HOST:PORT, such as localhost:4433", self.gateway);
-        let server_name = self.server_name.clone().unwrap_or_else(|| host.trim_matches(['[', ']']).to_owned());
-        let principal = Principal {
-            tenant: self.tenant,
-            unit: self.unit,
-            device: Environment::system().device_id(),
-            role: self.role,
-            user: None,
-        };
         let name = || dir.file_name().map(|name| name.to_string_lossy().into_owned());
+        let label = self.label.clone().or_else(name).unwrap_or_else(|| "tablet".to_owned());
+        match self.invitation()? {
+            Some(invitation) => self.enrol(options, label, invitation).await,
+            None => self.have_signed(options, label).await,
+        }
+    }
+
+    fn invitation(&self) -> anyhow::Result<Option<Invitation>> {
+        let Self { invite, code, root, gateway, .. } = self;
+        match (invite, code, root, gateway) {
+            (Some(invite), ..) => Invitation::parse(invite).map(Some),
+            (None, Some(code), Some(root), Some(gateway)) => {
+                let trust = match root.parse() {
+                    Ok(fingerprint) => Trust::Fingerprint(fingerprint),
+                    Err(_) => Trust::Roots(String::from_utf8(files::read(Path::new(root))?)?),
+                };
+                Ok(Some(Invitation { gateway: gateway.clone(), code: code.clone(), trust }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn enrol(self, options: &Options, label: String, invitation: Invitation) -> anyhow::Result<ExitCode> {
+        let dir = &options.data;
+        let enrol = invitation.gateway.clone();
+        let server_name = self.server_name.clone().unwrap_or(host_of(&enrol)?);
         let config = Config {
             format: FORMAT,
-            device: principal.device.to_string(),
-            label: self.label.or_else(name).unwrap_or_else(|| "tablet".to_owned()),
-            gateway: self.gateway,
-            server_name,
+            device: String::new(),
+            label,
+            gateway: String::new(),
+            server_name: server_name.clone(),
+            enrol: Some(enrol),
         };
+        let mut device = Device::at(dir, config);
+        // A key without a tablet is what is left of an enrolment whose answer did not come.
+        if !device.key().exists() {
+            files::create_private_dir(dir)?;
+        }
+        let enrolled = enrolment::enrol(&device, invitation, &server_name).await?;
+        device.config.device = enrolled.principal.device.to_string();
+        device.config.gateway = enrolled.sessions;
+        device.store().await?.close().await;
+        device.save()?;
+        report(options, &device, &enrolled.principal, true)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn have_signed(self, options: &Options, label: String) -> anyhow::Result<ExitCode> {
+        let dir = &options.data;
+        let Self { gateway: Some(gateway), tenant: Some(tenant), unit: Some(unit), role: Some(role), .. } = self else {
+            anyhow::bail!("--gateway, --tenant, --unit and --role are needed without an invitation");
+        };
+        let server_name = self.server_name.unwrap_or(host_of(&gateway)?);
+        let principal = Principal { tenant, unit, device: Environment::system().device_id(), role, user: None };
+        let device = principal.device.to_string();
+        let config = Config { format: FORMAT, device, label, gateway, server_name, enrol: None };
         // Before anything is written: a wrong --dev-pki leaves no half a tablet.
         let pki = self.dev_pki.as_deref().map(DevelopmentPki::open).transpose()?;
         files::create_private_dir(dir)?;
@@ -100,6 +150,13 @@ impl Init {
         report(options, &device, &principal, pki.is_some())?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn host_of(gateway: &str) -> anyhow::Result<String> {
+    let (host, port) = gateway.rsplit_once(':').unwrap_or_default();
+    let usable = !host.is_empty() && port.parse::<u16>().is_ok();
+    anyhow::ensure!(usable, "--gateway `{gateway}` is not HOST:PORT, such as localhost:4433");
+    Ok(host.trim_matches(['[', ']']).to_owned())
 }
 
 fn make_key(device: &Device) -> anyhow::Result<String> {

@@ -9,6 +9,7 @@ mod agent;
 mod commands;
 mod device;
 mod edits;
+mod enrolment;
 mod files;
 mod init;
 mod json;

@@ -87,16 +87,19 @@ fn write_config(files: &Files, pki: &DevelopmentPki, quic: &str) -> anyhow::Resu
     let text = |path: &Path| -> anyhow::Result<toml::Value> {
         Ok(path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?.into())
     };
-    let section = |entries: [(&str, toml::Value); 2]| -> toml::Value {
-        toml::Value::Table(entries.map(|(key, value)| (key.to_owned(), value)).into_iter().collect())
+    let section = |entries: &[(&str, toml::Value)]| -> toml::Value {
+        toml::Value::Table(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
     };
-    let mut tls = section([("certificate", text(&pki.gateway_path())?), ("key", text(&pki.gateway_key_path())?)]);
-    let device_ca = text(&pki.root_path())?;
-    tls.as_table_mut().context("a section is a table")?.insert("device_ca".to_owned(), device_ca);
+    let tls = section(&[
+        ("certificate", text(&pki.gateway_path())?),
+        ("key", text(&pki.gateway_key_path())?),
+        ("device_ca", text(&pki.root_path())?),
+    ]);
+    let any = "127.0.0.1:0";
     let config: toml::Table = [
-        ("listen", section([("quic", quic.into()), ("ops", "127.0.0.1:0".into())])),
-        ("log", section([("format", "text".into()), ("level", "info".into())])),
-        ("store", toml::Value::Table([("path".to_owned(), text(&files.store)?)].into_iter().collect())),
+        ("listen", section(&[("quic", quic.into()), ("ops", any.into()), ("enrol", any.into())])),
+        ("log", section(&[("format", "text".into()), ("level", "info".into())])),
+        ("store", section(&[("path", text(&files.store)?)])),
         ("tls", tls),
     ]
     .map(|(key, value)| (key.to_owned(), value))

@@ -28,16 +28,18 @@ create index device_of_tenant on device (tenant, unit);
 
 -- All that were ever issued to it: revocation lists name those that have not ended by themselves.
 create table certificate (
-    serial text primary key,
+    -- in the order of their issue, which the clock does not tell
+    id integer primary key,
+    serial text not null unique,
     device blob not null,
     fingerprint blob not null,
     -- of the public key
     key_hash blob not null,
     issued_at integer not null,
     not_after integer not null
-) strict, without rowid;
+) strict;
 
-create index certificate_of_device on certificate (device, issued_at);
+create index certificate_of_device on certificate (device);
 
 create table invite (
     code_hash blob primary key,

@@ -258,7 +258,7 @@ pub(super) async fn insert_certificate(
 
 async fn with_certificate(connection: &mut SqliteConnection, row: DeviceRow) -> Result<Device, StoreError> {
     let sql = "select serial, fingerprint, key_hash, issued_at, not_after from certificate
-        where device = ? order by issued_at desc limit 1";
+        where device = ? order by id desc limit 1";
     let certificate: Option<CertificateRow> = sqlx::query_as(sql).bind(&row.id).fetch_optional(connection).await?;
     row.device(certificate.map(CertificateRow::certificate).transpose()?).ok_or(StoreError::Damaged("a device"))
 }

@@ -153,7 +153,7 @@ async fn an_approval_is_by_another_operator_in_time_and_once() {
         expires_at: now_ms + 10 * MINUTE,
     };
     let asked = registry.request_approval(new(&anna, 0)).await.expect("asked");
-    assert_eq!(registry.pending_approvals(Some(&tenant), 0).await.expect("read"), [asked.clone()]);
+    assert_eq!(registry.pending_approvals(Some(&tenant), 0).await.expect("read"), std::slice::from_ref(&asked));
     let twice = registry.request_approval(new(&bert, MINUTE)).await;
     assert!(matches!(&twice, Err(ApprovalError::Pending { by }) if *by == anna), "{twice:?}");
     let alone = registry.approve("case_shred", "c1", &anna, MINUTE).await;

@@ -1,0 +1,84 @@
+//! TCP connections for enrolment: so many at once, each with little time for its handshake and for its request.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{Router, body::Body};
+use feldakte_core::limits;
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_service::Service;
+use tracing::{debug, warn};
+
+use super::http::From;
+
+/// Serves until shutdown. Each connection is served with the newest TLS configuration.
+pub async fn serve(
+    listener: TcpListener,
+    tls: watch::Receiver<Arc<ServerConfig>>,
+    routes: Router,
+    shutdown: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(limits::ENROLMENT_CONNECTIONS_MAX));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Most often: no file descriptors left. Some come back when connections end.
+                warn!(%error, "no connection could be accepted");
+                tokio::time::sleep(limits::ENROLMENT_REFUSED_AFTER).await;
+                continue;
+            }
+        };
+        // Beyond the bound it is closed unanswered.
+        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let (acceptor, routes) = (TlsAcceptor::from(tls.borrow().clone()), routes.clone());
+        let shutdown = shutdown.clone();
+        connections.spawn(async move {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {}
+                () = connection(stream, peer, acceptor, routes) => {}
+            }
+            drop(place);
+        });
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, routes: Router) {
+    let handshake = tokio::time::timeout(limits::ENROLMENT_HANDSHAKE_WITHIN, acceptor.accept(stream)).await;
+    let Ok(Ok(stream)) = handshake else {
+        debug!("no TLS handshake");
+        return;
+    };
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(From(peer.ip()));
+        routes.clone().call(request)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::ENROLMENT_HANDSHAKE_WITHIN)
+        .max_buf_size(limits::ENROLMENT_HEAD_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(limits::ENROLMENT_REQUEST_WITHIN, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "enrolment connection"),
+        Err(_) => debug!("enrolment request took too long"),
+    }
+}

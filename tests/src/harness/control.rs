@@ -1,0 +1,59 @@
+//! An operator at the control socket of a gateway that is a process of its own, and devices that he invites.
+
+use feldakte_client_sdk::enrol::{EnrolOptions, Trust};
+use feldakte_core::{access::Role, ids::TenantId};
+use feldakte_gateway::{
+    control::{
+        client::{Client, ClientError},
+        devices::{Invited, NewInvite},
+        operators::{AddedOperator, OperatorEntry, RoleName},
+    },
+    store::registry::OperatorRole,
+};
+
+use super::{local::Site, pki::GATEWAY_NAME, process::ChildGateway};
+
+/// The user the gateway runs as.
+pub fn owner(site: &Site) -> Client {
+    Client::new(&site.dir().join("feldakte.sock"), None)
+}
+
+/// A new operator of that name, bound to a tenant or not.
+///
+/// # Panics
+/// When he cannot be added.
+pub async fn operator(site: &Site, name: &str, role: OperatorRole, tenant: Option<&str>) -> Client {
+    let entry = OperatorEntry {
+        name: name.parse().expect("a slug"),
+        roles: vec![RoleName(role)],
+        tenant: tenant.map(|tenant| tenant.parse().expect("a slug")),
+    };
+    let added: AddedOperator = owner(site).post("/operators", &entry).await.expect("the operator is added");
+    let token = added.token.parse().expect("a token");
+    Client::new(&site.dir().join("feldakte.sock"), Some(token))
+}
+
+/// Invites a crew's tablet.
+///
+/// # Errors
+/// What the gateway says.
+pub async fn invite(operator: &Client, tenant: &str) -> Result<Invited, ClientError> {
+    let tenant: TenantId = tenant.parse().expect("a slug");
+    let unit = "rtw-1".parse().expect("a slug");
+    let new = NewInvite { tenant, unit, role: Role::AmbulanceCrew, label: "RTW 1".into(), valid_s: 3600 };
+    operator.post("/invites", &new).await
+}
+
+/// What a device does with an invitation.
+///
+/// # Panics
+/// When the gateway issues nothing.
+pub fn accept(invited: &Invited, gateway: &ChildGateway) -> EnrolOptions {
+    EnrolOptions {
+        gateway: gateway.enrol.expect("the gateway issues certificates").to_string(),
+        server_name: GATEWAY_NAME.to_owned(),
+        code: invited.code.clone(),
+        trust: Trust::Fingerprint(invited.root.parse().expect("a fingerprint")),
+        key: None,
+    }
+}
