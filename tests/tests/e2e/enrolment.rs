@@ -163,7 +163,7 @@ async fn certificates_are_renewed_in_sessions_and_after_their_end() {
     let before = kept.count();
     client.go_online();
     within("a session again", async {
-        while client.status().await.is_ok_and(|status| status.link != LinkState::Online) {
+        while client.status().await.is_ok_and(|status| status.link != LinkState::Connected) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })
