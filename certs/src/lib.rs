@@ -19,6 +19,7 @@ pub mod key;
 pub mod pem;
 pub mod policy;
 pub mod request;
+pub mod signing;
 pub mod verifier;
 
 #[cfg(test)]
