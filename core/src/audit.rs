@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use crate::ids::{CaseId, DeviceId, DocumentId, IdError, OperatorName, Position, SessionId, TenantId, UnitId, UserId};
+use crate::{
+    access::{Principal, Subject},
+    ids::{CaseId, DeviceId, DocumentId, IdError, OperatorName, Position, SessionId, TenantId, UnitId, UserId},
+};
 
 mod act;
 mod chain;
@@ -27,7 +30,7 @@ pub use self::{
 };
 
 /// One act.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Record {
     /// Whose chain it stands in.
     pub chain: Chain,
@@ -129,6 +132,13 @@ impl Record {
     }
 }
 
+impl Actor {
+    /// The device and user of a session.
+    pub fn of(principal: &Principal) -> Self {
+        Actor::Device { device: principal.device, user: principal.user }
+    }
+}
+
 impl About {
     /// A document and its case.
     pub fn document(document: DocumentId) -> Self {
@@ -143,6 +153,17 @@ impl About {
     /// A device.
     pub fn device(device: DeviceId) -> Self {
         Self { device: Some(device), ..Self::default() }
+    }
+
+    /// A document and whom a grant on it is for.
+    pub fn grant(document: DocumentId, subject: &Subject) -> Self {
+        let about = Self::document(document);
+        match subject {
+            Subject::Unit(unit) => Self { unit: Some(unit.clone()), ..about },
+            Subject::Device(device) => Self { device: Some(*device), ..about },
+            Subject::User(user) => Self { user: Some(*user), ..about },
+            Subject::Guest { tenant, unit } => Self { tenant: Some(tenant.clone()), unit: Some(unit.clone()), ..about },
+        }
     }
 
     /// The same in a session.

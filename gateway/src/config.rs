@@ -27,6 +27,10 @@ pub struct Config {
     pub store: PathBuf,
     /// Where operators ask, and the registry.
     pub control: ControlSettings,
+    /// The audit log, a SQLite file.
+    pub audit: PathBuf,
+    /// The key that signs it, PEM; made when it is not there.
+    pub audit_key: PathBuf,
     /// The gateway's certificate chain, PEM.
     pub certificate: PathBuf,
     /// Its private key, PEM.
@@ -84,6 +88,7 @@ struct RawConfig {
     listen: RawListen,
     store: RawStore,
     control: RawControl,
+    audit: RawAudit,
     tls: RawTls,
     users: RawUsers,
     log: RawLog,
@@ -114,6 +119,14 @@ impl Default for RawStore {
     fn default() -> Self {
         Self { path: "feldakte.sqlite".into() }
     }
+}
+
+/// By default next to the store: one directory to protect.
+#[derive(Debug, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct RawAudit {
+    path: Option<PathBuf>,
+    key: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -175,9 +188,12 @@ impl Config {
 
 impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
-    fn try_from(RawConfig { listen, store, control, tls, users, log }: RawConfig) -> Result<Self, ConfigError> {
+    fn try_from(RawConfig { listen, store, control, audit, tls, users, log }: RawConfig) -> Result<Self, ConfigError> {
         let RawListen { quic, ops } = listen;
         let RawStore { path: store } = store;
+        let RawAudit { path: audit, key: audit_key } = audit;
+        let audit = audit.unwrap_or_else(|| store.with_file_name("audit.sqlite"));
+        let audit_key = audit_key.unwrap_or_else(|| audit.with_file_name("audit.key"));
         let RawTls { certificate, key, device_ca, deny_list } = tls;
         let RawLog { format: log_format, level: log_level } = log;
         log_level
@@ -189,6 +205,8 @@ impl TryFrom<RawConfig> for Config {
             ops: address("listen.ops", &ops)?,
             control: control.check(&store)?,
             store,
+            audit,
+            audit_key,
             certificate,
             key,
             device_ca,
@@ -272,6 +290,15 @@ mod tests {
         assert_eq!(config.users.ticket_key, PathBuf::from("/data/tickets.key"));
         let config = load("", &[("FELDAKTE__USERS__TICKET_KEY", "/etc/t.key")]).expect("loads");
         assert_eq!(config.users.ticket_key, PathBuf::from("/etc/t.key"));
+    }
+
+    #[test]
+    fn the_audit_log_stands_next_to_the_store_unless_it_is_told_otherwise() {
+        let config = load("[store]\npath = '/data/log.sqlite'", &[]).expect("loads");
+        assert_eq!(config.audit, PathBuf::from("/data/audit.sqlite"));
+        assert_eq!(config.audit_key, PathBuf::from("/data/audit.key"));
+        let config = load("[audit]\npath = '/other/a.sqlite'\nkey = '/etc/a.key'", &[]).expect("loads");
+        assert_eq!((config.audit, config.audit_key), ("/other/a.sqlite".into(), "/etc/a.key".into()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use feldakte_core::limits;
+use feldakte_core::{audit::Reason, limits};
 use quinn::{Connection, ConnectionError, Incoming};
 use rustls::AlertDescription;
 use tokio::{
@@ -35,6 +35,7 @@ pub struct Handshake {
 /// How handshakes ended, for operators.
 struct Record {
     metrics: Arc<Metrics>,
+    audit: Box<dyn Fn(Reason) + Send + Sync>,
     warned: Mutex<Option<Instant>>,
 }
 
@@ -57,9 +58,9 @@ enum Admission {
 }
 
 impl Handshakes {
-    /// None under way.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        let record = Record { metrics, warned: Mutex::new(None) };
+    /// None under way. `audit` hears of every certificate that is not taken.
+    pub fn new(metrics: Arc<Metrics>, audit: impl Fn(Reason) + Send + Sync + 'static) -> Self {
+        let record = Record { metrics, audit: Box::new(audit), warned: Mutex::new(None) };
         Self { slots: Arc::new(Semaphore::new(limits::HANDSHAKES_MAX)), record: Arc::new(record) }
     }
 
@@ -115,6 +116,9 @@ impl Record {
     fn failed(&self, remote: SocketAddr, error: &ConnectionError, now: Instant) {
         let reason = reason_of(error);
         self.rejected(reason);
+        if let Some(reason) = audited(reason) {
+            (self.audit)(reason);
+        }
         if reason != OTHER && self.may_warn(now) {
             warn!(%remote, reason, "handshake refused");
         } else {
@@ -154,6 +158,18 @@ fn reason_of(error: &ConnectionError) -> &'static str {
     }
 }
 
+/// What the audit log says of it; nothing of what may be a bad line as well.
+fn audited(reason: &str) -> Option<Reason> {
+    Some(match reason {
+        "certificate_expired" => Reason::CertificateExpired,
+        "certificate_denied" => Reason::CertificateDenied,
+        "certificate_issuer" => Reason::CertificateIssuer,
+        "certificate_missing" => Reason::CertificateMissing,
+        "certificate_invalid" => Reason::CertificateInvalid,
+        _ => return None,
+    })
+}
+
 /// TLS alerts arrive as QUIC crypto errors (RFC 9001, 4.8).
 fn alert_of(code: u64) -> Option<AlertDescription> {
     let alert = code.checked_sub(0x100)?;
@@ -184,7 +200,7 @@ mod tests {
 
     #[test]
     fn claimed_addresses_hold_a_quarter_and_proven_ones_the_rest() {
-        let handshakes = Handshakes::new(Arc::default());
+        let handshakes = Handshakes::new(Arc::default(), |_| {});
         let (claimed, retried, refused) = rush(&handshakes, Address::Claimed, 2 * limits::HANDSHAKES_MAX);
         assert_eq!(claimed.len(), limits::HANDSHAKES_UNPROVEN_MAX);
         assert_eq!((claimed.len() + retried, refused), (2 * limits::HANDSHAKES_MAX, 0));
@@ -195,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_handshake_that_ends_leaves_its_place_to_the_next() {
-        let handshakes = Handshakes::new(Arc::default());
+        let handshakes = Handshakes::new(Arc::default(), |_| {});
         let (mut slots, ..) = rush(&handshakes, Address::Proven, limits::HANDSHAKES_MAX);
         assert!(matches!(handshakes.judge(Address::Proven), Admission::Refuse));
         slots.pop();
@@ -205,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_log_names_one_peer_a_second() {
-        let handshakes = Handshakes::new(Arc::default());
+        let handshakes = Handshakes::new(Arc::default(), |_| {});
         let now = Instant::now();
         assert!(handshakes.record.may_warn(now));
         assert!(!handshakes.record.may_warn(now + WARN_EVERY / 2));

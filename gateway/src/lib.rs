@@ -5,6 +5,7 @@
 //! reconnect and resume from their cursor.
 
 pub mod allocator;
+pub mod audit;
 pub mod catch_up;
 pub mod census;
 pub mod config;

@@ -12,18 +12,22 @@ use feldakte_certs::{
     deny::{Denials, DenyError, DenyList},
     pem,
 };
-use feldakte_core::access::Policy;
+use feldakte_core::{
+    access::Policy,
+    audit::{Act, Actor, Chain, Record},
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    audit::{AuditKey, key::AuditKeyError},
     config::Config,
     control::{self, Control, socket::Socket},
     environment::Environment,
     gateway::{Gateway, Parts},
     ops,
-    store::{StoreError, registry::RegistryStore, sqlite::SqliteStore},
+    store::{StoreError, audit::sqlite::SqliteAuditStore, registry::RegistryStore, sqlite::SqliteStore},
     tls::{self, Credentials, TlsError},
     users::{Users, UsersError},
 };
@@ -75,6 +79,9 @@ pub enum ServeError {
         #[source]
         source: StoreError,
     },
+    /// The key of the audit log cannot be used.
+    #[error("the audit log cannot be signed")]
+    AuditKey(#[from] AuditKeyError),
     /// An address cannot be bound.
     #[error("cannot listen on {address}; is another gateway running?")]
     Listen {
@@ -134,6 +141,7 @@ pub async fn run(
         .await
         .map_err(|source| ServeError::Store { path: config.control.registry.clone(), source })?;
     let (socket, owner) = bind_control(config).await?;
+    let (audit, audit_key) = open_audit(config).await?;
     let listen = |address| move |source| ServeError::Listen { address, source };
     let endpoint = tls::endpoint(config.quic, server, &reset_secret).map_err(listen(config.quic))?;
     let ops_listener = ops::bind(config.ops).await.map_err(listen(config.ops))?;
@@ -141,7 +149,8 @@ pub async fn run(
         quic: endpoint.local_addr().map_err(listen(config.quic))?,
         ops: ops_listener.local_addr().map_err(listen(config.ops))?,
     };
-    let parts = Parts { endpoint, store, deny: deny.clone(), policy: Policy::default(), users, environment };
+    let policy = Policy::default();
+    let parts = Parts { endpoint, store, audit, audit_key, deny: deny.clone(), policy, users, environment };
     let gateway =
         Gateway::start(parts).await.map_err(|source| ServeError::Store { path: config.store.clone(), source })?;
     let stop_ops = CancellationToken::new();
@@ -171,6 +180,12 @@ async fn bind_control(config: &Config) -> Result<(Socket, u32), ServeError> {
     let socket = Socket::bind(path, config.control.mode).await.map_err(failed)?;
     let owner = socket.owner().map_err(failed)?;
     Ok((socket, owner))
+}
+
+async fn open_audit(config: &Config) -> Result<(Arc<SqliteAuditStore>, Arc<AuditKey>), ServeError> {
+    let failed = |source| ServeError::Store { path: config.audit.clone(), source };
+    let audit = SqliteAuditStore::open(&config.audit).await.map_err(failed)?;
+    Ok((audit, Arc::new(AuditKey::load_or_create(&config.audit_key)?)))
 }
 
 async fn end_ops(mut ops: JoinHandle<io::Result<()>>) {
@@ -220,6 +235,7 @@ async fn watch_deny_list(path: Option<&Path>, deny: &DenyList, gateway: &Gateway
         match read_deny_list(path) {
             Ok(denials) => {
                 deny.replace(denials);
+                gateway.audit().note(Record::new(Chain::Gateway, Actor::Gateway, Act::ConfigurationReloaded));
                 info!(closed = gateway.close_lapsed(), "deny list replaced");
             }
             Err(error) => error!(%error, "the deny list cannot be used; the last one stays in force"),

@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::ids::IdError;
+use crate::{access::BreakGlassReason, ids::IdError};
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $reason:ident = $number:literal $name:literal,)*) => {
@@ -128,18 +128,18 @@ reasons! {
     DeviceLost = 92 "device_lost",
     /// A device was taken out of service.
     Retired = 93 "retired",
+    /// A user or device was denied.
+    Denied = 94 "denied",
 
     // 120 onwards: why access was taken, given or ended.
-    /// Danger to life.
-    DangerToLife = 120 "danger_to_life",
-    /// The patient was handed over.
-    Handover = 121 "handover",
-    /// Somebody stands in for a colleague.
-    StandIn = 122 "stand_in",
-    /// A technical fault kept the regular way shut.
-    TechnicalFault = 123 "technical_fault",
+    /// A life is in danger.
+    LifeInDanger = 120 "life_in_danger",
+    /// Taken over from somebody who could not share the case.
+    TakenOver = 121 "taken_over",
+    /// The case was assigned to somebody else by mistake.
+    WronglyAssigned = 122 "wrongly_assigned",
     /// Another reason, which stands with the case.
-    Other = 124 "other",
+    Other = 123 "other",
     /// The time it was given for is over.
     TimeOver = 125 "time_over",
     /// The case was closed.
@@ -160,6 +160,17 @@ impl Reason {
     /// The reason of that number.
     pub fn from_number(number: u16) -> Option<Reason> {
         Reason::ALL.iter().copied().find(|reason| *reason as u16 == number)
+    }
+}
+
+impl From<BreakGlassReason> for Reason {
+    fn from(reason: BreakGlassReason) -> Self {
+        match reason {
+            BreakGlassReason::LifeInDanger => Reason::LifeInDanger,
+            BreakGlassReason::TakenOver => Reason::TakenOver,
+            BreakGlassReason::WronglyAssigned => Reason::WronglyAssigned,
+            BreakGlassReason::Other => Reason::Other,
+        }
     }
 }
 

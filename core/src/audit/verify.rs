@@ -95,12 +95,12 @@ impl Fault {
 pub struct Verifier<'k, C: Iterator<Item = Checkpoint>> {
     chain: Chain,
     checkpoints: Peekable<C>,
-    is_signed: &'k SignatureCheck,
+    is_signed: &'k SignatureCheck<'k>,
     whole: Whole,
 }
 
 /// Whether a signature (second) over a message (first) is by the audit key.
-pub type SignatureCheck = dyn Fn(&[u8], &[u8]) -> bool;
+pub type SignatureCheck<'k> = dyn Fn(&[u8], &[u8]) -> bool + Send + Sync + 'k;
 
 /// Checks a whole chain: rows by ascending place, its checkpoints by ascending row.
 ///
@@ -110,7 +110,7 @@ pub fn verify(
     chain: Chain,
     rows: impl IntoIterator<Item = Row>,
     checkpoints: impl IntoIterator<Item = Checkpoint>,
-    is_signed: &SignatureCheck,
+    is_signed: &SignatureCheck<'_>,
 ) -> Result<Whole, Fault> {
     let mut verifier = Verifier::new(chain, checkpoints, is_signed);
     rows.into_iter().try_for_each(|row| verifier.handle_row(&row))?;
@@ -119,7 +119,7 @@ pub fn verify(
 
 impl<'k, C: Iterator<Item = Checkpoint>> Verifier<'k, C> {
     /// Nothing seen yet.
-    pub fn new(chain: Chain, checkpoints: impl IntoIterator<IntoIter = C>, is_signed: &'k SignatureCheck) -> Self {
+    pub fn new(chain: Chain, checkpoints: impl IntoIterator<IntoIter = C>, is_signed: &'k SignatureCheck<'k>) -> Self {
         let checkpoints = checkpoints.into_iter().peekable();
         Self { chain, checkpoints, is_signed, whole: Whole { head: Head::START, signed_up_to: 0 } }
     }

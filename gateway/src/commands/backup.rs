@@ -63,7 +63,9 @@ impl Restore {
             let registry = self.registry.clone().unwrap_or_else(|| self.store.with_file_name(REGISTRY));
             RegistryStore::backup(&from, &registry).await?;
             println!("registry  {}", registry.display());
-            println!("Devices that were revoked after the backup are taken again: put them onto the deny list, or revoke them.");
+            println!(
+                "Devices that were revoked after the backup are taken again: put them onto the deny list, or revoke them."
+            );
         }
         Ok(())
     }

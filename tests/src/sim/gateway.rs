@@ -78,8 +78,9 @@ async fn serve(world: &Arc<World>) -> Ending {
     let environment = Environment::simulated(clock(0), machine.next_seed());
     let endpoint = endpoint.expect("the port is free");
     let users = Users::local_only().expect("randomness");
-    let store = Arc::new(store);
-    let parts = Parts { endpoint, store, deny, policy: Policy::default(), users, environment };
+    let (store, audit, audit_key) = (Arc::new(store), machine.audit.clone(), machine.audit_key.clone());
+    let policy = Policy::default();
+    let parts = Parts { endpoint, store, audit, audit_key, deny, policy, users, environment };
     let gateway = match Gateway::start(parts).await {
         Ok(gateway) => gateway,
         Err(error) => {
