@@ -22,6 +22,7 @@ pub mod pinned;
 pub mod policy;
 pub mod renewal;
 pub mod request;
+pub mod signing;
 pub mod verifier;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod admission;
+pub mod audit;
 pub mod backoff;
 pub mod case;
 pub mod change;

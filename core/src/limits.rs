@@ -290,3 +290,29 @@ pub const ENROLMENT_REFUSED_AFTER: Duration = Duration::from_millis(300);
 /// How long the key that has used a code may fetch its certificate again: an answer that was lost on the way must not shut
 /// the device out.
 pub const ENROLMENT_AGAIN_WITHIN: Duration = Duration::from_secs(10 * 60);
+
+/// Submissions of audit records that wait for their commit; whoever submits beyond it waits.
+pub const AUDIT_QUEUE: usize = 1024;
+
+/// Submissions written in one commit of the audit log: bounds the time until the first of them is answered.
+pub const AUDIT_BATCH: usize = 256;
+
+/// Noted acts that wait to be put together, about 400 bytes each: one per session, document and kind of act within a
+/// second. Beyond it they are put together per session, with the positions they concern.
+pub const AUDIT_NOTES: usize = 64 << 10;
+
+/// How long acts of a session are put together before they are written. A crash loses at most what was noted in it.
+pub const AUDIT_NOTE_WITHIN: Duration = Duration::from_secs(1);
+
+/// The same for connections of strangers: anybody may knock, as often as he likes, and must not fill the disk.
+pub const AUDIT_KNOCKS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Rows of a chain under one checkpoint. A signature costs as much as ten rows.
+pub const AUDIT_CHECKPOINT_ROWS: u64 = 1024;
+
+/// Age of a row at which its chain gets a checkpoint, however few there are.
+pub const AUDIT_CHECKPOINT_WITHIN: Duration = Duration::from_secs(600);
+
+/// Documents of which a session remembers that their reading is recorded: a crew has a dozen, a first session of a desk
+/// may fetch a whole district. Beyond it they are recorded again.
+pub const AUDIT_READS_REMEMBERED: usize = 4096;

@@ -5,6 +5,7 @@
 //! and fetches snapshots, which are about forty times smaller than their changes.
 
 use feldakte_core::{
+    audit::Span,
     ids::{DocumentId, Position},
     limits,
 };
@@ -63,6 +64,11 @@ impl CatchUp {
     /// Whether nothing has to be sent.
     pub fn is_empty(&self) -> bool {
         self.bootstrap.is_empty() && self.positions.as_slice().is_empty()
+    }
+
+    /// The documents whose changes are in its frames, and the part of the log that they are from.
+    pub fn content(&self) -> (&[DocumentId], Span) {
+        (&self.tail, Span { first: self.after.next(), last: self.up_to })
     }
 
     /// The next frame; `None` after the one that says "caught up".

@@ -35,6 +35,10 @@ pub struct Config {
     pub store: PathBuf,
     /// Where operators ask, and the registry.
     pub control: ControlSettings,
+    /// The audit log, a SQLite file.
+    pub audit: PathBuf,
+    /// The key that signs it, PEM; made when it is not there.
+    pub audit_key: PathBuf,
     /// The gateway's certificate chain, PEM.
     pub certificate: PathBuf,
     /// Its private key, PEM.
@@ -99,6 +103,7 @@ struct RawConfig {
     store: RawStore,
     control: RawControl,
     ca: RawCa,
+    audit: RawAudit,
     tls: RawTls,
     limits: RawShares,
     users: RawUsers,
@@ -131,6 +136,14 @@ impl Default for RawStore {
     fn default() -> Self {
         Self { path: "feldakte.sqlite".into() }
     }
+}
+
+/// By default next to the store: one directory to protect.
+#[derive(Debug, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct RawAudit {
+    path: Option<PathBuf>,
+    key: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -195,9 +208,12 @@ impl Config {
 impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
     fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
-        let RawConfig { listen, store, control, ca, tls, limits, users, log } = raw;
+        let RawConfig { listen, store, control, ca, audit, tls, limits, users, log } = raw;
         let RawListen { quic, ops, enrol } = listen;
         let RawStore { path: store } = store;
+        let RawAudit { path: audit, key: audit_key } = audit;
+        let audit = audit.unwrap_or_else(|| store.with_file_name("audit.sqlite"));
+        let audit_key = audit_key.unwrap_or_else(|| audit.with_file_name("audit.key"));
         let RawTls { certificate, key, device_ca, deny_list, crl } = tls;
         let RawLog { format: log_format, level: log_level } = log;
         log_level
@@ -211,6 +227,8 @@ impl TryFrom<RawConfig> for Config {
             ca: ca.check(&device_ca)?,
             control: control.check(&store)?,
             store,
+            audit,
+            audit_key,
             certificate,
             key,
             device_ca,
@@ -296,6 +314,15 @@ mod tests {
         assert_eq!(config.users.ticket_key, PathBuf::from("/data/tickets.key"));
         let config = load("", &[("FELDAKTE__USERS__TICKET_KEY", "/etc/t.key")]).expect("loads");
         assert_eq!(config.users.ticket_key, PathBuf::from("/etc/t.key"));
+    }
+
+    #[test]
+    fn the_audit_log_stands_next_to_the_store_unless_it_is_told_otherwise() {
+        let config = load("[store]\npath = '/data/log.sqlite'", &[]).expect("loads");
+        assert_eq!(config.audit, PathBuf::from("/data/audit.sqlite"));
+        assert_eq!(config.audit_key, PathBuf::from("/data/audit.key"));
+        let config = load("[audit]\npath = '/other/a.sqlite'\nkey = '/etc/a.key'", &[]).expect("loads");
+        assert_eq!((config.audit, config.audit_key), ("/other/a.sqlite".into(), "/etc/a.key".into()));
     }
 
     #[test]

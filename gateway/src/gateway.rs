@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use feldakte_certs::{deny::DenyList, verifier::DeviceVerifier};
 use feldakte_core::{
     access::{Grant, Policy, Subject},
+    audit::{About, Act, Actor, Chain, Record},
     ids::{DocumentId, Epoch, Position, TenantId},
     limits::{self, Shares},
     log::Entry,
@@ -18,6 +19,7 @@ use tracing::info;
 use self::vital::Vital;
 use crate::{
     addresses::Addresses,
+    audit::{Audit, AuditError, AuditKey, trail::note_stranger},
     census::Census,
     enrolment::Enrolment,
     environment::Environment,
@@ -30,7 +32,7 @@ use crate::{
     registry::{Registry, Seen},
     sequencer::{Author, Sequencer, Submission},
     session,
-    store::{Head, SharedStore, StoreError},
+    store::{Head, SharedStore, StoreError, audit::SharedAuditStore},
     users::{self, Users},
 };
 
@@ -41,6 +43,8 @@ mod vital;
 pub struct Shared {
     /// What survives power loss.
     pub store: SharedStore,
+    /// Who did what to which document.
+    pub audit: Audit,
     /// The log's incarnation.
     pub epoch: Epoch,
     /// Admission state of documents.
@@ -83,6 +87,10 @@ pub struct Parts {
     pub endpoint: Endpoint,
     /// The store.
     pub store: SharedStore,
+    /// Where the audit log is kept.
+    pub audit: SharedAuditStore,
+    /// What signs it.
+    pub audit_key: Arc<AuditKey>,
     /// Certificates that are no longer taken; the same handle the endpoint's verifier asks.
     pub deny: DenyList,
     /// Issues certificates; `None` in a gateway without an authority.
@@ -106,6 +114,7 @@ pub struct Gateway {
     fatal: CancellationToken,
     projector: Vital,
     sequencer: Vital,
+    scribe: Vital,
 }
 
 /// A grant or revocation that could not be written.
@@ -114,6 +123,9 @@ pub enum AuthorityError {
     /// Nobody has written the document.
     #[error("the document is not known")]
     UnknownDocument,
+    /// The audit log cannot be written: nothing begins unrecorded.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The ledger could not be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -131,11 +143,13 @@ impl Gateway {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(parts: Parts) -> Result<Gateway, StoreError> {
-        let Parts { endpoint, store, deny, enrolment, policy, users, shares, environment } = parts;
+        let Parts { endpoint, store, audit, audit_key, deny, enrolment, policy, users, shares, environment } = parts;
         let epoch = store.epoch().await?;
         let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
+        let (audit, scribe) = Audit::new(audit, audit_key, environment.clone());
         let shared = Arc::new(Shared {
             store: store.clone(),
+            audit: audit.clone(),
             epoch,
             ledgers: Ledgers::new(limits::LEDGER_CACHE_BYTES),
             hub: Arc::default(),
@@ -157,18 +171,21 @@ impl Gateway {
         let (fatal, stop_sessions) = (CancellationToken::new(), CancellationToken::new());
         let sequencer = Sequencer {
             store,
+            audit,
             hub: shared.hub.clone(),
             metrics: shared.metrics.clone(),
             backlog: shared.backlog.clone(),
             fatal: fatal.clone(),
         };
+        let scribe = Vital::spawn("audit", fatal.clone(), |stop| scribe.run(stop));
+        shared.audit.record_or_note(Record::new(Chain::Gateway, Actor::Gateway, Act::GatewayStarted)).await;
         let sequencer = Vital::spawn("sequencer", fatal.clone(), |stop| sequencer.run(queue, stop));
         let projector = Vital::spawn("projector", fatal.clone(), |stop| projector::run(shared.clone(), stop));
         let sessions = TaskTracker::new();
         sessions.spawn(accept(shared.clone(), endpoint.clone(), sessions.clone(), stop_sessions.clone()));
         shared.tasks.spawn(watch_lapses(shared.clone(), stop_sessions.clone()));
         users::watch(&shared, &stop_sessions);
-        Ok(Gateway { shared, endpoint, sessions, stop_sessions, fatal, projector, sequencer })
+        Ok(Gateway { shared, endpoint, sessions, stop_sessions, fatal, projector, sequencer, scribe })
     }
 
     /// What an operator can watch.
@@ -179,6 +196,11 @@ impl Gateway {
     /// What sessions and the control plane share.
     pub fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
+    }
+
+    /// Who did what to which document.
+    pub fn audit(&self) -> &Audit {
+        &self.shared.audit
     }
 
     /// The log's incarnation.
@@ -235,11 +257,9 @@ impl Gateway {
     /// Grants a document; durable, and heard by live sessions, when it returns.
     ///
     /// # Errors
-    /// When the document is unknown or the log cannot be written.
+    /// When the document is unknown, or the log or the audit log cannot be written.
     pub async fn grant(&self, document: DocumentId, grants: Vec<Grant>) -> Result<Position, AuthorityError> {
-        let mut entry = Entry::new(document);
-        entry.grants = grants;
-        self.shared.append_entry(entry).await
+        self.shared.grant(Actor::Gateway, document, grants).await
     }
 
     /// Ends grants of a document; durable, and in force for live sessions, when it returns.
@@ -261,15 +281,43 @@ impl Shared {
         Ok(restored_to)
     }
 
+    /// Grants a document in somebody's name; recorded before it begins.
+    ///
+    /// # Errors
+    /// When the document is unknown, or the log or the audit log cannot be written.
+    pub async fn grant(
+        &self,
+        who: Actor,
+        document: DocumentId,
+        grants: Vec<Grant>,
+    ) -> Result<Position, AuthorityError> {
+        let chain = Chain::Tenant(self.tenant_of(document).await?);
+        let began = |grant: &Grant| {
+            let about = About::grant(document, &grant.subject);
+            Record::new(chain.clone(), who.clone(), Act::GrantBegan).about(about)
+        };
+        self.audit.record_all(grants.iter().map(began).collect()).await?;
+        let mut entry = Entry::new(document);
+        entry.grants = grants;
+        self.append_entry(entry).await
+    }
+
+    /// Whose document it is.
+    async fn tenant_of(&self, document: DocumentId) -> Result<TenantId, AuthorityError> {
+        let ledger = self.ledgers.open(&self.store, &self.metrics, &nobody(), document).await?;
+        ledger.with(|ledger| match ledger.is_new() {
+            true => Err(AuthorityError::UnknownDocument),
+            false => Ok(ledger.tenant().clone()),
+        })
+    }
+
     /// Writes an entry of the gateway's own: grants, revocations, quarantine marks.
     ///
     /// # Errors
     /// When the document is unknown or the log cannot be written.
     pub async fn append_entry(&self, entry: Entry) -> Result<Position, AuthorityError> {
         let document = entry.document;
-        // Any tenant will do for the look-up: the ledger of a known document carries its own.
-        let nobody: TenantId = "unknown".parse().expect("a valid slug");
-        let ledger = self.ledgers.open(&self.store, &self.metrics, &nobody, document).await?;
+        let ledger = self.ledgers.open(&self.store, &self.metrics, &nobody(), document).await?;
         let slot = self.submissions.reserve().await.map_err(|_| AuthorityError::Draining)?;
         let (waiter, done) = oneshot::channel();
         let held = ledger.clone();
@@ -301,13 +349,20 @@ impl Shared {
     }
 }
 
+/// Any tenant will do to look up a ledger: that of a known document carries its own.
+fn nobody() -> TenantId {
+    "unknown".parse().expect("a valid slug")
+}
+
 async fn readiness(shared: &Shared, fatal: &CancellationToken, stop: &CancellationToken) -> bool {
     let going = !fatal.is_cancelled() && !stop.is_cancelled();
-    going && shared.metrics.store_ready.get() == 1 && shared.store.probe().await.is_ok()
+    going && shared.audit.is_available() && shared.metrics.store_ready.get() == 1 && shared.store.probe().await.is_ok()
 }
 
 async fn accept(shared: Arc<Shared>, endpoint: Endpoint, sessions: TaskTracker, shutdown: CancellationToken) {
-    let handshakes = Handshakes::new(shared.metrics.clone(), shared.addresses.clone());
+    let audit = shared.audit.clone();
+    let knock = move |reason| note_stranger(&audit, reason);
+    let handshakes = Handshakes::new(shared.metrics.clone(), shared.addresses.clone(), knock);
     loop {
         let incoming = tokio::select! {
             biased;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use feldakte_core::limits;
+use feldakte_core::{audit::Reason, limits};
 use feldakte_proto::CloseCode;
 use quinn::{Connection, ConnectionError, Incoming};
 use rustls::AlertDescription;
@@ -44,6 +44,7 @@ pub struct Handshake {
 /// How handshakes ended, for operators.
 struct Record {
     metrics: Arc<Metrics>,
+    audit: Box<dyn Fn(Reason) + Send + Sync>,
     warned: Mutex<Option<Instant>>,
 }
 
@@ -66,9 +67,13 @@ enum Admission {
 }
 
 impl Handshakes {
-    /// None under way.
-    pub fn new(metrics: Arc<Metrics>, addresses: Arc<Addresses>) -> Self {
-        let record = Record { metrics, warned: Mutex::new(None) };
+    /// None under way. `audit` hears of every certificate that is not taken.
+    pub fn new(
+        metrics: Arc<Metrics>,
+        addresses: Arc<Addresses>,
+        audit: impl Fn(Reason) + Send + Sync + 'static,
+    ) -> Self {
+        let record = Record { metrics, audit: Box::new(audit), warned: Mutex::new(None) };
         Self { slots: Arc::new(Semaphore::new(limits::HANDSHAKES_MAX)), addresses, record: Arc::new(record) }
     }
 
@@ -148,6 +153,9 @@ impl Record {
     fn failed(&self, remote: SocketAddr, error: &ConnectionError, now: Instant) -> &'static str {
         let reason = reason_of(error);
         self.rejected(reason);
+        if let Some(reason) = audited(reason) {
+            (self.audit)(reason);
+        }
         if reason != OTHER && self.may_warn(now) {
             warn!(%remote, reason, "handshake refused");
         } else {
@@ -188,6 +196,18 @@ fn reason_of(error: &ConnectionError) -> &'static str {
     }
 }
 
+/// What the audit log says of it; nothing of what may be a bad line as well.
+fn audited(reason: &str) -> Option<Reason> {
+    Some(match reason {
+        "certificate_expired" => Reason::CertificateExpired,
+        "certificate_denied" => Reason::CertificateDenied,
+        "certificate_issuer" => Reason::CertificateIssuer,
+        "certificate_missing" => Reason::CertificateMissing,
+        "certificate_invalid" => Reason::CertificateInvalid,
+        _ => return None,
+    })
+}
+
 /// TLS alerts arrive as QUIC crypto errors (RFC 9001, 4.8).
 fn alert_of(code: u64) -> Option<AlertDescription> {
     let alert = code.checked_sub(0x100)?;
@@ -224,7 +244,7 @@ mod tests {
     type Slot = (OwnedSemaphorePermit, Option<Place>);
 
     fn quiet() -> Handshakes {
-        Handshakes::new(Arc::default(), Addresses::new(Shares::DEFAULT))
+        Handshakes::new(Arc::default(), Addresses::new(Shares::DEFAULT), |_| {})
     }
 
     #[tokio::test]
@@ -240,7 +260,7 @@ mod tests {
     #[tokio::test]
     async fn a_used_up_address_is_proven_before_it_costs_anything_and_then_refused() {
         let shares = Shares { connections_per_address: 1, ..Shares::DEFAULT };
-        let handshakes = Handshakes::new(Arc::default(), Addresses::new(shares));
+        let handshakes = Handshakes::new(Arc::default(), Addresses::new(shares), |_| {});
         let _open = handshakes.addresses.admit(ONE).unwrap().open();
         assert!(matches!(handshakes.judge(Address::Claimed, ONE), Admission::Retry));
         assert!(matches!(handshakes.judge(Address::Proven, ONE), Admission::Refuse("address_connections")));

@@ -6,6 +6,7 @@
 
 pub mod addresses;
 pub mod allocator;
+pub mod audit;
 pub mod catch_up;
 pub mod census;
 pub mod config;

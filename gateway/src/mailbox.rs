@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use feldakte_core::{
     access::PartSet,
-    ids::{Part, Position, SessionId},
+    ids::{DocumentId, Position, SessionId},
     limits,
 };
 use feldakte_proto::Refused;
@@ -60,10 +60,10 @@ pub struct Answer {
 /// An entry that has just become durable; shared by all its readers.
 #[derive(Debug)]
 pub struct LiveEntry {
+    /// What it is about.
+    pub document: DocumentId,
     /// Its place.
     pub position: Position,
-    /// Of what kind of document.
-    pub part: Part,
     /// The entry as stored.
     pub encoded: Bytes,
 }
@@ -108,7 +108,7 @@ impl Mailbox {
     /// Adds a live entry that the session's role may have; returns false when the session has lagged behind and lost its
     /// live entries.
     pub fn deliver(&self, entry: &Arc<LiveEntry>) -> bool {
-        if !self.parts.contains(entry.part) {
+        if !self.parts.contains(entry.document.part) {
             return true;
         }
         let mut state = self.lock();
@@ -208,12 +208,14 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use feldakte_core::ids::{CaseId, Part};
     use uuid::Uuid;
 
     use super::*;
 
     fn entry(position: u64, len: usize) -> Arc<LiveEntry> {
-        Arc::new(LiveEntry { position: Position(position), part: Part::Clinical, encoded: Bytes::from(vec![0; len]) })
+        let document = DocumentId { case: CaseId(Uuid::nil()), part: Part::Clinical };
+        Arc::new(LiveEntry { document, position: Position(position), encoded: Bytes::from(vec![0; len]) })
     }
 
     fn mailbox() -> Arc<Mailbox> {

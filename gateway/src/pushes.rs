@@ -11,6 +11,7 @@ use feldakte_proto::{Push, Reason, Refused, encode_entry};
 use tracing::{error, warn};
 
 use crate::{
+    audit::Trail,
     gateway::Shared,
     ledgers::{LedgerCell, LedgerError},
     mailbox::Mailbox,
@@ -39,7 +40,7 @@ pub struct Submitted {
 pub async fn submit(
     shared: &Arc<Shared>,
     speaker: &Speaker,
-    mailbox: &Arc<Mailbox>,
+    (trail, mailbox): (&Arc<Trail>, &Arc<Mailbox>),
     push: Push,
 ) -> Result<Submitted, SessionError> {
     let Push { push, document, changes, user } = push;
@@ -58,7 +59,10 @@ pub async fn submit(
         _ => Opening::Free,
     };
     let slot = shared.submissions.reserve().await.map_err(|_| SessionError::Draining)?;
-    let answer = |refused: Vec<Refused>| Author::Session { mailbox: mailbox.clone(), push, refused };
+    let answer = |refused: Vec<Refused>| {
+        let (trail, mailbox) = (trail.clone(), mailbox.clone());
+        Author::Session { trail, user: by.principal.user, mailbox, push, refused }
+    };
     let (tenant, room) = (speaker.log.clone(), Some(room));
     let Some(ledger) = ledger else {
         let damaged = |index| Refused { index, reason: Reason::DocumentDamaged, expected: 0 };

@@ -9,7 +9,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use feldakte_core::{
     access::Subject,
-    ids::{Position, TenantId},
+    audit::{About, Act, Actor, Record, Span},
+    ids::{Position, TenantId, UserId},
     limits,
     log::Entry,
 };
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
+    audit::{Audit, Trail},
     hub::{Hub, Publication},
     ledgers::LedgerCell,
     mailbox::{Answer, LiveEntry, Mailbox},
@@ -52,6 +54,10 @@ pub struct Submission {
 pub enum Author {
     /// A session, for one of its pushes.
     Session {
+        /// In whose name it acts.
+        trail: Arc<Trail>,
+        /// Whose work it is.
+        user: Option<UserId>,
         /// Where the answer goes.
         mailbox: Arc<Mailbox>,
         /// The push as the device numbered it.
@@ -69,6 +75,8 @@ pub struct Sequencer {
     pub store: SharedStore,
     /// Where it publishes.
     pub hub: Arc<Hub>,
+    /// Where it notes what has become durable.
+    pub audit: Audit,
     /// What it measures.
     pub metrics: Arc<Metrics>,
     /// Who applies what has become durable.
@@ -137,15 +145,17 @@ impl Sequencer {
         let mut positions = positions.into_iter();
         let mut publications = Vec::new();
         let mut waiters = Vec::new();
+        let mut acts = Vec::new();
         let mut heads = HashMap::new();
         for Submission { tenant, entry, readers, ledger: _, room: _, author } in batch {
             let revoked = entry.as_ref().map(|(entry, _)| entry.revoked.clone()).unwrap_or_default();
             let entry = entry.map(|(entry, encoded)| {
                 let position = positions.next().expect("append gives every entry a position");
+                acts.extend(acts_of(&tenant, &entry, position, &author));
                 self.metrics.changes_durable.inc_by(entry.changes.len() as u64);
                 self.backlog.touch(entry.document, entry.changes.len());
                 heads.insert(tenant.clone(), position);
-                Arc::new(LiveEntry { position, part: entry.document.part, encoded })
+                Arc::new(LiveEntry { document: entry.document, position, encoded })
             });
             // A push in which nothing was new is answered with where the log stands: what it repeats may have
             // been committed a moment ago in this very batch.
@@ -154,7 +164,7 @@ impl Sequencer {
                 None => heads.get(&tenant).copied().or_else(|| self.hub.published(&tenant)).unwrap_or(Position::START),
             };
             let author = match author {
-                Author::Session { mailbox, push, refused } => {
+                Author::Session { trail: _, user: _, mailbox, push, refused } => {
                     self.metrics.pushes.inc();
                     Some((mailbox, Answer { push, position, refused }))
                 }
@@ -165,11 +175,34 @@ impl Sequencer {
             };
             publications.push(Publication { tenant, position, entry, readers, revoked, author });
         }
+        // Noted before anybody hears of it.
+        self.audit.note_all(acts);
         let lagged = self.hub.publish(publications);
         self.metrics.readers_lagged.inc_by(lagged);
         for (waiter, position) in waiters {
             // Nobody waits any more: the entry is durable all the same.
             let _ = waiter.send(position);
+        }
+    }
+}
+
+/// What a durable entry means to the audit log: changes, and grants that begin or end with it. Grants of the gateway's own
+/// are recorded by whoever gives them, before they begin.
+fn acts_of(tenant: &TenantId, entry: &Entry, position: Position, author: &Author) -> Vec<Record> {
+    let Entry { document, grants, revoked, bindings: _, quarantined: _, changes } = entry;
+    let (document, at) = (*document, Span::of(position));
+    let ended = revoked.iter().map(|subject| (Act::GrantEnded, About::grant(document, subject)));
+    match author {
+        Author::Session { trail, user, .. } => {
+            let began = grants.iter().map(|grant| (Act::GrantBegan, About::grant(document, &grant.subject)));
+            let granted = began.chain(ended).map(|(act, about)| trail.act_for(*user, act, about).at(at));
+            let count = changes.len() as u64;
+            let wrote = Record { count, ..trail.act_for(*user, Act::Wrote, About::document(document)).at(at) };
+            granted.chain((count > 0).then_some(wrote)).collect()
+        }
+        Author::Gateway(_) => {
+            let act = |(act, about)| Record::new(tenant.clone().into(), Actor::Gateway, act).about(about).at(at);
+            ended.map(act).collect()
         }
     }
 }

@@ -8,13 +8,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    audit::{AuditKey, key::AuditKeyError},
     config::Config,
     control::{self, Control, socket::Socket},
     enrolment::CaError,
     environment::Environment,
     gateway::{Gateway, Parts},
     ops,
-    store::{StoreError, registry::RegistryStore, sqlite::SqliteStore},
+    store::{StoreError, audit::sqlite::SqliteAuditStore, registry::RegistryStore, sqlite::SqliteStore},
     tls,
     trust::{Begin, Trust, TrustError},
     users::{Users, UsersError},
@@ -40,6 +41,9 @@ pub enum ServeError {
         #[source]
         source: StoreError,
     },
+    /// The key of the audit log cannot be used.
+    #[error("the audit log cannot be signed")]
+    AuditKey(#[from] AuditKeyError),
     /// An address cannot be bound.
     #[error("cannot listen on {address}; is another gateway running?")]
     Listen {
@@ -105,6 +109,7 @@ pub async fn run(
     deny.revoke(revoked);
     let issuer = issuer::Issuer::load(config, &registry, &deny, &environment, trust.enrolment())?;
     let (socket, owner) = bind_control(config).await?;
+    let (audit, audit_key) = open_audit(config).await?;
     let listen = |address| move |source| ServeError::Listen { address, source };
     let endpoint = tls::endpoint(config.quic, quic, &reset_secret).map_err(listen(config.quic))?;
     let ops_listener = ops::bind(config.ops).await.map_err(listen(config.ops))?;
@@ -121,6 +126,8 @@ pub async fn run(
     let parts = Parts {
         endpoint,
         store,
+        audit,
+        audit_key,
         deny,
         enrolment: issuer.as_ref().map(|issuer| issuer.enrolment.clone()),
         policy: Policy::default(),
@@ -173,6 +180,12 @@ async fn bind_control(config: &Config) -> Result<(Socket, u32), ServeError> {
     let socket = Socket::bind(path, config.control.mode).await.map_err(failed)?;
     let owner = socket.owner().map_err(failed)?;
     Ok((socket, owner))
+}
+
+async fn open_audit(config: &Config) -> Result<(Arc<SqliteAuditStore>, Arc<AuditKey>), ServeError> {
+    let failed = |source| ServeError::Store { path: config.audit.clone(), source };
+    let audit = SqliteAuditStore::open(&config.audit).await.map_err(failed)?;
+    Ok((audit, Arc::new(AuditKey::load_or_create(&config.audit_key)?)))
 }
 
 async fn end_ops(mut ops: JoinHandle<io::Result<()>>) {

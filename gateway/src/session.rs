@@ -9,7 +9,8 @@ use bytes::Bytes;
 use feldakte_certs::identity;
 use feldakte_core::{
     access::Principal,
-    ids::{Cursor, Position, SessionId},
+    audit,
+    ids::{Cursor, DocumentId, Position, SessionId},
     limits,
 };
 use feldakte_proto::{
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::{
+    audit::{Trail, trail},
     catch_up::CatchUp,
     gateway::Shared,
     ledgers::LedgerError,
@@ -93,6 +95,22 @@ impl SessionError {
         }
     }
 
+    /// What the audit log says of it.
+    fn audit_reason(&self) -> audit::Reason {
+        match self {
+            SessionError::Decode(_) | SessionError::Unexpected(_) => audit::Reason::Protocol,
+            SessionError::NotPermitted => audit::Reason::NotPermitted,
+            SessionError::SignInEnded => audit::Reason::Expired,
+            SessionError::Version => audit::Reason::Version,
+            SessionError::HelloTimeout => audit::Reason::HelloTimeout,
+            SessionError::Store(_) | SessionError::Ledger(_) => audit::Reason::StoreUnavailable,
+            SessionError::Stalled => audit::Reason::Stalled,
+            SessionError::Lapsed => audit::Reason::Lapsed,
+            SessionError::Draining => audit::Reason::Draining,
+            SessionError::Gone => audit::Reason::Gone,
+        }
+    }
+
     /// For metrics: one word, from a closed set.
     fn name(&self) -> &'static str {
         match self {
@@ -158,9 +176,16 @@ async fn serve_device(
             opened.unwrap_or(Err(SessionError::HelloTimeout))
         }
     };
+    let refuse = {
+        let trail = Box::new(Trail::new(shared.audit.clone(), &principal, &principal.tenant, id));
+        move |error: SessionError| {
+            trail.end(error.audit_reason());
+            reject(shared, error)
+        }
+    };
     let (out, hello, frames) = match opened {
         Ok(opened) => opened,
-        Err(error) => return reject(shared, error),
+        Err(error) => return refuse(error),
     };
     let speaker = tokio::select! {
         biased;
@@ -170,13 +195,22 @@ async fn serve_device(
     };
     let speaker = match speaker {
         Ok(speaker) => speaker,
-        Err(error) => return reject(shared, error),
+        Err(error) => return refuse(error),
     };
+    let trail = Arc::new(Trail::new(shared.audit.clone(), &speaker.principal, &speaker.log, id));
     let reader = speaker.reader(shared);
     let (mailbox, outlet) = (Mailbox::new(id, reader.parts), Outlet::new(connection.clone()));
-    let device = Device { shared: shared.clone(), speaker, reader: reader.clone(), mailbox: mailbox.clone() };
+    let device = Device {
+        shared: shared.clone(),
+        speaker,
+        reader: reader.clone(),
+        mailbox: mailbox.clone(),
+        trail: trail.clone(),
+    };
+    // On the heap, like all that is needed once.
+    let greeting = Box::pin(greet(device, hello, outlet.clone(), (out, frames)));
     let served = async {
-        match greet(device, hello, outlet.clone(), (out, frames)).await {
+        match greeting.await {
             Ok(session) => {
                 let _open = OpenSession::count(shared);
                 session.run(shutdown).await
@@ -192,6 +226,7 @@ async fn serve_device(
         _ = connection.closed() => SessionError::Gone,
     };
     shared.hub.unregister(&reader, &mailbox);
+    trail.end(error.audit_reason());
     error
 }
 
@@ -251,6 +286,7 @@ struct Device {
     speaker: Arc<Speaker>,
     reader: Reader,
     mailbox: Arc<Mailbox>,
+    trail: Arc<Trail>,
 }
 
 struct Session {
@@ -269,6 +305,8 @@ struct Session {
     rest_logged: bool,
     /// Reasons of refusals that have been logged, one bit each.
     reasons_logged: u32,
+    /// The audit log cannot be written: nothing is sent until it can. Pushes are taken: losing them would be worse.
+    withheld: bool,
 }
 
 /// Answers the device's `Hello`. Not a byte leaves before the certificate has been judged.
@@ -282,7 +320,8 @@ async fn greet(
     let shared = device.shared.clone();
     let restored_to = shared.open_tenant(&device.reader.tenant).await?;
     let (sent, in_flight) = (after_of(&device, hello.cursor), VecDeque::new());
-    let fetcher = Fetcher::new(outlet.clone(), device.reader.clone());
+    let fetcher = Fetcher::new(outlet.clone(), device.reader.clone(), device.trail.clone());
+    Box::pin(device.trail.begin(&device.speaker)).await;
     let mut session = Session {
         device,
         outlet,
@@ -295,6 +334,7 @@ async fn greet(
         rest: None,
         rest_logged: false,
         reasons_logged: 0,
+        withheld: false,
     };
     let planned = session.device.mailbox.last_revoked();
     let (head, catch_up) = session.join_tail().await?;
@@ -334,15 +374,22 @@ fn after_of(device: &Device, cursor: Option<Cursor>) -> Position {
 
 fn identify(shared: &Shared, connection: &Connection, id: SessionId) -> Result<Principal, SessionError> {
     let leaf = leaf_of(connection).ok_or(SessionError::NotPermitted)?;
-    let principal = identity::principal_of(&leaf).map_err(|_| SessionError::NotPermitted)?;
-    let validity = identity::validity_of(&leaf).map_err(|_| SessionError::NotPermitted)?;
-    if !validity.covers(shared.environment.latest()) {
+    let Ok(principal) = identity::principal_of(&leaf) else {
+        trail::note_stranger(&shared.audit, audit::Reason::CertificateInvalid);
         return Err(SessionError::NotPermitted);
+    };
+    let refuse = |reason| {
+        Trail::new(shared.audit.clone(), &principal, &principal.tenant, id).end(reason);
+        Err(SessionError::NotPermitted)
+    };
+    let Ok(validity) = identity::validity_of(&leaf) else { return refuse(audit::Reason::CertificateInvalid) };
+    if !validity.covers(shared.environment.latest()) {
+        return refuse(audit::Reason::CertificateExpired);
     }
     // First watched, then looked up: a device denied in between is found by one of the two.
     shared.registry.insert(id, connection.clone(), principal.device, validity.not_after);
     if shared.deny.is_denied(&leaf) {
-        return Err(SessionError::NotPermitted);
+        return refuse(audit::Reason::CertificateDenied);
     }
     shared.seen.note(principal.device, shared.environment.now_ms());
     Ok(principal)
@@ -367,6 +414,8 @@ async fn over(rest: &mut Option<Pin<Box<Sleep>>>) {
 }
 
 enum Step {
+    /// The audit log can be written again.
+    Resume,
     Post(Post),
     Rested,
     Frame(Result<Option<Bytes>, ReadFrameError>),
@@ -386,6 +435,7 @@ impl Session {
             };
             frames_first = matches!(step, Step::Post(_));
             let result = match step {
+                Step::Resume => Box::pin(self.resume()).await,
                 Step::Post(post) => self.handle_post(post).await,
                 Step::Rested => {
                     self.rest_if_used_up();
@@ -406,7 +456,7 @@ impl Session {
         let has_room = self.in_flight.len() < limits::PUSHES_IN_FLIGHT && bytes < limits::PUSH_BYTES_IN_FLIGHT;
         let may_read = self.rest.is_none();
         let has_room = has_room && may_read;
-        let (mailbox, frames) = (&self.device.mailbox, &mut self.frames);
+        let (mailbox, frames, audit) = (&self.device.mailbox, &mut self.frames, &self.device.shared.audit);
         if frames_first && has_room {
             return tokio::select! {
                 biased;
@@ -416,6 +466,7 @@ impl Session {
         }
         tokio::select! {
             biased;
+            () = audit.available(), if self.withheld => Step::Resume,
             post = mailbox.take(limits::CATCH_UP_BYTES) => Step::Post(post),
             frame = frames.next_frame(), if has_room => Step::Frame(frame),
             () = over(&mut self.rest), if !may_read => Step::Rested,
@@ -444,10 +495,11 @@ impl Session {
             return Err(SessionError::Unexpected("push numbers must ascend"));
         }
         self.last_push = push.push;
-        let Device { shared, speaker, mailbox, .. } = &self.device;
-        let Submitted { bytes, cost, reasons } = pushes::submit(shared, speaker, mailbox, push).await?;
+        let Device { shared, speaker, mailbox, trail, .. } = &self.device;
+        let document = push.document;
+        let Submitted { bytes, cost, reasons } = pushes::submit(shared, speaker, (trail, mailbox), push).await?;
         shared.quotas.charge(speaker.principal.device, &speaker.log, cost);
-        self.log_refusals(reasons);
+        self.log_refusals(document, reasons);
         self.in_flight.push_back(bytes);
         self.rest_if_used_up();
         Ok(())
@@ -467,9 +519,10 @@ impl Session {
     }
 
     /// Once per reason and session: enough to find the device, too little to fill a disk.
-    fn log_refusals(&mut self, reasons: Vec<Reason>) {
+    fn log_refusals(&mut self, document: DocumentId, reasons: Vec<Reason>) {
         for reason in reasons {
             let bit = 1 << reason as u32;
+            self.device.trail.note_refusal(document, reason);
             if self.reasons_logged & bit == 0 {
                 self.reasons_logged |= bit;
                 let (id, device) = (self.device.mailbox.session(), self.device.speaker.principal.device);
@@ -479,7 +532,11 @@ impl Session {
     }
 
     async fn handle_post(&mut self, Post { mail, lagged }: Post) -> Result<(), SessionError> {
+        if self.withheld || !self.device.shared.audit.is_available() {
+            return self.withhold(mail).await;
+        }
         let planned = self.device.mailbox.last_revoked();
+        self.device.trail.note_live(&mail, self.sent);
         let mut frame = ChangesFrame::default();
         for mail in mail {
             match mail {
@@ -502,6 +559,42 @@ impl Session {
             self.send_catch_up(catch_up, planned).await?;
         }
         Ok(())
+    }
+
+    /// Answers pushes and sends nothing else: what becomes durable meanwhile is read from the store later.
+    async fn withhold(&mut self, mail: Vec<Mail>) -> Result<(), SessionError> {
+        self.withheld = true;
+        self.device.mailbox.restart();
+        for mail in mail {
+            if let Mail::Answer(answer) = mail {
+                self.send_answer(answer, true).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what was withheld.
+    async fn resume(&mut self) -> Result<(), SessionError> {
+        self.withheld = false;
+        let planned = self.device.mailbox.last_revoked();
+        match self.join_tail().await? {
+            (_, Some(catch_up)) => self.send_catch_up(Some(catch_up), planned).await,
+            (head, None) => self.send_nothing(head).await,
+        }
+    }
+
+    /// Tells a device that waits to be caught up that there is nothing for it.
+    async fn send_nothing(&mut self, head: Position) -> Result<(), SessionError> {
+        let nothing = ChangesFrame { to: Some(head), caught_up: true, ..ChangesFrame::default() };
+        self.send(ServerMessage::Changes(nothing)).await
+    }
+
+    /// Whether the reading of all that the catch-up holds is recorded; if not, nothing of it may be sent.
+    async fn record_reads(&mut self, catch_up: &CatchUp) -> bool {
+        let (documents, span) = catch_up.content();
+        // Boxed, as all that waits for the audit log: ten thousand idle sessions need not have room for it.
+        self.withheld = Box::pin(self.device.trail.record_reads(documents, Some(span))).await.is_err();
+        !self.withheld
     }
 
     async fn send_answer(&mut self, answer: Answer, lagged: bool) -> Result<(), SessionError> {
@@ -541,6 +634,9 @@ impl Session {
     /// necessary, before anything more of the old one is sent.
     async fn send_catch_up(&mut self, catch_up: Option<CatchUp>, mut planned: Position) -> Result<(), SessionError> {
         let Some(mut catch_up) = catch_up else { return Ok(()) };
+        if !self.record_reads(&catch_up).await {
+            return Ok(());
+        }
         loop {
             let Some(frame) = catch_up.next_frame(&self.device.shared).await? else { return Ok(()) };
             let revoked = self.device.mailbox.last_revoked();
@@ -548,10 +644,10 @@ impl Session {
                 planned = revoked;
                 match self.join_tail().await? {
                     (_, Some(again)) => catch_up = again,
-                    (head, None) => {
-                        let nothing = ChangesFrame { to: Some(head), caught_up: true, ..ChangesFrame::default() };
-                        return self.send(ServerMessage::Changes(nothing)).await;
-                    }
+                    (head, None) => return self.send_nothing(head).await,
+                }
+                if !self.record_reads(&catch_up).await {
+                    return Ok(());
                 }
                 continue;
             }

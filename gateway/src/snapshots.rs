@@ -12,11 +12,12 @@ use feldakte_core::{
     ids::{DocumentId, Position},
     log::Entry,
 };
-use feldakte_proto::{Bundler, CloseCode, DecodeError, Snapshot, decode_entry};
+use feldakte_proto::{Bundler, CloseCode, DecodeError, Reason, Snapshot, decode_entry};
 use quinn::{SendStream, VarInt};
 use tracing::{debug, error};
 
 use crate::{
+    audit::{AuditError, Trail},
     gateway::Shared,
     permit::ReadPermit,
     store::{Reader, StoreError, StoredSnapshot},
@@ -28,6 +29,7 @@ use crate::{
 pub struct Fetcher {
     outlet: Arc<Outlet>,
     reader: Reader,
+    trail: Arc<Trail>,
     running: Arc<AtomicUsize>,
 }
 
@@ -38,15 +40,17 @@ enum FetchError {
     #[error("a stored entry does not decode")]
     Decode(#[from] DecodeError),
     #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
     Send(#[from] SendFrameError),
     #[error(transparent)]
     Connection(#[from] quinn::ConnectionError),
 }
 
 impl Fetcher {
-    /// For a session that reads as `reader`.
-    pub fn new(outlet: Arc<Outlet>, reader: Reader) -> Self {
-        Self { outlet, reader, running: Arc::default() }
+    /// For a session that reads as `reader` and leaves this trail.
+    pub fn new(outlet: Arc<Outlet>, reader: Reader, trail: Arc<Trail>) -> Self {
+        Self { outlet, reader, trail, running: Arc::default() }
     }
 
     /// Begins to send the documents.
@@ -59,10 +63,11 @@ impl Fetcher {
             return Err("too many fetches at once");
         }
         let (shared, outlet, reader) = (shared.clone(), self.outlet.clone(), self.reader.clone());
+        let trail = self.trail.clone();
         let running = self.running.clone();
         shared.clone().tasks.spawn(async move {
             // A fetch that fails is asked for again: the device keeps "bootstrap pending" until it has it.
-            if let Err(error) = send_documents(&shared, &outlet, &reader, &documents).await {
+            if let Err(error) = send_documents(&shared, &outlet, (&reader, &trail), &documents).await {
                 debug!(%error, "fetch ended");
             }
             running.fetch_sub(1, Ordering::Relaxed);
@@ -74,13 +79,13 @@ impl Fetcher {
 async fn send_documents(
     shared: &Shared,
     outlet: &Outlet,
-    reader: &Reader,
+    who: (&Reader, &Trail),
     documents: &[DocumentId],
 ) -> Result<(), FetchError> {
     let mut stream = outlet.connection().open_uni().await?;
     // Fails only when the connection is gone, which the next write tells.
     let _ = stream.set_priority(SNAPSHOT_PRIORITY);
-    let sent = send_bundles(shared, outlet, &mut stream, (reader, documents)).await;
+    let sent = send_bundles(shared, outlet, &mut stream, who, documents).await;
     match sent {
         // Already closed means the peer is gone, which costs nothing here.
         Ok(()) => drop(stream.finish()),
@@ -95,12 +100,14 @@ async fn send_bundles(
     shared: &Shared,
     outlet: &Outlet,
     stream: &mut SendStream,
-    (reader, documents): (&Reader, &[DocumentId]),
+    (reader, trail): (&Reader, &Trail),
+    documents: &[DocumentId],
 ) -> Result<(), FetchError> {
-    let mut bundler = Bundler::default();
+    let (mut bundler, mut bundled) = (Bundler::default(), Vec::new());
     for document in documents {
         let Some(permit) = ReadPermit::ask(&shared.store, reader, *document).await? else {
             bundler.push_unavailable(*document);
+            trail.note_refusal(*document, Reason::NotPermitted);
             continue;
         };
         let snapshot = match read_snapshot(shared, &permit).await {
@@ -113,14 +120,32 @@ async fn send_bundles(
             Err(error) => return Err(error),
         };
         shared.metrics.snapshots_sent.inc();
+        bundled.push(*document);
         if let Some(frame) = bundler.push(&snapshot) {
+            record_reads(outlet, trail, &mut bundled).await?;
             outlet.send_frame(stream, frame).await?;
         }
     }
     if let Some(frame) = bundler.finish() {
+        record_reads(outlet, trail, &mut bundled).await?;
         outlet.send_frame(stream, frame).await?;
     }
     Ok(())
+}
+
+/// One commit for a bundle of documents. Waits while the audit log cannot be written, as long as the device is there.
+async fn record_reads(outlet: &Outlet, trail: &Trail, bundled: &mut Vec<DocumentId>) -> Result<(), FetchError> {
+    let documents = std::mem::take(bundled);
+    loop {
+        match trail.record_reads(&documents, None).await {
+            Err(AuditError::Unavailable) => {}
+            recorded => return Ok(recorded?),
+        }
+        tokio::select! {
+            () = trail.audit().available() => {}
+            closed = outlet.connection().closed() => return Err(closed.into()),
+        }
+    }
 }
 
 /// The stored snapshot, or nothing: what is damaged can be made from the log again.

@@ -14,6 +14,7 @@ use feldakte_core::{
     log::{Binding, Entry, Quarantine},
 };
 
+pub mod audit;
 pub mod registry;
 pub mod sqlite;
 

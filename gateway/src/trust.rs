@@ -11,7 +11,10 @@ use std::{
 };
 
 use feldakte_certs::{crl::Revocations, deny::DenyList, identity, policy, verifier::DeviceVerifier};
-use feldakte_core::limits;
+use feldakte_core::{
+    audit::{Act, Actor, Chain, Record},
+    limits,
+};
 use rustls_pki_types::CertificateDer;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -137,14 +140,14 @@ impl Trust {
                 self.crl_file.has_settled() || asked,
             );
             if deny_list {
-                told(&metrics, "deny_list", self.take_deny_list(gateway));
+                told(gateway, "deny_list", self.take_deny_list(gateway));
             }
             if credentials {
-                told(&metrics, "credentials", self.take_credentials(gateway));
+                told(gateway, "credentials", self.take_credentials(gateway));
             }
             // Authorities may have come or gone.
             if crl || credentials {
-                told(&metrics, "crl", self.take_crl(gateway));
+                told(gateway, "crl", self.take_crl(gateway));
             }
             self.close_untrusted(gateway);
             self.show(&metrics);
@@ -225,17 +228,20 @@ async fn asked_or_time_to_look(hangup: &mut Option<Signal>) -> bool {
     tokio::time::timeout(LOOK_EVERY, asked).await.is_ok()
 }
 
-fn told(metrics: &Metrics, part: &'static str, taken: Result<bool, TrustError>) {
+fn told(gateway: &Gateway, part: &'static str, taken: Result<bool, TrustError>) {
     let result = match taken {
         Ok(false) => return,
-        Ok(true) => "taken",
+        Ok(true) => {
+            gateway.audit().note(Record::new(Chain::Gateway, Actor::Gateway, Act::ConfigurationReloaded));
+            "taken"
+        }
         Err(error) => {
             let why = &error as &dyn std::error::Error;
             error!(part, error = why, "cannot be used; what was in force stays");
             "refused"
         }
     };
-    metrics.reloads.get_or_create(&vec![("part", part), ("result", result)]).inc();
+    gateway.metrics().reloads.get_or_create(&vec![("part", part), ("result", result)]).inc();
 }
 
 /// Reads the credentials and makes everything of them that listeners need.

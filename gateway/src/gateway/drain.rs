@@ -11,14 +11,14 @@ use super::Gateway;
 
 impl Gateway {
     /// Takes no new session, closes the open ones (their devices come back later), writes the snapshots that lag
-    /// behind, commits everything that was admitted, and lets go of the store.
+    /// behind, commits everything that was admitted, signs the audit log, and lets go of the store.
     ///
     /// Each step has [`limits::DRAIN_WITHIN`], which only a peer or a disk that hangs takes. Snapshots that are not
     /// written by then follow after the next start. On a full disk, or after the log has failed, what waits is not
     /// committed and its authors are told nothing: they push it again.
     pub async fn drain(self) {
         info!(connections = self.connections(), "draining");
-        let Self { shared, endpoint, sessions, stop_sessions, fatal: _, projector, sequencer } = self;
+        let Self { shared, endpoint, sessions, stop_sessions, fatal: _, projector, sequencer, scribe } = self;
         stop_sessions.cancel();
         sessions.close();
         in_time("sessions", sessions.wait()).await;
@@ -32,6 +32,8 @@ impl Gateway {
         endpoint.close(VarInt::from_u32(CloseCode::Draining as u32), b"");
         // Gives the last close frames their way out; an unreachable peer must not hold up the end.
         let _ = tokio::time::timeout(LAST_FRAMES_WITHIN, endpoint.wait_idle()).await;
+        // What the last sessions and commits have left.
+        scribe.end().await;
         in_time("the last checkpoint", shared.store.close()).await;
     }
 }

@@ -13,10 +13,15 @@ use std::{
 use feldakte_certs::deny::DenyList;
 use feldakte_core::{access::Policy, limits::Shares};
 use feldakte_gateway::{
+    audit::AuditKey,
     environment::Environment,
     gateway::{Gateway, Parts},
     metrics::Metrics,
-    store::{SharedStore, sqlite::SqliteStore},
+    store::{
+        SharedStore,
+        audit::{SharedAuditStore, sqlite::SqliteAuditStore},
+        sqlite::SqliteStore,
+    },
     tls::{self, Credentials},
     users::{Users, UsersConfig},
 };
@@ -69,6 +74,11 @@ impl Site {
         self.dir.path().join("gateway.sqlite")
     }
 
+    /// Where its audit log is.
+    pub fn audit_path(&self) -> PathBuf {
+        self.dir.path().join("audit.sqlite")
+    }
+
     /// Starts a gateway in this process on what is there, where the last one listened.
     pub async fn start(&self) -> LocalGateway {
         self.start_in(Environment::system(), local_users()).await
@@ -89,6 +99,15 @@ impl Site {
         self.serve(store, DenyList::default(), Environment::system(), local_users()).await
     }
 
+    /// Starts a gateway on an audit store of the test's, where the last one listened.
+    pub async fn start_audited(&self, audit: SharedAuditStore) -> LocalGateway {
+        let (deny, environment) = (DenyList::default(), Environment::system());
+        let store = SqliteStore::open(&self.store_path(), environment.epoch()).await.expect("the store opens");
+        let stores = (store.clone() as SharedStore, audit);
+        let (gateway, address) = self.serve_audited(stores, deny.clone(), environment, local_users()).await;
+        LocalGateway { address, gateway, store, deny }
+    }
+
     async fn start_in(&self, environment: Environment, users: Users) -> LocalGateway {
         let deny = DenyList::default();
         let store = SqliteStore::open(&self.store_path(), environment.epoch()).await.expect("the store opens");
@@ -103,6 +122,17 @@ impl Site {
         environment: Environment,
         users: Users,
     ) -> (Gateway, SocketAddr) {
+        let audit = SqliteAuditStore::open(&self.audit_path()).await.expect("the audit log opens");
+        self.serve_audited((store, audit), deny, environment, users).await
+    }
+
+    async fn serve_audited(
+        &self,
+        (store, audit): (SharedStore, SharedAuditStore),
+        deny: DenyList,
+        environment: Environment,
+        users: Users,
+    ) -> (Gateway, SocketAddr) {
         let (chain, key) = self.pki.gateway();
         let reset_secret = tls::reset_secret(&key);
         let credentials = Credentials { chain, key, device_roots: self.pki.roots() };
@@ -110,8 +140,9 @@ impl Site {
         let endpoint = self.bind(&server, &reset_secret).await;
         let address = endpoint.local_addr().expect("a bound endpoint has an address");
         self.remember(address);
-        let (policy, shares) = (Policy::default(), self.shares);
-        let parts = Parts { endpoint, store, deny, enrolment: None, policy, users, shares, environment };
+        let audit_key = Arc::new(AuditKey::load_or_create(&self.dir.path().join("audit.key")).expect("a key"));
+        let (policy, shares, enrolment) = (Policy::default(), self.shares, None);
+        let parts = Parts { endpoint, store, audit, audit_key, deny, enrolment, policy, users, shares, environment };
         let gateway = Gateway::start(parts).await;
         (gateway.expect("the store can be read"), address)
     }

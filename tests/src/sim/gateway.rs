@@ -79,8 +79,9 @@ async fn serve(world: &Arc<World>) -> Ending {
     let environment = Environment::simulated(clock(0), machine.next_seed());
     let endpoint = endpoint.expect("the port is free");
     let users = Users::local_only().expect("randomness");
-    let (store, policy, shares) = (Arc::new(store), Policy::default(), Shares::DEFAULT);
-    let parts = Parts { endpoint, store, deny, enrolment: None, policy, users, shares, environment };
+    let (store, audit, audit_key) = (Arc::new(store), machine.audit.clone(), machine.audit_key.clone());
+    let (policy, shares, enrolment) = (Policy::default(), Shares::DEFAULT, None);
+    let parts = Parts { endpoint, store, audit, audit_key, deny, enrolment, policy, users, shares, environment };
     let gateway = match Gateway::start(parts).await {
         Ok(gateway) => gateway,
         Err(error) => {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use feldakte_core::{access::Principal, ids::Epoch};
+use feldakte_gateway::audit::AuditKey;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use tokio::sync::Notify;
 
@@ -25,6 +26,7 @@ use super::{
     witness::{Suspect, Witness},
 };
 use crate::{
+    memory_audit_store::MemoryAuditStore,
     memory_local_store::{Durability, MemoryLocalStore},
     memory_store::MemoryStore,
 };
@@ -63,6 +65,10 @@ pub struct World {
 pub struct GatewayMachine {
     /// Its disk.
     pub store: Arc<MemoryStore>,
+    /// Its audit log's disk.
+    pub audit: Arc<MemoryAuditStore>,
+    /// What signs the audit log. The simulation never prints a signature: they differ each time.
+    pub audit_key: Arc<AuditKey>,
     /// What goes wrong with it.
     pub faults: Arc<CommitFaults>,
     /// What its store says about grants.
@@ -176,6 +182,8 @@ impl GatewayMachine {
         };
         Self {
             store,
+            audit: MemoryAuditStore::new(),
+            audit_key: Arc::new(AuditKey::generate().expect("the system has randomness")),
             faults: Arc::default(),
             permits,
             port: Port::new(rng.next_u64()),
