@@ -95,3 +95,32 @@ fn the_readme_shows_the_example_that_compiles() {
     assert_eq!(shown, example(&docs));
     assert!((10..=30).contains(&shown.len()), "{} lines", shown.len());
 }
+
+/// A wall that nobody tests is none: the threat model names tests, and each of them is there.
+#[test]
+fn the_threat_model_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let model = std::fs::read_to_string(root.join("SECURITY.md")).expect("SECURITY.md is there");
+    let walls = model.lines().filter(|line| line.starts_with('|')).filter_map(|line| line.split('|').nth(4));
+    let named: Vec<&str> = walls.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 40, "the table was not read: {named:?}");
+    let mut sources = String::new();
+    for folder in ["core/src", "certs/src", "gateway/src", "tests/tests"] {
+        read_sources(&root.join(folder), &mut sources);
+    }
+    let missing: Vec<_> = named.into_iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "no test has these names: {missing:?}");
+}
+
+fn read_sources(folder: &Path, sources: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("a folder of the repository") {
+        let path = entry.expect("a readable entry").path();
+        match path.is_dir() {
+            true => read_sources(&path, sources),
+            false if path.extension().is_some_and(|extension| extension == "rs") => {
+                sources.push_str(&std::fs::read_to_string(&path).expect("source is text"));
+            }
+            false => {}
+        }
+    }
+}
