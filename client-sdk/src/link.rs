@@ -100,10 +100,7 @@ impl Link {
             }
             let error = self.one_session(&mut backoff, &mut wanted, &shutdown).await;
             debug!(%error, "link down");
-            if !error.is_retryable() {
-                self.credentials.were_refused();
-            }
-            let retryable = error.is_retryable();
+            let retryable = error.is_retryable() || self.credentials.were_refused();
             if self.engine.send(LinkInput::Down(error)).await.is_err() || shutdown.is_cancelled() {
                 return;
             }
@@ -144,6 +141,7 @@ impl Link {
             Err(error) => return error,
         };
         backoff.reset();
+        self.credentials.were_taken();
         let (outbound, queue) = mpsc::channel(OUTBOUND);
         if self.engine.send(LinkInput::Up { welcome, outbound }).await.is_err() {
             return LinkError::Closed(CloseCode::Done);

@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -52,8 +52,8 @@ pub(crate) struct Credentials {
     renewal: Option<Renewal>,
     environment: Environment,
     at_hand: Mutex<AtHand>,
-    /// The gateway has refused the certificate although it looks good by the device's clock.
-    is_refused: AtomicBool,
+    /// How often in a row the gateway did not take them.
+    refusals: AtomicU32,
 }
 
 struct AtHand {
@@ -61,6 +61,8 @@ struct AtHand {
     config: ClientConfig,
     renew_at_ms: i64,
     ends_at_ms: i64,
+    /// Whether the gateway has been shown this certificate.
+    is_shown: bool,
 }
 
 impl Credentials {
@@ -74,7 +76,7 @@ impl Credentials {
     ) -> Result<Self, SdkError> {
         let renew_at_ms = renewal.as_ref().and_then(|renewal| renewal.renew_at_ms);
         let at_hand = Mutex::new(AtHand::new(identity, renew_at_ms)?);
-        Ok(Self { server_name, renewal, environment, at_hand, is_refused: AtomicBool::new(false) })
+        Ok(Self { server_name, renewal, environment, at_hand, refusals: AtomicU32::new(0) })
     }
 
     /// What to dial with. A certificate that has ended, or was refused, is renewed first.
@@ -84,12 +86,17 @@ impl Credentials {
     pub(crate) async fn for_dialling(&self) -> Result<ClientConfig, LinkError> {
         let mut at_hand = self.at_hand.lock().await;
         let has_ended = self.environment.now_ms() > at_hand.ends_at_ms;
-        let is_refused = self.is_refused.swap(false, Ordering::Relaxed);
+        // By the gateway's clock it may have ended although it has not by the device's.
+        let is_refused = at_hand.is_shown && self.refusals.load(Ordering::Relaxed) > 0;
+        at_hand.is_shown = true;
         if self.renewal.is_none() || !(has_ended || is_refused) {
             return Ok(at_hand.config.clone());
         }
         match self.renew(&mut at_hand).await {
-            Ok(()) => Ok(at_hand.config.clone()),
+            Ok(()) => {
+                at_hand.is_shown = true;
+                Ok(at_hand.config.clone())
+            }
             // The gateway may take it all the same: its clock counts.
             Err(error) if error.is_retryable() => Ok(at_hand.config.clone()),
             Err(_) if has_ended => Err(LinkError::Refused),
@@ -97,9 +104,15 @@ impl Credentials {
         }
     }
 
-    /// The gateway did not take the certificate: before the next dialling it is renewed, whatever the clock says.
-    pub(crate) fn were_refused(&self) {
-        self.is_refused.store(true, Ordering::Relaxed);
+    /// The gateway did not take them. Whether they can be others at once: a session ends with the certificate that it began
+    /// with, whatever has been renewed since.
+    pub(crate) fn were_refused(&self) -> bool {
+        self.refusals.fetch_add(1, Ordering::Relaxed) == 0 && self.renewal.is_some()
+    }
+
+    /// The gateway has taken them.
+    pub(crate) fn were_taken(&self) {
+        self.refusals.store(0, Ordering::Relaxed);
     }
 
     /// Renews when it is time, for ever; beside a session, which stays as it is.
@@ -144,7 +157,7 @@ impl AtHand {
         let validity = identity.chain.first().map(identity::validity_of);
         let ends_at_ms = validity.and_then(Result::ok).map_or(i64::MAX, |validity| since_1970_ms(validity.not_after));
         let renew_at_ms = renew_at_ms.or_else(|| enrol::due_ms(&identity)).unwrap_or(ends_at_ms);
-        Ok(Self { identity, config, renew_at_ms, ends_at_ms })
+        Ok(Self { identity, config, renew_at_ms, ends_at_ms, is_shown: false })
     }
 }
 
