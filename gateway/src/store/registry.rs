@@ -71,7 +71,7 @@ impl RegistryStore {
     /// [`DatabaseError::TargetExists`], [`DatabaseError::Foreign`] or what SQLite says.
     pub async fn backup(source: &Path, target: &Path) -> Result<(), StoreError> {
         let mut copied = connect::connect(source, Purpose::Copy).await?;
-        schema::check_version(&mut copied).await?;
+        schema::SCHEMA.check_version(&mut copied).await?;
         backup::copy(copied, target).await
     }
 

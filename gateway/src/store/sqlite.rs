@@ -24,6 +24,7 @@ mod checkpoint;
 pub(super) mod connect;
 pub(super) mod error;
 mod key;
+pub(super) mod migrate;
 mod read;
 mod schema;
 mod snapshot;

@@ -19,7 +19,7 @@ use crate::store::StoreError;
 /// [`DatabaseError::TargetExists`], or what SQLite says.
 pub(super) async fn backup(source: &Path, target: &Path) -> Result<(), StoreError> {
     let mut connection = connect::connect(source, Purpose::Copy).await?;
-    schema::check_version(&mut connection).await?;
+    schema::SCHEMA.check_version(&mut connection).await?;
     copy(connection, target).await
 }
 
@@ -66,7 +66,7 @@ async fn renew_copy(backup: &Path, copy: &Path, epoch: Epoch) -> Result<(), Stor
 }
 
 async fn renew(connection: &mut SqliteConnection, epoch: Epoch) -> Result<(), StoreError> {
-    if schema::check_version(connection).await? == 0 {
+    if schema::SCHEMA.check_version(connection).await? == 0 {
         return Err(DatabaseError::Foreign.into());
     }
     let verdict: String = sqlx::query_scalar("pragma integrity_check(1)").fetch_one(&mut *connection).await?;

@@ -1,48 +1,14 @@
-//! The database's tables and how a file of an earlier release becomes one of this.
-//!
-//! Migrations are forever: a released one is never edited, a new one is added with the next number.
+//! The log's tables, and its incarnation.
 
 use feldakte_core::ids::Epoch;
-use sqlx::{Executor, SqliteConnection};
+use sqlx::SqliteConnection;
 
-use super::error::DatabaseError;
+use super::migrate::Schema;
 use crate::store::StoreError;
 
 /// Brings the database to the newest schema; a new one gets its epoch.
 pub(super) async fn migrate(connection: &mut SqliteConnection, new_epoch: Epoch) -> Result<(), StoreError> {
-    let found = check_version(connection).await?;
-    if found == NEWEST {
-        return Ok(());
-    }
-    // One transaction: a crash in the middle of the first start leaves an empty file, not half a schema.
-    connection.execute("begin immediate").await?;
-    for (number, sql) in MIGRATIONS.iter().filter(|(number, _)| *number > found) {
-        connection.execute(*sql).await?;
-        connection.execute(sqlx::AssertSqlSafe(format!("pragma user_version = {number}"))).await?;
-    }
-    if found == 0 {
-        connection.execute(sqlx::AssertSqlSafe(format!("pragma application_id = {APPLICATION_ID}"))).await?;
-        write_epoch(connection, new_epoch).await?;
-    }
-    connection.execute("commit").await?;
-    Ok(())
-}
-
-/// The schema version of the file, 0 for an empty one.
-///
-/// # Errors
-/// [`DatabaseError::NewerSchema`] or [`DatabaseError::Foreign`].
-pub(super) async fn check_version(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
-    let found: i64 = sqlx::query_scalar("pragma user_version").fetch_one(&mut *connection).await?;
-    let application: i64 = sqlx::query_scalar("pragma application_id").fetch_one(&mut *connection).await?;
-    let tables: i64 = sqlx::query_scalar("select count(*) from sqlite_schema").fetch_one(&mut *connection).await?;
-    if tables > 0 && application != APPLICATION_ID {
-        return Err(DatabaseError::Foreign.into());
-    }
-    if found > NEWEST {
-        return Err(DatabaseError::NewerSchema { found, supported: NEWEST }.into());
-    }
-    Ok(found)
+    SCHEMA.migrate(connection, async |connection| write_epoch(connection, new_epoch).await).await
 }
 
 /// The log's incarnation.
@@ -61,8 +27,4 @@ pub(super) async fn write_epoch(connection: &mut SqliteConnection, epoch: Epoch)
 }
 
 /// "FELD": tells our files from other programs'.
-const APPLICATION_ID: i64 = 0x4645_4c44;
-
-const MIGRATIONS: [(i64, &str); 1] = [(1, include_str!("0001_log.sql"))];
-
-const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
+pub(super) const SCHEMA: Schema = Schema { application_id: 0x4645_4c44, migrations: &[include_str!("0001_log.sql")] };

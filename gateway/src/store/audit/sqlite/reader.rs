@@ -24,7 +24,7 @@ impl AuditReader {
     /// When it is not an audit log, or of a later release.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let mut connection = connect::connect(path, Purpose::Read).await?;
-        schema::check_version(&mut connection).await?;
+        schema::SCHEMA.check_version(&mut connection).await?;
         Ok(Self(connection))
     }
 
