@@ -34,4 +34,5 @@ pub mod store;
 pub mod tls;
 pub mod trust;
 pub mod users;
+mod watched;
 pub mod wire;

@@ -23,14 +23,15 @@ use tokio::{
 };
 use tracing::{error, info};
 
+use self::files::Files;
 pub use self::files::TrustError;
-use self::files::{Files, Watched};
 use crate::{
     config::Config,
     environment::Environment,
     gateway::Gateway,
     metrics::Metrics,
     tls::{self, Credentials, TlsError},
+    watched::Watched,
 };
 
 mod files;

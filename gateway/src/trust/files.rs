@@ -1,10 +1,8 @@
-//! The files that say what the gateway proves itself with and whom it believes, and whether they have changed.
+//! The files that say what the gateway proves itself with and whom it believes.
 
 use std::{
     io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use feldakte_certs::{
@@ -129,45 +127,4 @@ pub(super) fn read_crl(path: &Path, authorities: &[CertificateDer<'_>]) -> Resul
 fn read(path: &Path) -> Result<Vec<u8>, TrustError> {
     let hint = "`feldakte pki create` makes a development PKI; see [tls] in the configuration";
     std::fs::read(path).map_err(|source| TrustError::Read { path: path.to_owned(), hint, source })
-}
-
-/// Files that are taken up together, and how they looked when they were.
-#[derive(Debug)]
-pub(super) struct Watched {
-    paths: Vec<PathBuf>,
-    taken: Vec<Stamp>,
-    last: Vec<Stamp>,
-}
-
-/// Modification time, length and inode; `None` when there is no such file.
-type Stamp = Option<(SystemTime, u64, u64)>;
-
-impl Watched {
-    /// Files that are about to be read.
-    pub(super) fn new(paths: impl IntoIterator<Item = PathBuf>) -> Self {
-        let paths: Vec<PathBuf> = paths.into_iter().collect();
-        let stamps = stamps(&paths);
-        Self { paths, taken: stamps.clone(), last: stamps }
-    }
-
-    /// Whether they have to be read again: they have changed, and not since the last look, so that nobody reads half
-    /// of what is being written.
-    pub(super) fn has_settled(&mut self) -> bool {
-        let now = stamps(&self.paths);
-        let settled = now == self.last;
-        self.last = now;
-        if !settled || self.last == self.taken {
-            return false;
-        }
-        self.taken.clone_from(&self.last);
-        true
-    }
-}
-
-fn stamps(paths: &[PathBuf]) -> Vec<Stamp> {
-    let stamp = |path: &PathBuf| {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
-    };
-    paths.iter().map(stamp).collect()
 }

@@ -6,7 +6,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use feldakte_core::limits;
@@ -21,7 +21,7 @@ use super::{
     https::{FetchError, Remote},
     keys::{Key, KeySet, KeysError, TokenAlgorithm},
 };
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, watched::Watched};
 
 /// The keys of one issuer.
 pub(super) struct KeySource {
@@ -102,12 +102,10 @@ impl KeySource {
     }
 
     async fn watch_file(&self, path: &Path, metrics: &Metrics) {
-        let mut seen = modified(path);
+        let mut file = Watched::new([path.to_owned()]);
         loop {
             tokio::time::sleep(FILE_LOOK_EVERY).await;
-            let now = modified(path);
-            if now != seen {
-                seen = now;
+            if file.has_settled() {
                 self.take(read_file(path, &self.allowed), metrics);
             }
         }
@@ -176,12 +174,8 @@ fn read_file(path: &Path, allowed: &[TokenAlgorithm]) -> Result<KeySet, SourceEr
     Ok(KeySet::parse(&std::fs::read(path)?, allowed)?)
 }
 
-fn modified(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
-}
-
-const FILE_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A change is taken up with the second look at it.
+const FILE_LOOK_EVERY: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests;
