@@ -25,6 +25,7 @@ pub mod projector;
 mod pushes;
 pub mod quotas;
 pub mod registry;
+mod secret_file;
 pub mod sequencer;
 pub mod serve;
 pub mod session;

@@ -1,8 +1,7 @@
 //! The key that signs checkpoints: its file, made at the first start, and its public half for auditors.
 
 use std::{
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +11,8 @@ use feldakte_certs::{
 };
 use feldakte_core::audit::{Chain, Checkpoint, Head};
 use zeroize::Zeroizing;
+
+use crate::secret_file;
 
 /// A key for checkpoints.
 #[derive(Debug)]
@@ -73,13 +74,8 @@ impl AuditKey {
 
     fn create(path: &Path) -> Result<Self, AuditKeyError> {
         let key = SigningKey::generate().map_err(|source| AuditKeyError::Key { path: path.to_owned(), source })?;
-        let write = || {
-            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(key.to_pem().as_bytes())?;
-            // A key that is lost with the next power cut would leave checkpoints that nobody can check.
-            file.sync_all()
-        };
-        write().map_err(|source| AuditKeyError::File { path: path.to_owned(), source })?;
+        let written = secret_file::create(path, &key.to_pem());
+        written.map_err(|source| AuditKeyError::File { path: path.to_owned(), source })?;
         Ok(Self(key))
     }
 

@@ -4,14 +4,14 @@
 //! ended.
 
 use std::{
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    io,
     path::{Path, PathBuf},
 };
 
 use zeroize::Zeroizing;
 
 use super::ticket::KEY_LEN;
+use crate::secret_file;
 
 /// The keys of a gateway.
 pub(super) type Keys = Zeroizing<Vec<[u8; KEY_LEN]>>;
@@ -67,10 +67,7 @@ fn create(path: &Path) -> io::Result<Keys> {
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
     text.push('\n');
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    // With a key that is lost with the next power cut go the tickets that devices hold.
-    file.sync_all()?;
+    secret_file::create(path, &text)?;
     Ok(keys)
 }
 
