@@ -7,11 +7,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use feldakte_core::{
-    audit::{Chain, Record},
-    ids::SessionId,
-    limits,
-};
+use feldakte_core::{audit::Record, ids::SessionId, limits};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use self::notes::Notes;
@@ -165,6 +161,3 @@ impl std::fmt::Debug for Audit {
         f.debug_struct("Audit").field("available", &self.is_available()).finish_non_exhaustive()
     }
 }
-
-/// Which chain a record of the gateway's own goes into.
-pub(crate) const GATEWAY: Chain = Chain::Gateway;

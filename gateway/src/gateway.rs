@@ -239,14 +239,13 @@ impl Gateway {
 
     /// Checks live connections against the deny list, right after it was replaced. Returns how many were closed.
     pub fn close_lapsed(&self) -> usize {
-        let Shared { registry, environment, deny, .. } = &*self.shared;
-        registry.close_lapsed(environment.latest(), deny) + registry.close_signed_out(environment.latest_ms(), deny)
+        self.shared.close_lapsed()
     }
 
     /// Closes live connections whose certificate `devices` no longer accepts, right after authorities were taken off.
     /// Returns how many.
     pub fn close_untrusted(&self, devices: &DeviceVerifier) -> usize {
-        self.shared.registry.close_untrusted(self.shared.environment.now(), devices)
+        self.shared.registry.close_untrusted(self.shared.environment.latest(), devices)
     }
 
     /// New connections are served with this; those that are open live on.
@@ -274,6 +273,12 @@ impl Gateway {
 }
 
 impl Shared {
+    /// Closes live connections that stand on a certificate or a sign-in that has ended or is denied. Returns how many.
+    pub fn close_lapsed(&self) -> usize {
+        let Shared { registry, environment, deny, .. } = self;
+        registry.close_lapsed(environment.latest(), deny) + registry.close_signed_out(environment.latest_ms(), deny)
+    }
+
     /// Makes sure that the hub knows where the tenant's log ends; returns where a restore went back to.
     pub async fn open_tenant(&self, tenant: &TenantId) -> Result<Option<Position>, StoreError> {
         let Head { position, restored_to } = self.store.head(tenant).await?;

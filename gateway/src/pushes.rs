@@ -50,8 +50,8 @@ pub async fn submit(
         bytes: changes.iter().map(|change| change.len() as u64).sum(),
         stored: 0,
     };
-    let bytes: usize = changes.iter().map(|change| change.len() + CHANGE_OVERHEAD).sum();
-    let bytes = u32::try_from(bytes.min(limits::SEQUENCER_BYTES)).expect("the limit is far below 4 GiB");
+    let bytes = cost.bytes + cost.changes * CHANGE_OVERHEAD;
+    let bytes = u32::try_from(bytes.min(limits::SEQUENCER_BYTES as u64)).expect("the limit is far below 4 GiB");
     let room = shared.room.clone().acquire_many_owned(bytes).await.map_err(|_| SessionError::Draining)?;
     let ledger = open_or_refuse(shared, &speaker.log, document).await?;
     let opening = match &ledger {
@@ -146,4 +146,4 @@ async fn opening(
 }
 
 /// What a change takes in memory besides its bytes.
-const CHANGE_OVERHEAD: usize = 64;
+const CHANGE_OVERHEAD: u64 = 64;

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use feldakte_core::{
-    audit::{Act, Actor, Record},
+    audit::{Act, Actor, Chain, Record},
     limits,
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
-    Audit, AuditError, AuditKey, GATEWAY, Submission,
+    Audit, AuditError, AuditKey, Submission,
     chains::{Chains, Planned, Signing},
 };
 use crate::store::StoreError;
@@ -57,7 +57,7 @@ impl Scribe {
             }
         }
         let mut last = self.audit.notes().take_all();
-        let mut stopped = [Record::new(GATEWAY, Actor::Gateway, Act::GatewayStopped)];
+        let mut stopped = [Record::new(Chain::Gateway, Actor::Gateway, Act::GatewayStopped)];
         self.audit.stamp(&mut stopped);
         last.extend(stopped);
         self.write(last, Vec::new(), Signing::All, &shutdown).await;

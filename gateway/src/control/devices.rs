@@ -252,7 +252,7 @@ async fn revoke(
     // Written first: a crash from here on finds it at the next start.
     let shared = &control.shared;
     shared.deny.revoke([id]);
-    let closed = shared.registry.close_lapsed(shared.environment.now(), &shared.deny);
+    let closed = shared.close_lapsed();
     enrolment::tell(Event::DeviceRevoked { by, tenant: &tenant, device: id, reason });
     Ok(Json(RevokedDevice { id, closed }))
 }
