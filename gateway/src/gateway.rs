@@ -123,6 +123,9 @@ pub enum AuthorityError {
     /// Nobody has written the document.
     #[error("the document is not known")]
     UnknownDocument,
+    /// A grant names its end, and nothing ends it for readers yet: it would go on beside its time.
+    #[error("grants that end by themselves are not served yet")]
+    EndsByItself,
     /// The audit log cannot be written: nothing begins unrecorded.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -256,7 +259,7 @@ impl Gateway {
     /// Grants a document; durable, and heard by live sessions, when it returns.
     ///
     /// # Errors
-    /// When the document is unknown, or the log or the audit log cannot be written.
+    /// When the document is unknown, a grant names an end, or the log or the audit log cannot be written.
     pub async fn grant(&self, document: DocumentId, grants: Vec<Grant>) -> Result<Position, AuthorityError> {
         self.shared.grant(Actor::Gateway, document, grants).await
     }
@@ -289,13 +292,16 @@ impl Shared {
     /// Grants a document in somebody's name; recorded before it begins.
     ///
     /// # Errors
-    /// When the document is unknown, or the log or the audit log cannot be written.
+    /// When the document is unknown, a grant names an end, or the log or the audit log cannot be written.
     pub async fn grant(
         &self,
         who: Actor,
         document: DocumentId,
         grants: Vec<Grant>,
     ) -> Result<Position, AuthorityError> {
+        if grants.iter().any(|grant| grant.until.is_some()) {
+            return Err(AuthorityError::EndsByItself);
+        }
         let chain = Chain::Tenant(self.tenant_of(document).await?);
         let began = |grant: &Grant| {
             let about = About::grant(document, &grant.subject);

@@ -6,6 +6,7 @@ use feldakte_core::{
     access::{Access, Grant, Role, Subject},
     ids::{DocumentId, Part},
 };
+use feldakte_gateway::gateway::AuthorityError;
 use feldakte_proto::{CloseCode, Reason};
 use feldakte_tests::harness::{
     author::Author,
@@ -197,4 +198,17 @@ async fn a_case_that_others_have_begun_is_not_opened_by_its_onlookers() {
         let mut own = Author::new(&owner.principal, document);
         assert_eq!(writer.push_and_wait(document, own.begin(1)).await.refused, [], "its crew opens it");
     }
+}
+
+/// Reading is not judged by a grant's end yet: such a grant would go on for readers beside its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_names_its_end_is_not_begun() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let (_writer, author, physician) = crew_and_physician(&site, &gateway).await;
+    let ending = Grant { until: Some(i64::MAX), ..read_for(&physician) };
+    let refused = gateway.gateway.grant(author.document, vec![read_for(&physician), ending]).await;
+    assert!(matches!(refused, Err(AuthorityError::EndsByItself)), "{refused:?}");
+    let (_reader, welcome) = RawClient::session(&physician, gateway.address, None).await;
+    assert!(welcome.caught_up, "nothing of it has begun");
 }
