@@ -40,8 +40,13 @@ pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
 
 /// Waits for something that has no event of its own, by looking often.
 pub async fn until(what: &str, is_it: impl Fn() -> bool) {
+    until_answered(what, async || is_it()).await;
+}
+
+/// The same where the answer has to be awaited.
+pub async fn until_answered(what: &str, is_it: impl AsyncFn() -> bool) {
     within(what, async {
-        while !is_it() {
+        while !is_it().await {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     })

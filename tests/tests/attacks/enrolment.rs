@@ -1,6 +1,6 @@
 //! Who tries to become a device without having been invited, or to keep others from it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use feldakte_certs::identity::Fingerprint;
 use feldakte_client_sdk::enrol::{self, EnrolError, EnrolOptions, Trust};
@@ -17,7 +17,7 @@ use feldakte_proto::enrolment::EnrolmentError;
 use feldakte_tests::harness::{
     control::{accept, invite, operator, owner},
     local::Site,
-    within,
+    until_answered, within,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -83,15 +83,11 @@ async fn silent_and_endless_connections_do_not_keep_others_from_enrolling() {
     }
     // All places are taken until the handshakes run out of time; then somebody gets in.
     within("the silent are thrown out", silent[0].read_u8()).await.unwrap_err();
-    let enrolled = within("somebody gets in", async {
-        loop {
-            match enrol::enrol(accept(&invited, &gateway)).await {
-                Err(EnrolError::Unreachable) => tokio::time::sleep(Duration::from_millis(100)).await,
-                answer => return answer,
-            }
-        }
-    });
-    enrolled.await.unwrap();
+    let gets_in = async || match enrol::enrol(accept(&invited, &gateway)).await {
+        Err(EnrolError::Unreachable) => false,
+        answer => answer.map(|_| true).unwrap(),
+    };
+    until_answered("somebody gets in", gets_in).await;
     assert_eq!(answer_to_plain_text(address).await, 0, "no byte without TLS but an alert");
 }
 

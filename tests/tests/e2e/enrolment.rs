@@ -27,7 +27,7 @@ use feldakte_tests::harness::{
     process::ChildGateway,
     raw::{RawClient, endpoint},
     tablet::memory_store,
-    until, within,
+    until, until_answered, within,
 };
 use quinn::ConnectionError;
 
@@ -155,19 +155,13 @@ async fn certificates_are_renewed_in_sessions_and_after_their_end() {
     // Out of reach until the certificate at hand has ended.
     client.go_offline();
     let last = kept.0.lock().unwrap().last().unwrap().identity().unwrap();
-    let gateway_refuses =
-        async || RawClient::try_session(wire::client_config(&last).unwrap(), gateway.quic, None).await;
-    while gateway_refuses().await.is_some() {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    let is_refused =
+        async || RawClient::try_session(wire::client_config(&last).unwrap(), gateway.quic, None).await.is_none();
+    until_answered("the certificate has ended", is_refused).await;
     let before = kept.count();
     client.go_online();
-    within("a session again", async {
-        while client.status().await.is_ok_and(|status| status.link != LinkState::Connected) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await;
+    let is_connected = async || client.status().await.unwrap().link == LinkState::Connected;
+    until_answered("a session again", is_connected).await;
     assert!(kept.count() > before, "renewed before it dialled");
     client.shutdown().await;
 }
