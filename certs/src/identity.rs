@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use feldakte_core::{access::Principal, ids::IdError};
+use feldakte_core::{access::Principal, hex, ids::IdError};
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, time::ASN1Time};
@@ -176,15 +176,7 @@ impl FromStr for Fingerprint {
 
 /// Bytes from hexadecimal of either case; colons between the bytes, as other tools print them, are left out.
 pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text
-        .bytes()
-        .filter(|byte| *byte != b':')
-        .map(|byte| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect::<Option<_>>()?;
-    let (pairs, []) = digits.as_chunks::<2>() else {
-        return None;
-    };
-    Some(pairs.iter().map(|[high, low]| high << 4 | low).collect())
+    hex::unhex(&text.replace(':', ""))
 }
 
 const SCHEME: &str = "feldakte://";

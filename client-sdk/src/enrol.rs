@@ -13,7 +13,7 @@ use feldakte_certs::{
     policy, renewal,
     request::{DeviceKey, RequestError},
 };
-use feldakte_core::{access::Principal, code::Code};
+use feldakte_core::{access::Principal, code::Code, hex::hex};
 use feldakte_proto::enrolment::{self, EnrolRequest, EnrolmentRefused, RenewRequest};
 use zeroize::Zeroizing;
 
@@ -177,10 +177,6 @@ impl std::fmt::Debug for Enrolled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Enrolled").field("device", &self.principal.device).finish_non_exhaustive()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// When a certificate is due: at the time the gateway gave, else at half of its life.

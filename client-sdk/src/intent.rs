@@ -6,6 +6,7 @@ use bytes::Bytes;
 use feldakte_core::{
     case::{Edit, ElementId, Event, Path},
     crdt::Value,
+    hex::{hex, unhex},
     ids::{ChangeHash, Part},
 };
 use serde::{Deserialize, Serialize};
@@ -264,16 +265,6 @@ fn fields_of(fields: StoredFields) -> Option<Vec<(String, Value)>> {
 
 fn hashes_of(among: &[String]) -> Option<Vec<ChangeHash>> {
     among.iter().map(|text| ChangeHash::from_slice(&unhex(text)?).ok()).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pair = |pair: &[u8]| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
-    text.as_bytes().chunks(2).map(pair).collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod case;
 pub mod change;
 pub mod code;
 pub mod crdt;
+pub mod hex;
 pub mod ids;
 pub mod limits;
 pub mod log;

@@ -7,6 +7,7 @@ use std::{
 
 use feldakte_core::{
     audit::{Chain, Checkpoint, Head, Record},
+    hex::hex,
     limits,
 };
 use tokio::time::Instant;
@@ -133,9 +134,4 @@ async fn open_chain(store: &SharedAuditStore, chain: &Chain) -> Result<Open, Sto
     }
     let unsigned_since = (signed < head.seq).then(Instant::now);
     Ok(Open { head, signed: signed.min(head.seq), unsigned_since })
-}
-
-/// For people to compare.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

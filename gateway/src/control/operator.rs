@@ -6,7 +6,10 @@ use axum::{
     extract::{ConnectInfo, FromRequestParts},
     http::{header::AUTHORIZATION, request::Parts},
 };
-use feldakte_core::ids::{OperatorName, TenantId};
+use feldakte_core::{
+    hex::hex,
+    ids::{OperatorName, TenantId},
+};
 
 use super::{Control, ControlError, socket::Peer};
 use crate::store::registry::{Operator, OperatorRole, TokenHash};
@@ -105,7 +108,7 @@ impl FromRequestParts<Arc<Control>> for Owner {
 impl Token {
     /// A token of these random bytes.
     pub fn new(random: [u8; 32]) -> Self {
-        Self(random.iter().fold(PREFIX.to_owned(), |text, byte| format!("{text}{byte:02x}")))
+        Self(format!("{PREFIX}{}", hex(&random)))
     }
 
     /// As it is shown and typed.

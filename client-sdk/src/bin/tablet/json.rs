@@ -4,6 +4,7 @@ use feldakte_client_sdk::view::{
     CaseSync, CaseView, Claim, DocumentView, Entry, Fact, LinkState, ParkedEdit, Provenance, Recorded, Status,
     SyncState, Value,
 };
+use feldakte_core::hex::hex;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
@@ -107,11 +108,6 @@ pub fn digest(view: &CaseView) -> String {
     let by = |provenance: &Provenance| hex(&provenance.origin.actor.0);
     let documents: Vec<Json> = view.documents.iter().map(|document| document_of(document, &by)).collect();
     hex(&Sha256::digest(Json::Array(documents).to_string()))
-}
-
-/// Lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

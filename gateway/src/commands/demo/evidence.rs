@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::Context;
-use feldakte_core::ids::{CaseId, ChangeHash};
+use feldakte_core::{
+    hex::unhex,
+    ids::{CaseId, ChangeHash},
+};
 use hdrhistogram::Histogram;
 use serde_json::Value;
 
@@ -173,13 +176,8 @@ fn text(value: &Value) -> anyhow::Result<&str> {
 }
 
 fn hash(value: &Value) -> anyhow::Result<ChangeHash> {
-    let hex = text(value)?;
-    let mut bytes = [0; 32];
-    anyhow::ensure!(hex.len() == 64 && hex.is_ascii(), "a change is named by 64 hexadecimal digits");
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).context("a change's name is hexadecimal")?;
-    }
-    Ok(ChangeHash(bytes))
+    let bytes = unhex(text(value)?).context("a change's name is hexadecimal")?;
+    ChangeHash::from_slice(&bytes).context("a change is named by 64 hexadecimal digits")
 }
 
 const HOUR_US: u64 = 3_600_000_000;
