@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use feldakte_gateway::control::{client::Client, operator::Token};
 use serde::Serialize;
+use time::OffsetDateTime;
 
 /// Where the gateway is and who asks.
 #[derive(Args, Clone)]
@@ -70,27 +71,12 @@ pub fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = 
 
 /// A moment for people: UTC, to the minute.
 pub fn moment(ms: i64) -> String {
-    let days = ms.div_euclid(DAY_MS);
-    let minutes = ms.rem_euclid(DAY_MS) / 60_000;
-    let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}Z", minutes / 60, minutes % 60)
-}
-
-/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar; years begin in March meanwhile, so
-/// that leap days come last.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let (day, month) = (of_year - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    let Ok(at) = OffsetDateTime::from_unix_timestamp(ms.div_euclid(1000)) else { return format!("{ms} ms") };
+    let (year, month, day) = at.to_calendar_date();
+    format!("{year:04}-{:02}-{day:02} {:02}:{:02}Z", u8::from(month), at.hour(), at.minute())
 }
 
 const TOKEN_VARIABLE: &str = "FELDAKTE_OPERATOR_TOKEN";
-
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 #[cfg(test)]
 mod tests {

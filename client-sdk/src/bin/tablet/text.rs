@@ -6,6 +6,7 @@ use feldakte_client_sdk::view::{
     CaseEvent, CaseSummary, CaseSync, CaseView, DeviceId, DocumentView, Edit, Entry, Fact, LinkState, Provenance,
     Recorded, SyncState, Value,
 };
+use time::OffsetDateTime;
 
 use crate::output::plain;
 
@@ -166,26 +167,9 @@ pub fn link_advice(link: LinkState, gateway: &str) -> String {
 
 /// A point in time, UTC.
 pub fn time(ms: i64) -> String {
-    let seconds = ms.div_euclid(1000);
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let Some((year, month, day)) = civil(days) else { return format!("{ms} ms") };
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
-}
-
-/// Days since 1970-01-01 as a date of the Gregorian calendar; `None` outside of the years 0 to 9999.
-/// Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
-fn civil(days: i64) -> Option<(i64, i64, i64)> {
-    if !(-719_468..2_932_897).contains(&days) {
-        return None;
-    }
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    Some((year_of_era + era * 400 + i64::from(month <= 2), month, day))
+    let Ok(at) = OffsetDateTime::from_unix_timestamp(ms.div_euclid(1000)) else { return format!("{ms} ms") };
+    let (year, month, day) = at.to_calendar_date();
+    format!("{year:04}-{:02}-{day:02} {:02}:{:02}:{:02}Z", u8::from(month), at.hour(), at.minute(), at.second())
 }
 
 #[cfg(test)]
