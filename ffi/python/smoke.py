@@ -4,6 +4,7 @@ Run by `cargo test -p feldakte-ffi`; the first argument is a JSON object with di
 """
 
 import asyncio
+import atexit
 import json
 import sys
 
@@ -150,6 +151,8 @@ async def refusals(options, case):
 
 
 def main():
+    # Without this the interpreter may end while a thread of the SDK still reports a result, and the process aborts.
+    atexit.register(feldakte.end_threads)
     given = json.loads(sys.argv[1])
     options = feldakte.OpenOptions(**given)
     case = asyncio.run(first_run(options))

@@ -11,6 +11,7 @@ mod types;
 
 pub use client::{FeldakteClient, KeySource, OpenOptions, Watcher};
 pub use error::{CallbackError, FfiError};
+pub use runtime::end_threads;
 pub use types::{
     CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, Edit, Entry, Fact, FactValue, FieldValue,
     Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value, WholeCase,
