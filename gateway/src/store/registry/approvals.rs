@@ -73,7 +73,7 @@ impl RegistryStore {
     /// [`ApprovalError::Pending`] while an earlier request for the same can be approved.
     pub async fn request_approval(&self, new: NewApproval<'_>) -> Result<Approval, ApprovalError> {
         let NewApproval { tenant, kind, subject, by, now_ms, expires_at } = new;
-        let mut writing = self.begin().await?;
+        let mut writing = self.file.begin().await?;
         if let Some(pending) = pending(writing.connection(), kind, subject, now_ms).await? {
             return refuse(writing, ApprovalError::Pending { by: pending.requested_by }).await;
         }
@@ -99,7 +99,7 @@ impl RegistryStore {
         by: &OperatorName,
         now_ms: i64,
     ) -> Result<Approval, ApprovalError> {
-        let mut writing = self.begin().await?;
+        let mut writing = self.file.begin().await?;
         let Some(found) = pending(writing.connection(), kind, subject, now_ms).await? else {
             return refuse(writing, ApprovalError::NotPending).await;
         };
@@ -120,7 +120,7 @@ impl RegistryStore {
     pub async fn pending_approvals(&self, tenant: Option<&TenantId>, now_ms: i64) -> Result<Vec<Approval>, StoreError> {
         let sql = "select * from approval where approved_at is null and expires_at > ?1
             and (?2 is null or tenant = ?2) order by id";
-        let mut connection = self.read().await?;
+        let mut connection = self.file.read().await?;
         let rows: Vec<ApprovalRow> =
             sqlx::query_as(sql).bind(now_ms).bind(tenant.map(TenantId::as_str)).fetch_all(&mut *connection).await?;
         rows.into_iter().map(ApprovalRow::approval).collect()

@@ -103,7 +103,7 @@ impl RegistryStore {
     /// # Errors
     /// What SQLite says.
     pub async fn devices(&self, tenant: Option<&TenantId>) -> Result<Vec<Device>, StoreError> {
-        let mut connection = self.read().await?;
+        let mut connection = self.file.read().await?;
         let sql = "select * from device where ?1 is null or tenant = ?1 order by tenant, unit, label, id";
         let rows = sqlx::query_as(sql).bind(tenant.map(TenantId::as_str)).fetch_all(&mut *connection).await?;
         let mut devices = Vec::with_capacity(rows.len());
@@ -118,7 +118,7 @@ impl RegistryStore {
     /// # Errors
     /// What SQLite says.
     pub async fn device(&self, device: DeviceId) -> Result<Option<Device>, StoreError> {
-        find(&mut *self.read().await?, device).await
+        find(&mut *self.file.read().await?, device).await
     }
 
     /// Ends a device; durable when it returns. `None` when it was not enrolled here.
@@ -126,7 +126,7 @@ impl RegistryStore {
     /// # Errors
     /// What SQLite says.
     pub async fn revoke(&self, device: DeviceId, revocation: Revocation) -> Result<Option<Revoked>, StoreError> {
-        let mut writing = self.begin().await?;
+        let mut writing = self.file.begin().await?;
         let Some(found) = find(writing.connection(), device).await? else {
             writing.undo().await?;
             return Ok(None);
@@ -149,7 +149,7 @@ impl RegistryStore {
     /// What SQLite says.
     pub async fn revoked_devices(&self) -> Result<Vec<DeviceId>, StoreError> {
         let sql = "select id from device where revoked_at is not null";
-        let ids: Vec<Vec<u8>> = sqlx::query_scalar(sql).fetch_all(&mut *self.read().await?).await?;
+        let ids: Vec<Vec<u8>> = sqlx::query_scalar(sql).fetch_all(&mut *self.file.read().await?).await?;
         ids.iter().map(|id| DeviceId::from_slice(id).map_err(|_| StoreError::Damaged("a device"))).collect()
     }
 
@@ -160,7 +160,7 @@ impl RegistryStore {
     pub async fn revoked_serials(&self, now_ms: i64) -> Result<Vec<String>, StoreError> {
         let sql = "select serial from certificate join device on device.id = certificate.device
             where revoked_at is not null and not_after > ? order by serial";
-        Ok(sqlx::query_scalar(sql).bind(now_ms).fetch_all(&mut *self.read().await?).await?)
+        Ok(sqlx::query_scalar(sql).bind(now_ms).fetch_all(&mut *self.file.read().await?).await?)
     }
 
     /// Enters a device's next certificate; durable when it returns. A device that is not known is entered with it.
@@ -168,7 +168,7 @@ impl RegistryStore {
     /// # Errors
     /// When the device was revoked.
     pub async fn certify(&self, principal: &Principal, certificate: &Certificate) -> Result<(), CertifyError> {
-        let mut writing = self.begin().await?;
+        let mut writing = self.file.begin().await?;
         let found = find(writing.connection(), principal.device).await?;
         if found.as_ref().is_some_and(|device| device.revocation.is_some()) {
             writing.undo().await?;
@@ -187,7 +187,7 @@ impl RegistryStore {
     /// # Errors
     /// What SQLite says.
     pub async fn seen(&self, devices: &[(DeviceId, i64)]) -> Result<(), StoreError> {
-        let mut writing = self.begin().await?;
+        let mut writing = self.file.begin().await?;
         for (device, at) in devices {
             let sql = "update device set last_seen = ?1 where id = ?2 and coalesce(last_seen, 0) < ?1";
             sqlx::query(sql).bind(at).bind(&device.as_bytes()[..]).execute(writing.connection()).await?;

@@ -108,7 +108,7 @@ impl RegistryStore {
     /// What SQLite says.
     pub async fn invite(&self, new: &NewInvite) -> Result<(), StoreError> {
         let NewInvite { code_hash, tenant, unit, role, label, by, now_ms, expires_at } = new;
-        let mut writing = self.begin().await?;
+        let mut writing = self.file.begin().await?;
         let sql = "insert into invite (code_hash, tenant, unit, role, label, invited_by, created_at, expires_at)
             values (?, ?, ?, ?, ?, ?, ?, ?)";
         let query = sqlx::query(sql).bind(&code_hash[..]).bind(tenant.as_str()).bind(unit.as_str());
@@ -124,7 +124,7 @@ impl RegistryStore {
     pub async fn invites(&self, tenant: Option<&TenantId>) -> Result<Vec<Invite>, StoreError> {
         let sql = "select * from invite where ?1 is null or tenant = ?1 order by created_at desc";
         let query = sqlx::query_as(sql).bind(tenant.map(TenantId::as_str));
-        let rows: Vec<InviteRow> = query.fetch_all(&mut *self.read().await?).await?;
+        let rows: Vec<InviteRow> = query.fetch_all(&mut *self.file.read().await?).await?;
         rows.into_iter().map(|row| row.invite().ok_or(StoreError::Damaged("an invitation"))).collect()
     }
 
@@ -138,7 +138,7 @@ impl RegistryStore {
         presented: Presented,
         issue: impl FnOnce(&Principal) -> Result<(Certificate, T), E>,
     ) -> Result<(Principal, T), RedeemError<E>> {
-        let mut writing = self.begin().await?;
+        let mut writing = self.file.begin().await?;
         let row = find(writing.connection(), presented.code_hash).await?;
         let invite = match row.as_ref().map(|row| row.judge(presented)) {
             None => return refuse(writing, presented, Refusal::Unknown).await,

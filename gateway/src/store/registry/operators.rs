@@ -61,7 +61,7 @@ impl RegistryStore {
         token: TokenHash,
         now_ms: i64,
     ) -> Result<(), AddOperatorError> {
-        let mut writing = self.begin().await?;
+        let mut writing = self.file.begin().await?;
         let Operator { name, roles, tenant } = operator;
         let sql = "insert into operator (name, roles, tenant, token_hash, added_at) values (?, ?, ?, ?, ?)
             on conflict do nothing";
@@ -80,7 +80,7 @@ impl RegistryStore {
     /// # Errors
     /// What SQLite says.
     pub async fn remove_operator(&self, name: &OperatorName) -> Result<bool, StoreError> {
-        let mut writing = self.begin().await?;
+        let mut writing = self.file.begin().await?;
         let sql = "delete from operator where name = ?";
         let removed = sqlx::query(sql).bind(name.as_str()).execute(writing.connection()).await?.rows_affected();
         writing.commit().await?;
@@ -92,7 +92,7 @@ impl RegistryStore {
     /// # Errors
     /// What SQLite says.
     pub async fn operators(&self) -> Result<Vec<Operator>, StoreError> {
-        let rows = rows(&mut *self.read().await?).await?;
+        let rows = rows(&mut *self.file.read().await?).await?;
         rows.into_iter().map(|row| row.operator()).collect()
     }
 
@@ -101,7 +101,7 @@ impl RegistryStore {
     /// # Errors
     /// What SQLite says.
     pub async fn operator_of(&self, token: TokenHash) -> Result<Option<Operator>, StoreError> {
-        let rows = rows(&mut *self.read().await?).await?;
+        let rows = rows(&mut *self.file.read().await?).await?;
         // Every row is compared, each in constant time: how long it takes says nothing about any hash.
         let found = rows.into_iter().fold(None, |found, row| if token.is(&row.token_hash) { Some(row) } else { found });
         found.map(OperatorRow::operator).transpose()

@@ -172,7 +172,7 @@ async fn an_approval_is_by_another_operator_in_time_and_once() {
 #[tokio::test]
 async fn an_abandoned_write_leaves_nothing_and_the_next_one_works() {
     let (registry, _dir) = registry().await;
-    let mut writing = registry.begin().await.expect("begun");
+    let mut writing = registry.file.begin().await.expect("begun");
     sqlx::query("delete from operator").execute(writing.connection()).await.expect("a statement");
     drop(writing);
     registry.add_operator(&anna(), TokenHash::of(b"secret"), 0).await.expect("added");

@@ -108,5 +108,12 @@ pub(super) async fn checkpoint(connection: &mut SqliteConnection, mode: Mode) ->
     Ok((pages, copied))
 }
 
+/// Empties the write-ahead log; `false` while somebody else reads the database.
+pub(super) async fn truncate(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let sql = "pragma wal_checkpoint(truncate)";
+    let (busy, _pages, _copied): (i64, i64, i64) = sqlx::query_as(sql).fetch_one(connection).await?;
+    Ok(busy == 0)
+}
+
 /// Bytes written between two checkpoints: few enough that recovery after a crash takes milliseconds.
 const CHECKPOINT_EVERY: u64 = 8 << 20;

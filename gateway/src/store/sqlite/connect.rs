@@ -20,6 +20,8 @@ pub(in crate::store) enum Purpose {
     /// Appends to a small database beside the log. Every commit is on the disk when it returns; checkpoints run inside
     /// commits.
     Side,
+    /// The same for secrets: what is deleted leaves nothing behind in the file.
+    Secret,
     /// Writes what can be derived again from the log. A power cut may take the last commits, never order or shape.
     Derived,
     /// Copies the write-ahead log into the database file.
@@ -50,6 +52,14 @@ impl Purpose {
                 ("wal_autocheckpoint", "1000"),
                 ("temp_store", "2"),
                 ("foreign_keys", "0"),
+            ],
+            Purpose::Secret => &[
+                ("journal_mode", "wal"),
+                ("synchronous", "2"),
+                ("wal_autocheckpoint", "1000"),
+                ("temp_store", "2"),
+                ("foreign_keys", "0"),
+                ("secure_delete", "1"),
             ],
             Purpose::Derived => &[
                 ("journal_mode", "wal"),
@@ -89,7 +99,7 @@ pub(super) async fn readers(path: &Path) -> Result<SqlitePool, sqlx::Error> {
 fn options(path: &Path, purpose: Purpose) -> SqliteConnectOptions {
     let options = SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(matches!(purpose, Purpose::Log | Purpose::Side))
+        .create_if_missing(matches!(purpose, Purpose::Log | Purpose::Side | Purpose::Secret))
         .read_only(matches!(purpose, Purpose::Read | Purpose::Copy))
         .busy_timeout(BUSY_TIMEOUT)
         .row_buffer_size(ROW_BUFFER)
