@@ -16,6 +16,7 @@ pub mod environment;
 pub mod gateway;
 pub mod handshake;
 pub mod hub;
+pub mod keys;
 pub mod ledgers;
 pub mod mailbox;
 pub mod metrics;
