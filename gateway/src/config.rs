@@ -39,6 +39,10 @@ pub struct Config {
     pub audit: PathBuf,
     /// The key that signs it, PEM; made when it is not there.
     pub audit_key: PathBuf,
+    /// The keys of cases, wrapped, a SQLite file.
+    pub keyring: PathBuf,
+    /// The keys of tenants; made when they are not there.
+    pub tenant_keys: PathBuf,
     /// The gateway's certificate chain, PEM.
     pub certificate: PathBuf,
     /// Its private key, PEM.
@@ -104,6 +108,7 @@ struct RawConfig {
     control: RawControl,
     ca: RawCa,
     audit: RawAudit,
+    keys: RawKeys,
     tls: RawTls,
     limits: RawShares,
     users: RawUsers,
@@ -144,6 +149,14 @@ impl Default for RawStore {
 struct RawAudit {
     path: Option<PathBuf>,
     key: Option<PathBuf>,
+}
+
+/// By default next to the store.
+#[derive(Debug, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct RawKeys {
+    path: Option<PathBuf>,
+    tenant_keys: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -208,12 +221,15 @@ impl Config {
 impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
     fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
-        let RawConfig { listen, store, control, ca, audit, tls, limits, users, log } = raw;
+        let RawConfig { listen, store, control, ca, audit, keys, tls, limits, users, log } = raw;
         let RawListen { quic, ops, enrol } = listen;
         let RawStore { path: store } = store;
         let RawAudit { path: audit, key: audit_key } = audit;
         let audit = audit.unwrap_or_else(|| store.with_file_name("audit.sqlite"));
         let audit_key = audit_key.unwrap_or_else(|| audit.with_file_name("audit.key"));
+        let RawKeys { path: keyring, tenant_keys } = keys;
+        let keyring = keyring.unwrap_or_else(|| store.with_file_name("keys.sqlite"));
+        let tenant_keys = tenant_keys.unwrap_or_else(|| keyring.with_file_name("tenant.keys"));
         let RawTls { certificate, key, device_ca, deny_list, crl } = tls;
         let RawLog { format: log_format, level: log_level } = log;
         log_level
@@ -229,6 +245,8 @@ impl TryFrom<RawConfig> for Config {
             store,
             audit,
             audit_key,
+            keyring,
+            tenant_keys,
             certificate,
             key,
             device_ca,
@@ -323,6 +341,15 @@ mod tests {
         assert_eq!(config.audit_key, PathBuf::from("/data/audit.key"));
         let config = load("[audit]\npath = '/other/a.sqlite'\nkey = '/etc/a.key'", &[]).expect("loads");
         assert_eq!((config.audit, config.audit_key), ("/other/a.sqlite".into(), "/etc/a.key".into()));
+    }
+
+    #[test]
+    fn the_keyring_stands_next_to_the_store_unless_it_is_told_otherwise() {
+        let config = load("[store]\npath = '/data/log.sqlite'", &[]).expect("loads");
+        assert_eq!(config.keyring, PathBuf::from("/data/keys.sqlite"));
+        assert_eq!(config.tenant_keys, PathBuf::from("/data/tenant.keys"));
+        let config = load("[keys]\npath = '/other/k.sqlite'\ntenant_keys = '/etc/t.keys'", &[]).expect("loads");
+        assert_eq!((config.keyring, config.tenant_keys), ("/other/k.sqlite".into(), "/etc/t.keys".into()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use self::socket::{Peer, Socket};
 use crate::{
     environment::Environment,
     gateway::Shared,
-    store::{StoreError, registry::RegistryStore},
+    store::{StoreError, keyring::Keyring, registry::RegistryStore},
 };
 
 pub mod client;
@@ -33,6 +33,8 @@ pub struct Control {
     pub shared: Arc<Shared>,
     /// Operators, devices, invitations, approvals.
     pub registry: Arc<RegistryStore>,
+    /// The keys of cases.
+    pub keyring: Arc<Keyring>,
     /// Where devices enrol, `host:port`, as invitations say.
     pub enrol_address: String,
     /// The user who may name operators: the gateway's own.

@@ -55,7 +55,7 @@ pub async fn submit(
     let room = shared.room.clone().acquire_many_owned(bytes).await.map_err(|_| SessionError::Draining)?;
     let ledger = open_or_refuse(shared, &speaker.log, document).await?;
     let opening = match &ledger {
-        Some(ledger) if ledger.with(|ledger| ledger.is_free()) => opening(shared, (speaker, by), document).await?,
+        Ok(ledger) if ledger.with(|ledger| ledger.is_free()) => opening(shared, (speaker, by), document).await?,
         _ => Opening::Free,
     };
     let slot = shared.submissions.reserve().await.map_err(|_| SessionError::Draining)?;
@@ -64,12 +64,14 @@ pub async fn submit(
         Author::Session { trail, user: by.principal.user, mailbox, push, refused }
     };
     let (tenant, room) = (speaker.log.clone(), Some(room));
-    let Some(ledger) = ledger else {
-        let damaged = |index| Refused { index, reason: Reason::DocumentDamaged, expected: 0 };
-        let refused = (0..).take(changes.len()).map(damaged).collect();
-        let readers = Vec::new();
-        slot.send(Submission { tenant, entry: None, readers, ledger: None, room, author: answer(refused) });
-        return Ok(Submitted { bytes, cost, reasons: vec![Reason::DocumentDamaged] });
+    let ledger = match ledger {
+        Ok(ledger) => ledger,
+        Err(reason) => {
+            let refused = (0..).take(changes.len()).map(|index| Refused { index, reason, expected: 0 }).collect();
+            let readers = Vec::new();
+            slot.send(Submission { tenant, entry: None, readers, ledger: None, room, author: answer(refused) });
+            return Ok(Submitted { bytes, cost, reasons: vec![reason] });
+        }
     };
     let parsed = admission::parse(changes);
     let held = Some(ledger.clone());
@@ -97,19 +99,20 @@ pub async fn submit(
     Ok(Submitted { bytes, cost, reasons })
 }
 
-/// The document's ledger; `None` when what is stored of it cannot be read, which is nobody else's trouble.
+/// The document's ledger; or why nothing of it can be taken, which is nobody else's trouble.
 async fn open_or_refuse(
     shared: &Shared,
     log: &TenantId,
     document: DocumentId,
-) -> Result<Option<Arc<LedgerCell>>, SessionError> {
+) -> Result<Result<Arc<LedgerCell>, Reason>, SessionError> {
     match shared.ledgers.open(&shared.store, &shared.metrics, log, document).await {
-        Ok(ledger) => Ok(Some(ledger)),
+        Ok(ledger) => Ok(Ok(ledger)),
+        Err(LedgerError::Store(StoreError::Shredded)) => Ok(Err(Reason::Shredded)),
         Err(LedgerError::Store(error)) if !matches!(error, StoreError::Damaged(_)) => Err(error.into()),
         Err(error) => {
             error!(%document, %error, "the document cannot be read; its pushes are refused");
             shared.metrics.damaged.inc();
-            Ok(None)
+            Ok(Err(Reason::DocumentDamaged))
         }
     }
 }
@@ -132,7 +135,7 @@ async fn opening(
     let mut opening = Opening::Free;
     for part in Part::ALL.into_iter().filter(|part| *part != document.part) {
         let sibling = DocumentId { case: document.case, part };
-        let Some(ledger) = open_or_refuse(shared, &speaker.log, sibling).await? else { continue };
+        let Ok(ledger) = open_or_refuse(shared, &speaker.log, sibling).await? else { continue };
         let permit_on = |ledger: &Ledger| ledger.permit(speaker.rules(shared, by, ledger), &by.principal);
         let (is_free, permit) = ledger.with(|ledger| (ledger.is_free(), permit_on(ledger)));
         if permit.is_some_and(|permit| permit.may_write()) {

@@ -1,8 +1,8 @@
 //! Persist, then speak: the one task that gives admitted entries their place in the log.
 //!
 //! It collects what all sessions have admitted until the previous commit returns, commits once, and only then lets
-//! anybody hear of it. Without room on the disk it tries the same batch again: sessions stay, nothing is
-//! acknowledged. When the outcome of a commit is unknown it stops the gateway.
+//! anybody hear of it. Without room on the disk, or without a key to seal with, it tries the same batch again: sessions
+//! stay, nothing is acknowledged. When the outcome of a commit is unknown it stops the gateway.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -126,12 +126,12 @@ impl Sequencer {
                 Err(error) => error,
             };
             self.metrics.store_ready.set(0);
-            if !matches!(error, StoreError::Full) {
+            if !matches!(error, StoreError::Full | StoreError::Unavailable(_)) {
                 error!(%error, entries = appends.len(), "the log cannot be written; the gateway stops");
                 self.fatal.cancel();
                 return None;
             }
-            warn!(%error, entries = appends.len(), "nothing is acknowledged until there is room");
+            warn!(%error, entries = appends.len(), "nothing is acknowledged until it can be written");
             self.metrics.commit_retries.inc();
             tokio::select! {
                 biased;
@@ -217,5 +217,5 @@ fn appends_of(batch: &[Submission]) -> Vec<Append> {
         .collect()
 }
 
-/// Between two attempts to commit the same batch on a full disk.
+/// Between two attempts to commit the same batch.
 const RETRY_AFTER: Duration = Duration::from_millis(500);

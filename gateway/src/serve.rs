@@ -2,26 +2,30 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use feldakte_core::access::Policy;
+use feldakte_core::{access::Policy, ids::TenantId};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    audit::{AuditKey, key::AuditKeyError},
+    audit::key::AuditKeyError,
     config::Config,
     control::{self, Control, socket::Socket},
     enrolment::CaError,
     environment::Environment,
     gateway::{Gateway, Parts},
+    keys::tenant::TenantKeysError,
     ops,
-    store::{StoreError, audit::sqlite::SqliteAuditStore, registry::RegistryStore, sqlite::SqliteStore},
+    store::StoreError,
     tls,
     trust::{Begin, Trust, TrustError},
     users::{Users, UsersError},
 };
 
 mod issuer;
+mod stores;
+
+use stores::Stores;
 
 /// The gateway could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,15 @@ pub enum ServeError {
         /// Why.
         #[source]
         source: StoreError,
+    },
+    /// The keys of tenants cannot be used.
+    #[error("the keys of tenants cannot be used")]
+    TenantKeys(#[from] TenantKeysError),
+    /// Case keys are wrapped by a tenant key that is not there.
+    #[error("the key that wraps the case keys of {tenant} is missing: put back the file under [keys] tenant_keys")]
+    TenantKeyMissing {
+        /// Whose.
+        tenant: TenantId,
     },
     /// The key of the audit log cannot be used.
     #[error("the audit log cannot be signed")]
@@ -93,14 +106,9 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let environment = Environment::system();
     let (trust, Begin { quic, reset_secret }) = Trust::load(config, environment.clone())?;
-    let store = SqliteStore::open(&config.store, environment.epoch())
-        .await
-        .map_err(|source| ServeError::Store { path: config.store.clone(), source })?;
+    let Stores { store, keyring, registry, audit, audit_key } = Stores::open(config, &environment).await?;
     // After the store: its directory is where the keys of tickets are made.
     let users = Users::open(&config.users)?;
-    let registry = RegistryStore::open(&config.control.registry)
-        .await
-        .map_err(|source| ServeError::Store { path: config.control.registry.clone(), source })?;
     let revoked = registry
         .revoked_devices()
         .await
@@ -109,7 +117,6 @@ pub async fn run(
     deny.revoke(revoked);
     let issuer = issuer::Issuer::load(config, &registry, &deny, &environment, trust.enrolment())?;
     let (socket, owner) = bind_control(config).await?;
-    let (audit, audit_key) = open_audit(config).await?;
     let listen = |address| move |source| ServeError::Listen { address, source };
     let endpoint = tls::endpoint(config.quic, quic, &reset_secret).map_err(listen(config.quic))?;
     let ops_listener = ops::bind(config.ops).await.map_err(listen(config.ops))?;
@@ -142,7 +149,8 @@ pub async fn run(
     let ops = ops::serve(ops_listener, gateway.metrics(), Arc::new(readiness), stop_ops.clone());
     let ops = tokio::spawn(ops);
     let enrol_address = issuer.as_ref().zip(enrol).map(|(issuer, enrol)| issuer.address(enrol)).unwrap_or_default();
-    let control = Arc::new(Control { shared: gateway.shared(), registry: registry.clone(), enrol_address, owner });
+    let control =
+        Arc::new(Control { shared: gateway.shared(), registry: registry.clone(), keyring, enrol_address, owner });
     let serve_control = tokio::spawn(control::serve(socket, control.clone(), stop_ops.clone()));
     let enrolment = match (issuer, enrol_listener) {
         (Some(issuer), Some(listener)) => {
@@ -180,12 +188,6 @@ async fn bind_control(config: &Config) -> Result<(Socket, u32), ServeError> {
     let socket = Socket::bind(path, config.control.mode).await.map_err(failed)?;
     let owner = socket.owner().map_err(failed)?;
     Ok((socket, owner))
-}
-
-async fn open_audit(config: &Config) -> Result<(Arc<SqliteAuditStore>, Arc<AuditKey>), ServeError> {
-    let failed = |source| ServeError::Store { path: config.audit.clone(), source };
-    let audit = SqliteAuditStore::open(&config.audit).await.map_err(failed)?;
-    Ok((audit, Arc::new(AuditKey::load_or_create(&config.audit_key)?)))
 }
 
 async fn end_ops(mut ops: JoinHandle<io::Result<()>>) {

@@ -2,7 +2,8 @@
 //!
 //! When [`Store::append`] returns, the entries are on the disk and will be there after a power cut. Nothing else
 //! may be told to anybody as durable. Two implementations stand behind this trait: [`sqlite`] and, in the tests,
-//! a memory that loses what was not synced; one conformance suite runs over both.
+//! a memory that loses what was not synced; one conformance suite runs over both, and over both with their content
+//! [`sealed`].
 
 use std::sync::Arc;
 
@@ -15,7 +16,9 @@ use feldakte_core::{
 };
 
 pub mod audit;
+pub mod keyring;
 pub mod registry;
+pub mod sealed;
 pub mod sqlite;
 
 /// A shared store.
@@ -164,6 +167,12 @@ pub enum StoreError {
     /// The outcome of a commit is not known: whoever wrote must write again after a restart.
     #[error("a commit was interrupted")]
     Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What content is sealed with cannot be had at the moment. Nothing was written.
+    #[error("a key cannot be had")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The key of the document's case was destroyed: there is no content, and will be none.
+    #[error("the case was shredded")]
+    Shredded,
     /// Stored bytes are not what was written. Content is not part of the message.
     #[error("stored data of {0} is damaged")]
     Damaged(&'static str),

@@ -44,10 +44,12 @@ pub enum Reason {
     DocumentDamaged = 17,
     /// Kept for a supervisor to decide, not taken into the log: the device's access has ended, and it may forget it.
     Quarantined = 18,
+    /// The case's key was destroyed: it is gone for good, and the device may forget it.
+    Shredded = 19,
 }
 
 impl Reason {
-    const ALL: [Reason; 18] = [
+    const ALL: [Reason; 19] = [
         Reason::Malformed,
         Reason::TooLarge,
         Reason::Checksum,
@@ -66,6 +68,7 @@ impl Reason {
         Reason::DocumentFull,
         Reason::DocumentDamaged,
         Reason::Quarantined,
+        Reason::Shredded,
     ];
 
     /// The reason of that number.

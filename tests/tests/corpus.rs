@@ -34,7 +34,7 @@ fn admission() {
     let missing = |reason: &Reason| !refusals.contains(reason);
     let missing: Vec<Reason> = (1..).map_while(Reason::from_number).filter(missing).collect();
     // These take more than a small file: see core/src/change/tests.rs and core/src/admission/tests.rs.
-    // The last two are not admission's to say.
+    // The last three are not admission's to say.
     let others = [
         Reason::TooLarge,
         Reason::DependencyRefused,
@@ -42,6 +42,7 @@ fn admission() {
         Reason::DocumentFull,
         Reason::DocumentDamaged,
         Reason::Quarantined,
+        Reason::Shredded,
     ];
     assert_eq!(missing, others);
     assert!(reached.iter().any(|reached| reached.admitted >= 5), "nothing is admitted");

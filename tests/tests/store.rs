@@ -6,7 +6,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use feldakte_core::ids::Epoch;
-use feldakte_gateway::store::{SharedStore, Store, sqlite::SqliteStore};
+use feldakte_gateway::{
+    keys::TenantKeys,
+    store::{SharedStore, Store, keyring::Keyring, sealed::SealedStore, sqlite::SqliteStore},
+};
 use feldakte_tests::{
     for_each_store_behaviour,
     memory_store::MemoryStore,
@@ -21,6 +24,8 @@ mod failing_disk;
 mod killed;
 #[path = "store/memory.rs"]
 mod memory;
+#[path = "store/sealed.rs"]
+mod sealed;
 #[path = "store/sqlite.rs"]
 mod sqlite;
 
@@ -75,6 +80,41 @@ impl Fixture for MemoryFixture {
     }
 }
 
+/// Another store with its content sealed; the keyring is a file in either case.
+struct SealedFixture<F> {
+    inner: F,
+    keys: tempfile::TempDir,
+    sealed: Arc<SealedStore>,
+    keyring: Arc<Keyring>,
+}
+
+impl<F: Fixture> SealedFixture<F> {
+    async fn new(inner: F) -> Result<Self> {
+        let keys = tempfile::tempdir()?;
+        let (sealed, keyring) = Self::seal(&inner, &keys).await?;
+        Ok(Self { inner, keys, sealed, keyring })
+    }
+
+    async fn seal(inner: &F, keys: &tempfile::TempDir) -> Result<(Arc<SealedStore>, Arc<Keyring>)> {
+        let tenant_keys = TenantKeys::in_file(&keys.path().join("tenant.keys"))?;
+        let keyring = Keyring::open(&keys.path().join("keys.sqlite"), Arc::new(tenant_keys)).await?;
+        Ok((SealedStore::new(inner.store(), keyring.clone()), keyring))
+    }
+}
+
+impl<F: Fixture> Fixture for SealedFixture<F> {
+    fn store(&self) -> SharedStore {
+        Arc::clone(&self.sealed) as SharedStore
+    }
+
+    async fn reopen(&mut self) -> Result<()> {
+        self.keyring.close().await;
+        self.inner.reopen().await?;
+        (self.sealed, self.keyring) = Self::seal(&self.inner, &self.keys).await?;
+        Ok(())
+    }
+}
+
 fn epoch(number: u128) -> Epoch {
     Epoch(Uuid::from_u128(number))
 }
@@ -103,29 +143,51 @@ macro_rules! memory_behaviours {
 }
 for_each_store_behaviour!(memory_behaviours);
 
+macro_rules! sealed_behaviours {
+    ($($name:ident)*) => {
+        mod sealed_sqlite_behaves {
+            $(#[tokio::test]
+            async fn $name() -> anyhow::Result<()> {
+                let inner = super::SqliteFixture::new().await?;
+                super::store_conformance::$name(&mut super::SealedFixture::new(inner).await?).await
+            })*
+        }
+        mod sealed_memory_behaves {
+            $(#[tokio::test]
+            async fn $name() -> anyhow::Result<()> {
+                let inner = super::MemoryFixture::new().await?;
+                super::store_conformance::$name(&mut super::SealedFixture::new(inner).await?).await
+            })*
+        }
+    };
+}
+for_each_store_behaviour!(sealed_behaviours);
+
 /// `FELDAKTE_STORE_SEED` repeats one seed.
 #[tokio::test]
-async fn both_stores_give_the_same_answers() -> Result<()> {
+async fn all_stores_give_the_same_answers() -> Result<()> {
     let seeds = match std::env::var("FELDAKTE_STORE_SEED") {
         Ok(seed) => seed.parse()?..=seed.parse()?,
         Err(_) => 1..=25,
     };
+    let memory = || MemoryFixture(MemoryStore::new(epoch(1), || Duration::ZERO));
     for seed in seeds {
-        give_the_same_answers(seed).await.with_context(|| format!("repeat with FELDAKTE_STORE_SEED={seed}"))?;
+        let repeat = || format!("repeat with FELDAKTE_STORE_SEED={seed}");
+        give_the_same_answers(SqliteFixture::new().await?, memory(), seed).await.with_context(repeat)?;
+        let sealed = SealedFixture::new(SqliteFixture::new().await?).await?;
+        give_the_same_answers(sealed, memory(), seed).await.with_context(repeat)?;
     }
     Ok(())
 }
 
-async fn give_the_same_answers(seed: u64) -> Result<()> {
-    let mut sqlite = SqliteFixture::new().await?;
-    let mut memory = MemoryFixture(MemoryStore::new(epoch(1), || Duration::ZERO));
+async fn give_the_same_answers(mut one: impl Fixture, mut other: impl Fixture, seed: u64) -> Result<()> {
     for (number, operation) in operations(seed, 120).iter().enumerate() {
-        compare(&*sqlite.store(), &*memory.store(), operation).await.with_context(|| format!("step {number}"))?;
+        compare(&*one.store(), &*other.store(), operation).await.with_context(|| format!("step {number}"))?;
         if matches!(operation, Operation::Reopen) {
-            sqlite.reopen().await?;
-            memory.reopen().await?;
+            one.reopen().await?;
+            other.reopen().await?;
         }
     }
-    sqlite.store.close().await;
+    one.store().close().await;
     Ok(())
 }

@@ -29,7 +29,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    // 1 to 17: changes that were not taken, in the words and numbers of the wire.
+    // 1 to 19: changes that were not taken, in the words and numbers of the wire.
     /// Not a change.
     Malformed = 1 "malformed",
     /// Too long.
@@ -66,6 +66,8 @@ reasons! {
     DocumentDamaged = 17 "document_damaged",
     /// Kept as evidence: the grant had ended.
     Quarantined = 18 "quarantined",
+    /// The case's key was destroyed.
+    Shredded = 19 "shredded",
 
     // 40 onwards: how sessions end, and why none began.
     /// The peer is gone, or said goodbye.

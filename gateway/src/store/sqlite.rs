@@ -15,6 +15,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{Append, Changed, DocumentLog, Head, Reader, Store, StoreError, Stored, StoredSnapshot};
 
@@ -27,6 +28,7 @@ mod key;
 pub(super) mod migrate;
 mod read;
 mod schema;
+pub(super) mod side;
 mod snapshot;
 mod tenants;
 mod writer;
@@ -85,6 +87,14 @@ impl SqliteStore {
             checkpoints: std::sync::Mutex::new(Some(checkpoints)),
             stop,
         }))
+    }
+
+    /// Writes down that content is sealed with the keyring of that id; from then on the log goes with no other.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] with [`DatabaseError::OtherKeyring`] when it was sealed with another one.
+    pub async fn seal_with(&self, keyring: Uuid) -> Result<(), StoreError> {
+        open_writer(&mut self.writer.lock().await)?.seal_with(keyring).await
     }
 
     /// Writes a consistent copy to a file that must not exist yet; appends go on meanwhile.

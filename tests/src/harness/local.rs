@@ -16,10 +16,13 @@ use feldakte_gateway::{
     audit::AuditKey,
     environment::Environment,
     gateway::{Gateway, Parts},
+    keys::TenantKeys,
     metrics::Metrics,
     store::{
         SharedStore,
         audit::{SharedAuditStore, sqlite::SqliteAuditStore},
+        keyring::Keyring,
+        sealed::SealedStore,
         sqlite::SqliteStore,
     },
     tls::{self, Credentials},
@@ -46,8 +49,10 @@ pub struct LocalGateway {
     pub address: SocketAddr,
     /// The gateway itself.
     pub gateway: Gateway,
-    /// Its store.
+    /// Its store, as it is on the disk.
     pub store: Arc<SqliteStore>,
+    /// The keys of what is in it.
+    pub keyring: Arc<Keyring>,
     /// Whom it denies.
     pub deny: DenyList,
 }
@@ -72,6 +77,11 @@ impl Site {
     /// Where the gateway's store is.
     pub fn store_path(&self) -> PathBuf {
         self.dir.path().join("gateway.sqlite")
+    }
+
+    /// Where the keys of its cases are.
+    pub fn keyring_path(&self) -> PathBuf {
+        self.dir.path().join("keys.sqlite")
     }
 
     /// Where its audit log is.
@@ -102,17 +112,24 @@ impl Site {
     /// Starts a gateway on an audit store of the test's, where the last one listened.
     pub async fn start_audited(&self, audit: SharedAuditStore) -> LocalGateway {
         let (deny, environment) = (DenyList::default(), Environment::system());
-        let store = SqliteStore::open(&self.store_path(), environment.epoch()).await.expect("the store opens");
-        let stores = (store.clone() as SharedStore, audit);
-        let (gateway, address) = self.serve_audited(stores, deny.clone(), environment, local_users()).await;
-        LocalGateway { address, gateway, store, deny }
+        let (store, keyring, sealed) = self.open_store(&environment).await;
+        let (gateway, address) = self.serve_audited((sealed, audit), deny.clone(), environment, local_users()).await;
+        LocalGateway { address, gateway, store, keyring, deny }
     }
 
     async fn start_in(&self, environment: Environment, users: Users) -> LocalGateway {
         let deny = DenyList::default();
+        let (store, keyring, sealed) = self.open_store(&environment).await;
+        let (gateway, address) = self.serve(sealed, deny.clone(), environment, users).await;
+        LocalGateway { address, gateway, store, keyring, deny }
+    }
+
+    async fn open_store(&self, environment: &Environment) -> (Arc<SqliteStore>, Arc<Keyring>, SharedStore) {
         let store = SqliteStore::open(&self.store_path(), environment.epoch()).await.expect("the store opens");
-        let (gateway, address) = self.serve(store.clone(), deny.clone(), environment, users).await;
-        LocalGateway { address, gateway, store, deny }
+        let keys = TenantKeys::in_file(&self.dir().join("tenant.keys")).expect("the tenant keys");
+        let keyring = Keyring::open(&self.keyring_path(), Arc::new(keys)).await.expect("the keyring opens");
+        let sealed = SealedStore::pair(store.clone(), keyring.clone()).await.expect("they belong together");
+        (store, keyring, sealed)
     }
 
     async fn serve(

@@ -1,6 +1,6 @@
 //! The end: what the store really holds is compared with what was ever told.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use feldakte_core::{
@@ -9,7 +9,8 @@ use feldakte_core::{
 };
 use feldakte_gateway::{
     environment::Environment,
-    store::{Store, sqlite::SqliteStore},
+    keys::TenantKeys,
+    store::{Store, keyring::Keyring, sealed::SealedStore, sqlite::SqliteStore},
 };
 use feldakte_proto::decode_entry;
 
@@ -84,7 +85,11 @@ impl Verdict {
 /// Opens the store as a restarted gateway would and names every change in it.
 pub async fn stored_changes(path: &Path) -> anyhow::Result<BTreeSet<Told>> {
     anyhow::ensure!(path.is_file(), "the gateway's store {} is gone", path.display());
-    let store = SqliteStore::open(path, Environment::system().epoch()).await.context("the gateway's store")?;
+    let log = SqliteStore::open(path, Environment::system().epoch()).await.context("the gateway's store")?;
+    // Where a gateway makes them that was told nothing else.
+    let keys = Arc::new(TenantKeys::in_file(&path.with_file_name("tenant.keys"))?);
+    let keyring = Keyring::open(&path.with_file_name("keys.sqlite"), keys).await.context("the gateway's keyring")?;
+    let store = SealedStore::pair(log, keyring).await?;
     let tenant: TenantId = TENANT.parse()?;
     let Position(head) = store.head(&tenant).await?.position;
     let mut changes = BTreeSet::new();

@@ -38,6 +38,9 @@ pub enum DatabaseError {
     /// [`close`](crate::store::Store::close) was called before.
     #[error("the store is closed")]
     Closed,
+    /// Its content is sealed with keys that stand in another file.
+    #[error("the log was sealed with another keyring: put that one back, or name it under [keys] path")]
+    OtherKeyring,
     /// A snapshot of a document that no entry is about.
     #[error("the document is unknown")]
     UnknownDocument,

@@ -9,6 +9,7 @@ use sqlx::{
     error::BoxDynError,
     sqlite::{SqliteArguments, SqliteQueryResult},
 };
+use uuid::Uuid;
 
 use super::{
     batch::{AuthorityChange, AuthorityRow, Batch, DocumentRow, EntryRow},
@@ -89,6 +90,19 @@ impl Writer {
         }
         committed?;
         Ok(())
+    }
+
+    /// Remembers the keyring, unless there is another one already.
+    pub async fn seal_with(&mut self, keyring: Uuid) -> Result<(), StoreError> {
+        self.check()?;
+        let sql = "insert or ignore into meta (key, value) values ('keyring', ?)";
+        sqlx::query(sql).bind(&keyring.as_bytes()[..]).execute(&mut self.log).await?;
+        let sql = "select value from meta where key = 'keyring'";
+        let sealed_with: Vec<u8> = sqlx::query_scalar(sql).fetch_one(&mut self.log).await?;
+        match sealed_with == keyring.as_bytes() {
+            true => Ok(()),
+            false => Err(DatabaseError::OtherKeyring.into()),
+        }
     }
 
     /// Takes no more writes. After a failed fsync the kernel may have dropped pages it will not report again, and
