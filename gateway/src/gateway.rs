@@ -4,40 +4,41 @@ use std::{sync::Arc, time::Duration};
 
 use feldakte_certs::{deny::DenyList, verifier::DeviceVerifier};
 use feldakte_core::{
-    access::{Grant, Policy, Subject},
-    audit::{About, Act, Actor, Chain, Record},
-    ids::{DocumentId, Epoch, Position, TenantId},
+    access::Policy,
+    audit::{Act, Actor, Chain, Record},
+    ids::{Epoch, Position, TenantId},
     limits::{self, Shares},
-    log::Entry,
 };
-use feldakte_proto::encode_entry;
 use quinn::Endpoint;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use self::vital::Vital;
 use crate::{
     addresses::Addresses,
-    audit::{Audit, AuditError, AuditKey, trail::note_stranger},
+    audit::{Audit, AuditKey, trail::note_stranger},
     census::Census,
     enrolment::Enrolment,
     environment::Environment,
     handshake::{Handshake, Handshakes},
     hub::Hub,
-    ledgers::{LedgerError, Ledgers},
+    ledgers::Ledgers,
     metrics::Metrics,
     projector::{self, Backlog},
     quotas::Quotas,
     registry::{Registry, Seen},
-    sequencer::{Author, Sequencer, Submission},
+    sequencer::{Sequencer, Submission},
     session,
     store::{Head, SharedStore, StoreError, audit::SharedAuditStore},
     users::{self, Users},
 };
 
+mod authority;
 mod drain;
 mod vital;
+
+pub use authority::AuthorityError;
 
 /// What all sessions share.
 pub struct Shared {
@@ -115,29 +116,6 @@ pub struct Gateway {
     projector: Vital,
     sequencer: Vital,
     scribe: Vital,
-}
-
-/// A grant or revocation that could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
-    /// Nobody has written the document.
-    #[error("the document is not known")]
-    UnknownDocument,
-    /// A grant names its end, and nothing ends it for readers yet: it would go on beside its time.
-    #[error("grants that end by themselves are not served yet")]
-    EndsByItself,
-    /// The audit log cannot be written: nothing begins unrecorded.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    /// The ledger could not be read.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// The gateway is going down.
-    #[error("the gateway is going down")]
-    Draining,
-    /// The log ended before it answered: the act is durable or not, which the next start knows.
-    #[error("whether it was written is not known")]
-    Interrupted,
 }
 
 impl Gateway {
@@ -255,24 +233,6 @@ impl Gateway {
     pub fn replace_tls(&self, config: quinn::ServerConfig) {
         self.endpoint.set_server_config(Some(config));
     }
-
-    /// Grants a document; durable, and heard by live sessions, when it returns.
-    ///
-    /// # Errors
-    /// When the document is unknown, a grant names an end, or the log or the audit log cannot be written.
-    pub async fn grant(&self, document: DocumentId, grants: Vec<Grant>) -> Result<Position, AuthorityError> {
-        self.shared.grant(Actor::Gateway, document, grants).await
-    }
-
-    /// Ends grants of a document; durable, and in force for live sessions, when it returns.
-    ///
-    /// # Errors
-    /// When the document is unknown or the log cannot be written.
-    pub async fn revoke(&self, document: DocumentId, subjects: Vec<Subject>) -> Result<Position, AuthorityError> {
-        let mut entry = Entry::new(document);
-        entry.revoked = subjects;
-        self.shared.append_entry(entry).await
-    }
 }
 
 impl Shared {
@@ -288,81 +248,6 @@ impl Shared {
         self.hub.open_tenant(tenant, position);
         Ok(restored_to)
     }
-
-    /// Grants a document in somebody's name; recorded before it begins.
-    ///
-    /// # Errors
-    /// When the document is unknown, a grant names an end, or the log or the audit log cannot be written.
-    pub async fn grant(
-        &self,
-        who: Actor,
-        document: DocumentId,
-        grants: Vec<Grant>,
-    ) -> Result<Position, AuthorityError> {
-        if grants.iter().any(|grant| grant.until.is_some()) {
-            return Err(AuthorityError::EndsByItself);
-        }
-        let chain = Chain::Tenant(self.tenant_of(document).await?);
-        let began = |grant: &Grant| {
-            let about = About::grant(document, &grant.subject);
-            Record::new(chain.clone(), who.clone(), Act::GrantBegan).about(about)
-        };
-        self.audit.record_all(grants.iter().map(began).collect()).await?;
-        let mut entry = Entry::new(document);
-        entry.grants = grants;
-        self.append_entry(entry).await
-    }
-
-    /// Whose document it is.
-    async fn tenant_of(&self, document: DocumentId) -> Result<TenantId, AuthorityError> {
-        let ledger = self.ledgers.open(&self.store, &self.metrics, &nobody(), document).await?;
-        ledger.with(|ledger| match ledger.is_new() {
-            true => Err(AuthorityError::UnknownDocument),
-            false => Ok(ledger.tenant().clone()),
-        })
-    }
-
-    /// Writes an entry of the gateway's own: grants, revocations, quarantine marks.
-    ///
-    /// # Errors
-    /// When the document is unknown or the log cannot be written.
-    pub async fn append_entry(&self, entry: Entry) -> Result<Position, AuthorityError> {
-        let document = entry.document;
-        let ledger = self.ledgers.open(&self.store, &self.metrics, &nobody(), document).await?;
-        let slot = self.submissions.reserve().await.map_err(|_| AuthorityError::Draining)?;
-        let (waiter, done) = oneshot::channel();
-        let held = ledger.clone();
-        ledger.with(|ledger| {
-            if ledger.is_new() {
-                return Err(AuthorityError::UnknownDocument);
-            }
-            let subjects = |ledger: &feldakte_core::admission::Ledger| -> Vec<Subject> {
-                ledger.grants().iter().map(|grant| grant.subject.clone()).collect()
-            };
-            // Who loses a grant hears of it, and of nothing after it.
-            let mut readers = subjects(ledger);
-            ledger.apply_authority(&entry);
-            readers.extend(subjects(ledger));
-            readers.sort_unstable();
-            readers.dedup();
-            let encoded = encode_entry(&entry);
-            slot.send(Submission {
-                tenant: ledger.tenant().clone(),
-                entry: Some((entry, encoded)),
-                readers,
-                ledger: Some(held),
-                room: None,
-                author: Author::Gateway(waiter),
-            });
-            Ok(())
-        })?;
-        done.await.map_err(|_| AuthorityError::Interrupted)
-    }
-}
-
-/// Any tenant will do to look up a ledger: that of a known document carries its own.
-fn nobody() -> TenantId {
-    "unknown".parse().expect("a valid slug")
 }
 
 async fn readiness(shared: &Shared, fatal: &CancellationToken, stop: &CancellationToken) -> bool {

@@ -74,6 +74,27 @@ impl Ledgers {
         Ok(cell)
     }
 
+    /// The ledger of a document that somebody has written; `None` for any other, of which nothing is remembered.
+    pub async fn open_known(
+        &self,
+        store: &SharedStore,
+        metrics: &Metrics,
+        document: DocumentId,
+    ) -> Result<Option<Arc<LedgerCell>>, LedgerError> {
+        let cell = self.lock().get(&document).cloned();
+        if let Some(cell) = cell.filter(|cell| cell.ledger.initialized()) {
+            let is_new = cell.with(|ledger| ledger.is_new());
+            return Ok((!is_new).then_some(cell));
+        }
+        let Some(DocumentLog { tenant, .. }) = store.document(document).await? else { return Ok(None) };
+        self.open(store, metrics, &tenant, document).await.map(Some)
+    }
+
+    /// Forgets a document that was shredded, whoever may still hold its ledger.
+    pub fn forget(&self, document: DocumentId) {
+        self.lock().remove(&document);
+    }
+
     /// Forgets the least recently used ledgers when there are too many.
     pub fn trim(&self) {
         let mut cells = self.lock();
