@@ -17,9 +17,11 @@ use crate::{
     store::{StoreError, keyring::Keyring, registry::RegistryStore},
 };
 
+pub mod cases;
 pub mod client;
 pub mod devices;
 mod error;
+pub mod keys;
 pub mod operator;
 pub mod operators;
 pub mod socket;
@@ -86,7 +88,15 @@ pub async fn serve(socket: Socket, control: Arc<Control>, shutdown: Cancellation
 
 /// One line per noun.
 fn routes() -> Router<Arc<Control>> {
-    Router::new().merge(operators::routes()).merge(devices::routes())
+    Router::new().merge(operators::routes()).merge(devices::routes()).merge(cases::routes()).merge(keys::routes())
+}
+
+/// Goes on when whoever asked goes away: half an act is worse than one that nobody hears of.
+async fn to_the_end<T: Send + 'static>(
+    act: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+) -> Result<T, ControlError> {
+    let broken = |_| ControlError::Unavailable("the act ended before its end; the gateway's log says why".into());
+    tokio::spawn(act).await.map_err(broken)?
 }
 
 /// A list of devices that is a minute old is good enough after a crash.

@@ -38,13 +38,13 @@ enum Command {
     /// Watch two tablets and a gateway keep a real mission in step, through a cut link and a kill -9.
     Demo(commands::demo::Demo),
     Device(commands::device::Device),
+    Case(commands::case::Case),
+    Keys(commands::keys::Keys),
     Operator(commands::operator::Operator),
     /// Development certificates.
     #[command(subcommand)]
     Pki(commands::pki::Pki),
-    /// Copy the store while the gateway runs.
     Backup(commands::backup::Backup),
-    /// Make a store from a backup, with a new epoch: devices push back what the backup lacks.
     Restore(commands::backup::Restore),
     /// Print a completion script for a shell.
     Completion {
@@ -64,6 +64,8 @@ fn main() -> ExitCode {
         Command::Serve { config, while_stdin } => run_serve(config, while_stdin),
         Command::Demo(demo) => on_runtime(demo.run()),
         Command::Device(device) => on_runtime(device.run()),
+        Command::Case(case) => on_runtime(case.run()),
+        Command::Keys(keys) => on_runtime(keys.run()),
         Command::Operator(operator) => on_runtime(operator.run()),
         Command::Pki(pki) => pki.run(),
         Command::Backup(backup) => on_runtime(backup.run()),

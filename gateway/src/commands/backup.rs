@@ -9,6 +9,8 @@ use feldakte_gateway::{
 };
 
 /// Copy the store while the gateway runs.
+///
+/// Case content in it is sealed. The keyring that opens it is copied by `feldakte keys backup`, to another place.
 #[derive(Args)]
 pub struct Backup {
     /// The gateway's store.
@@ -22,7 +24,9 @@ pub struct Backup {
     to: PathBuf,
 }
 
-/// Make a store from a backup.
+/// Make a store from a backup, with a new epoch: devices push back what the backup lacks.
+///
+/// It goes with the keyring that it was sealed with, or with a later copy of it.
 #[derive(Args)]
 pub struct Restore {
     /// The backup; its registry is looked for beside it.

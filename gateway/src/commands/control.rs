@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use feldakte_core::ids::TenantId;
 use feldakte_gateway::control::{client::Client, operator::Token};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -55,6 +56,11 @@ impl Connect {
         };
         Ok(Some(text.parse().context("the operator's token cannot be used")?))
     }
+}
+
+/// The path of a list, of one tenant when that is asked for.
+pub fn scoped(path: &str, tenant: Option<&TenantId>) -> String {
+    tenant.map_or_else(|| path.to_owned(), |tenant| format!("{path}?tenant={tenant}"))
 }
 
 /// Rows under a heading, in columns as wide as their widest cell.

@@ -15,7 +15,7 @@ use feldakte_gateway::{
 };
 use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 
-use super::control::{Connect, moment, table};
+use super::control::{Connect, moment, scoped, table};
 
 /// How devices come to the gateway, and how they end.
 ///
@@ -129,10 +129,6 @@ impl Invite {
         };
         Ok(NewInvite { tenant, unit, role, label, valid_s: valid.as_secs() })
     }
-}
-
-fn scoped(path: &str, tenant: Option<&TenantId>) -> String {
-    tenant.map_or_else(|| path.to_owned(), |tenant| format!("{path}?tenant={tenant}"))
 }
 
 fn invitation(invited: &Invited, has_qr: bool) -> String {

@@ -8,7 +8,12 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
-use crate::store::StoreError;
+use crate::{
+    audit::AuditError,
+    gateway::AuthorityError,
+    ledgers::LedgerError,
+    store::{StoreError, registry::ApprovalError},
+};
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +41,35 @@ pub enum ControlError {
     /// The gateway could not write or read.
     #[error("the gateway could not write or read its files; its log says why")]
     Store(#[from] StoreError),
+}
+
+impl From<ApprovalError> for ControlError {
+    fn from(error: ApprovalError) -> Self {
+        match error {
+            ApprovalError::Pending { .. } | ApprovalError::NotPending => ControlError::Conflict(error.to_string()),
+            ApprovalError::SameOperator => {
+                ControlError::Forbidden("whoever asked for it cannot approve it: a different operator has to")
+            }
+            ApprovalError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuditError> for ControlError {
+    fn from(_: AuditError) -> Self {
+        ControlError::Unavailable("the audit log cannot be written; nothing is done unrecorded".into())
+    }
+}
+
+impl From<AuthorityError> for ControlError {
+    fn from(error: AuthorityError) -> Self {
+        match error {
+            AuthorityError::UnknownDocument => ControlError::NotFound("case"),
+            AuthorityError::Audit(error) => error.into(),
+            AuthorityError::Ledger(LedgerError::Store(error)) => error.into(),
+            error => ControlError::Unavailable(error.to_string()),
+        }
+    }
 }
 
 /// How an error travels.

@@ -19,4 +19,5 @@ mod reconnect;
 mod reload;
 mod restart;
 mod sharing;
+mod shredding;
 mod users;
