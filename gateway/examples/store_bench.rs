@@ -16,7 +16,10 @@ use feldakte_core::{
     ids::{CaseId, DeviceId, DocumentId, Epoch, Part, Position, TenantId},
     log::Entry,
 };
-use feldakte_gateway::store::{Append, Reader, Store, sqlite::SqliteStore};
+use feldakte_gateway::{
+    keys::TenantKeys,
+    store::{Append, Reader, Store, keyring::Keyring, sealed::SealedStore, sqlite::SqliteStore},
+};
 use hdrhistogram::Histogram;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use uuid::Uuid;
@@ -43,6 +46,32 @@ async fn main() -> anyhow::Result<()> {
     many.open_documents(&*store).await?;
     many.commits(&*store, 64, 500).await?.print("commit of 64, 1,000 documents")?;
     reads(&store, &many, writer.documents[0]).await?;
+    sealed(directory.path(), &*store).await?;
+    store.close().await;
+    Ok(())
+}
+
+/// The same commits in the open and sealed, in turns; and what the key of a new case costs.
+async fn sealed(directory: &Path, open: &dyn Store) -> anyhow::Result<()> {
+    let log = SqliteStore::open(&directory.join("sealed.db"), Epoch(Uuid::from_u128(1))).await?;
+    let keys = Arc::new(TenantKeys::in_file(&directory.join("tenant.keys"))?);
+    let store = SealedStore::pair(log, Keyring::open(&directory.join("keys.db"), keys).await?).await?;
+    let (mut plain, mut secret) = (Workload::new(64, 9), Workload::new(64, 10));
+    plain.open_documents(open).await?;
+    secret.open_documents(&*store).await?;
+    for (rows, commits) in [(1, 2000), (64, 500)] {
+        plain.commits(open, rows, commits).await?.print(&format!("in the open: commit of {rows}"))?;
+        secret.commits(&*store, rows, commits).await?.print(&format!("sealed: commit of {rows}"))?;
+    }
+    for (what, store) in [("in the open", open), ("sealed", &*store as &dyn Store)] {
+        let mut figures = Figures::new(64)?;
+        for seed in 100..150 {
+            let mut new = Workload::new(64, seed + u64::from(what == "sealed") * 1000);
+            let batch: Vec<_> = (0..64).map(|_| new.next_append()).collect();
+            figures.time(store.append(&batch)).await??;
+        }
+        figures.print(&format!("{what}: commit of 64 new cases"))?;
+    }
     store.close().await;
     Ok(())
 }
