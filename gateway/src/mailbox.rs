@@ -64,6 +64,8 @@ pub struct LiveEntry {
     pub document: DocumentId,
     /// Its place.
     pub position: Position,
+    /// Whether it holds changes, so that whoever gets it reads something of the case.
+    pub has_content: bool,
     /// The entry as stored.
     pub encoded: Bytes,
 }
@@ -215,7 +217,12 @@ mod tests {
 
     fn entry(position: u64, len: usize) -> Arc<LiveEntry> {
         let document = DocumentId { case: CaseId(Uuid::nil()), part: Part::Clinical };
-        Arc::new(LiveEntry { document, position: Position(position), encoded: Bytes::from(vec![0; len]) })
+        Arc::new(LiveEntry {
+            document,
+            position: Position(position),
+            has_content: true,
+            encoded: Bytes::from(vec![0; len]),
+        })
     }
 
     fn mailbox() -> Arc<Mailbox> {

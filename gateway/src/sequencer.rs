@@ -155,7 +155,8 @@ impl Sequencer {
                 self.metrics.changes_durable.inc_by(entry.changes.len() as u64);
                 self.backlog.touch(entry.document, entry.changes.len());
                 heads.insert(tenant.clone(), position);
-                Arc::new(LiveEntry { document: entry.document, position, encoded })
+                let has_content = !entry.changes.is_empty();
+                Arc::new(LiveEntry { document: entry.document, position, has_content, encoded })
             });
             // A push in which nothing was new is answered with where the log stands: what it repeats may have
             // been committed a moment ago in this very batch.

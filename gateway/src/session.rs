@@ -461,6 +461,7 @@ impl Session {
             return tokio::select! {
                 biased;
                 frame = frames.next_frame() => Step::Frame(frame),
+                () = audit.available(), if self.withheld => Step::Resume,
                 post = mailbox.take(limits::CATCH_UP_BYTES) => Step::Post(post),
             };
         }

@@ -99,10 +99,10 @@ impl Trail {
         self.audit.note(Record { reason, about, ..record });
     }
 
-    /// Entries of the live tail after `sent` are about to leave.
+    /// Entries of the live tail after `sent` are about to leave. Grants and their ends say nothing of a case.
     pub fn note_live(&self, mail: &[Mail], sent: Position) {
         let entries = mail.iter().filter_map(|mail| match mail {
-            Mail::Entry(entry) if entry.position > sent => Some(entry),
+            Mail::Entry(entry) if entry.position > sent && entry.has_content => Some(entry),
             Mail::Entry(_) | Mail::Answer(_) => None,
         });
         self.audit.note_all(entries.map(|entry| self.read(entry.document, Some(Span::of(entry.position)))));
