@@ -1,5 +1,6 @@
 //! One file per command besides `serve`.
 
+pub mod audit;
 pub mod backup;
 pub mod case;
 pub mod control;

@@ -17,6 +17,7 @@ use crate::{
     store::{StoreError, keyring::Keyring, registry::RegistryStore},
 };
 
+pub mod audit;
 pub mod cases;
 pub mod client;
 pub mod devices;
@@ -88,7 +89,12 @@ pub async fn serve(socket: Socket, control: Arc<Control>, shutdown: Cancellation
 
 /// One line per noun.
 fn routes() -> Router<Arc<Control>> {
-    Router::new().merge(operators::routes()).merge(devices::routes()).merge(cases::routes()).merge(keys::routes())
+    Router::new()
+        .merge(audit::routes())
+        .merge(operators::routes())
+        .merge(devices::routes())
+        .merge(cases::routes())
+        .merge(keys::routes())
 }
 
 /// Goes on when whoever asked goes away: half an act is worse than one that nobody hears of.

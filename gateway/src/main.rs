@@ -37,6 +37,7 @@ enum Command {
     },
     /// Watch two tablets and a gateway keep a real mission in step, through a cut link and a kill -9.
     Demo(commands::demo::Demo),
+    Audit(commands::audit::Audit),
     Device(commands::device::Device),
     Case(commands::case::Case),
     Keys(commands::keys::Keys),
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve { config, while_stdin } => run_serve(config, while_stdin),
         Command::Demo(demo) => on_runtime(demo.run()),
+        Command::Audit(audit) => on_runtime(audit.run()),
         Command::Device(device) => on_runtime(device.run()),
         Command::Case(case) => on_runtime(case.run()),
         Command::Keys(keys) => on_runtime(keys.run()),

@@ -9,20 +9,23 @@ use std::{
 };
 
 use async_trait::async_trait;
-use feldakte_core::audit::{Chain, Checkpoint, Head, Row};
+use feldakte_core::audit::{Act, Chain, Checkpoint, Head, Record, Row};
 use feldakte_gateway::store::{
     StoreError,
     audit::{AuditStore, Batch},
 };
+use tokio::sync::watch;
 
 /// Rows that are durable as soon as they are added, unless a test wants otherwise.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemoryAuditStore {
     state: Mutex<BTreeMap<Chain, State>>,
     /// Commits fail: the disk is full.
     pub full: AtomicBool,
     /// The next commit is written, and its caller hears that nobody knows.
     pub lose_next_outcome: AtomicBool,
+    /// Commits with such an act wait until there is another.
+    pub held: watch::Sender<Option<Act>>,
     commits: AtomicU64,
 }
 
@@ -40,7 +43,20 @@ struct Lost;
 impl MemoryAuditStore {
     /// An empty one.
     pub fn new() -> Arc<Self> {
-        Arc::default()
+        Arc::new(Self {
+            state: Mutex::default(),
+            full: AtomicBool::new(false),
+            lose_next_outcome: AtomicBool::new(false),
+            held: watch::Sender::new(None),
+            commits: AtomicU64::new(0),
+        })
+    }
+
+    /// All records of a chain.
+    pub fn records(&self, chain: &Chain) -> Vec<Record> {
+        let state = self.state();
+        let rows = state.get(chain).into_iter().flat_map(|state| state.rows.values());
+        rows.map(|row| Record::decode(&row.record).expect("what the gateway wrote")).collect()
     }
 
     /// How many commits have succeeded.
@@ -69,6 +85,9 @@ impl AuditStore for MemoryAuditStore {
         if batch.is_empty() {
             return Ok(());
         }
+        let has =
+            |held: Act| batch.rows.iter().any(|(_, row)| Record::decode(&row.record).is_ok_and(|it| it.act == held));
+        let _ = self.held.subscribe().wait_for(|held| !held.is_some_and(has)).await;
         if self.full.load(Ordering::Relaxed) {
             return Err(StoreError::Full);
         }

@@ -56,8 +56,8 @@ impl From<ApprovalError> for ControlError {
 }
 
 impl From<AuditError> for ControlError {
-    fn from(_: AuditError) -> Self {
-        ControlError::Unavailable("the audit log cannot be written; nothing is done unrecorded".into())
+    fn from(error: AuditError) -> Self {
+        ControlError::Unavailable(format!("nothing is done unrecorded: {error}"))
     }
 }
 

@@ -7,7 +7,10 @@ use axum::{
     extract::{Path, State},
     routing::{delete, get},
 };
-use feldakte_core::ids::{OperatorName, TenantId};
+use feldakte_core::{
+    audit::{About, Act, Actor, Chain, Record},
+    ids::{OperatorName, TenantId},
+};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
@@ -81,6 +84,7 @@ async fn add(
         Err(AddOperatorError::Exists) => return Err(exists(&operator.name)),
         Err(AddOperatorError::Store(error)) => return Err(error.into()),
     }
+    record(&control, Act::OperatorAdded, &operator.name).await;
     info!(operator = %operator.name, "operator added");
     Ok(Json(AddedOperator { name: operator.name, token: token.reveal().to_owned() }))
 }
@@ -94,8 +98,15 @@ async fn remove(
     if !control.registry.remove_operator(&name).await? {
         return Err(ControlError::NotFound("operator"));
     }
+    record(&control, Act::OperatorRemoved, &name).await;
     info!(operator = %name, "operator removed");
     Ok(Json(RemovedOperator { name }))
+}
+
+/// After the act: the registry is what counts, and shutting an operator out must not wait for a log.
+async fn record(control: &Control, act: Act, name: &OperatorName) {
+    let about = About { operator: Some(name.clone()), ..About::default() };
+    control.shared.audit.record_or_note(Record::new(Chain::Gateway, Actor::Gateway, act).about(about)).await;
 }
 
 fn exists(name: &OperatorName) -> ControlError {

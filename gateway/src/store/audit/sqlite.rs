@@ -121,14 +121,21 @@ impl AuditStore for SqliteAuditStore {
     }
 
     async fn close(&self) {
-        drop(self.reader.lock().await.take());
-        let writer = std::mem::replace(&mut *self.writer.lock().await, Writer::Closed);
-        if let Writer::Open(connection) = writer
-            && let Err(error) = connection.close().await
-        {
-            // Nothing is lost: the next start reads the write-ahead log.
-            tracing::warn!(%error, "the audit log did not close");
+        // The reader first: the last connection copies the write-ahead log into the file, so that the file is all there is.
+        if let Some(reader) = self.reader.lock().await.take() {
+            warn_of(reader.close().await);
         }
+        let writer = std::mem::replace(&mut *self.writer.lock().await, Writer::Closed);
+        if let Writer::Open(connection) = writer {
+            warn_of(connection.close().await);
+        }
+    }
+}
+
+/// Nothing is lost: the next start reads the write-ahead log.
+fn warn_of(closed: Result<(), sqlx::Error>) {
+    if let Err(error) = closed {
+        tracing::warn!(%error, "the audit log did not close");
     }
 }
 

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use feldakte_core::audit::{Chain, Checkpoint, Head, Row};
-use sqlx::SqliteConnection;
+use sqlx::{Connection, SqliteConnection};
 
 use super::schema;
 use crate::store::{
@@ -26,6 +26,11 @@ impl AuditReader {
         let mut connection = connect::connect(path, Purpose::Read).await?;
         schema::SCHEMA.check_version(&mut connection).await?;
         Ok(Self(connection))
+    }
+
+    /// Lets go of the file.
+    pub(super) async fn close(self) -> Result<(), sqlx::Error> {
+        self.0.close().await
     }
 
     /// All chains, by name.
