@@ -291,6 +291,13 @@ pub const ENROLMENT_REFUSED_AFTER: Duration = Duration::from_millis(300);
 /// the device out.
 pub const ENROLMENT_AGAIN_WITHIN: Duration = Duration::from_secs(10 * 60);
 
+/// Certificates that one device gets within an hour: one is enough for weeks, lost answers and restarts included; each
+/// costs a signature and a row.
+pub const CERTIFICATES_PER_HOUR: i64 = 60;
+
+/// How long a revocation list that the gateway signs is good: whoever fetches it daily misses nothing for long.
+pub const CRL_VALIDITY: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
 /// Submissions of audit records that wait for their commit; whoever submits beyond it waits.
 pub const AUDIT_QUEUE: usize = 1024;
 

@@ -8,16 +8,17 @@ use std::{
 };
 
 use feldakte_certs::{
-    authority::{self, AuthorityError, Issued},
+    authority::{self, AuthorityError, CrlTerms, Issued},
     deny::DenyList,
     identity::{self, Fingerprint, IdentityError},
     renewal::{self, RenewalError},
 };
-use feldakte_core::{access::Principal, code::Code, ids::DeviceId, limits};
+use feldakte_core::{access::Principal, audit::Record, code::Code, ids::DeviceId, limits};
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    audit::Audit,
     environment::Environment,
     store::{
         StoreError,
@@ -30,15 +31,12 @@ use crate::{
 };
 
 mod ca;
-mod events;
+pub mod events;
 mod guesses;
 pub mod http;
 pub mod listener;
 
-pub use self::{
-    ca::{Ca, CaError, Terms},
-    events::{Event, tell},
-};
+pub use self::ca::{Ca, CaError, Terms};
 
 /// Issues certificates to devices.
 #[derive(Debug)]
@@ -76,6 +74,9 @@ pub enum EnrolmentError {
     /// The device was revoked, here or by the deny list.
     #[error("the device is revoked")]
     Revoked,
+    /// It has had [`limits::CERTIFICATES_PER_HOUR`].
+    #[error("the device has had too many certificates lately")]
+    TooMany,
     /// The authority refuses the signing request, or cannot sign.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -102,7 +103,57 @@ impl Enrolment {
     ///
     /// # Errors
     /// When the code is not taken; a request that cannot be signed leaves it unused.
-    pub async fn enrol(&self, code: &Code, csr_pem: &str) -> Result<Granted, EnrolmentError> {
+    pub async fn enrol(&self, audit: &Audit, code: &Code, csr_pem: &str) -> Result<Granted, EnrolmentError> {
+        recorded(audit, self.try_enrol(code, csr_pem).await, events::enrolled).await
+    }
+
+    /// The next certificate for a device that shows the one it has and proves to hold its key.
+    ///
+    /// # Errors
+    /// When the certificate is not of our authorities, ended too long ago, is revoked, or the proof is not good.
+    pub async fn renew(
+        &self,
+        audit: &Audit,
+        old: &CertificateDer<'_>,
+        csr_pem: &str,
+        proof: &[u8],
+    ) -> Result<Granted, EnrolmentError> {
+        let terms = renewal::Terms { now: self.environment.now(), overlap: self.ca.terms().overlap };
+        let granted = match renewal::check(old, self.ca.authorities(), csr_pem, proof, terms) {
+            Ok(renewable) => self.try_renew(old, renewable.principal, csr_pem).await,
+            Err(error) => Err(error.into()),
+        };
+        recorded(audit, granted, events::renewed).await
+    }
+
+    /// The next certificate for a device that has proven in a TLS handshake who it is.
+    ///
+    /// # Errors
+    /// When it is revoked, or the request cannot be signed.
+    pub async fn renew_proven(
+        &self,
+        audit: &Audit,
+        old: &CertificateDer<'_>,
+        named: Principal,
+        csr_pem: &str,
+    ) -> Result<Granted, EnrolmentError> {
+        recorded(audit, self.try_renew(old, named, csr_pem).await, events::renewed).await
+    }
+
+    /// The certificates of revoked devices that have not ended by themselves, signed, for the outside world (DER).
+    ///
+    /// # Errors
+    /// When the registry cannot be read or the authority cannot sign.
+    pub async fn revocation_list(&self) -> Result<Vec<u8>, EnrolmentError> {
+        let now_ms = self.environment.now_ms();
+        let serials = self.registry.revoked_serials(now_ms).await?;
+        // Numbers have to grow from list to list, which seconds do.
+        let number = u64::try_from(now_ms / 1000).unwrap_or_default();
+        let terms = CrlTerms { number, validity: limits::CRL_VALIDITY, now: self.environment.now() };
+        Ok(self.ca.authority().issue_crl(&serials, terms)?.der)
+    }
+
+    async fn try_enrol(&self, code: &Code, csr_pem: &str) -> Result<Granted, EnrolmentError> {
         // The request first: whether it is well-formed says nothing about the code.
         let key_hash = authority::key_hash_of(csr_pem)?;
         let presented = Presented {
@@ -113,47 +164,21 @@ impl Enrolment {
             again_within_ms: millis(limits::ENROLMENT_AGAIN_WITHIN),
         };
         let issue = |principal: &Principal| self.issue(csr_pem, principal, key_hash);
-        let (principal, issued) = match self.registry.redeem(presented, issue).await {
-            Ok(enrolled) => enrolled,
-            Err(RedeemError::Refused(refusal)) => {
-                tell(Event::EnrolmentRefused);
-                return Err(EnrolmentError::Code(refusal));
-            }
-            Err(RedeemError::Issue(error)) => return Err(error),
-            Err(RedeemError::Store(error)) => return Err(error.into()),
-        };
-        tell(Event::Enrolled(&principal));
-        Ok(self.grant(principal, issued))
+        match self.registry.redeem(presented, issue).await {
+            Ok((principal, issued)) => Ok(self.grant(principal, issued)),
+            Err(RedeemError::Refused(refusal)) => Err(EnrolmentError::Code(refusal)),
+            Err(RedeemError::Issue(error)) => Err(error),
+            Err(RedeemError::Store(error)) => Err(error.into()),
+        }
     }
 
-    /// The next certificate for a device that shows the one it has and proves to hold its key.
-    ///
-    /// # Errors
-    /// When the certificate is not of our authorities, ended too long ago, is revoked, or the proof is not good.
-    pub async fn renew(
-        &self,
-        old: &CertificateDer<'_>,
-        csr_pem: &str,
-        proof: &[u8],
-    ) -> Result<Granted, EnrolmentError> {
-        let terms = renewal::Terms { now: self.environment.now(), overlap: self.ca.terms().overlap };
-        let renewable = renewal::check(old, self.ca.authorities(), csr_pem, proof, terms);
-        let renewable = renewable.inspect_err(|_| tell(Event::EnrolmentRefused))?;
-        self.renew_proven(old, renewable.principal, csr_pem).await
-    }
-
-    /// The next certificate for a device that has proven in a TLS handshake who it is.
-    ///
-    /// # Errors
-    /// When it is revoked, or the request cannot be signed.
-    pub async fn renew_proven(
+    async fn try_renew(
         &self,
         old: &CertificateDer<'_>,
         named: Principal,
         csr_pem: &str,
     ) -> Result<Granted, EnrolmentError> {
         if self.deny.is_denied(old) {
-            tell(Event::EnrolmentRefused);
             return Err(EnrolmentError::Revoked);
         }
         let key_hash = authority::key_hash_of(csr_pem)?;
@@ -166,15 +191,11 @@ impl Enrolment {
         };
         let (certificate, issued) = self.issue(csr_pem, &principal, key_hash)?;
         match self.registry.certify(&principal, &certificate).await {
-            Ok(()) => {}
-            Err(CertifyError::Revoked) => {
-                tell(Event::EnrolmentRefused);
-                return Err(EnrolmentError::Revoked);
-            }
-            Err(CertifyError::Store(error)) => return Err(error.into()),
+            Ok(()) => Ok(self.grant(principal, issued)),
+            Err(CertifyError::Revoked) => Err(EnrolmentError::Revoked),
+            Err(CertifyError::TooMany) => Err(EnrolmentError::TooMany),
+            Err(CertifyError::Store(error)) => Err(error.into()),
         }
-        tell(Event::Renewed(&principal));
-        Ok(self.grant(principal, issued))
     }
 
     fn issue(
@@ -208,6 +229,20 @@ impl Enrolment {
     }
 }
 
+/// What has happened is durable in the registry already: it is recorded as soon as it can be.
+async fn recorded(
+    audit: &Audit,
+    result: Result<Granted, EnrolmentError>,
+    granted: impl FnOnce(&Principal) -> Record,
+) -> Result<Granted, EnrolmentError> {
+    match &result {
+        Ok(Granted { principal, .. }) => audit.record_or_note(granted(principal)).await,
+        // Strangers may knock as often as they like: put together.
+        Err(error) => audit.note_all(events::refused(error)),
+    }
+    result
+}
+
 /// What is kept of a code.
 pub fn hash_of(code: &Code) -> [u8; 32] {
     Sha256::digest(code.canonical()).into()
@@ -227,7 +262,10 @@ impl EnrolmentError {
     /// Whether the gateway is at fault, not the device.
     pub fn is_ours(&self) -> bool {
         match self {
-            EnrolmentError::Code(_) | EnrolmentError::Renewal(_) | EnrolmentError::Revoked => false,
+            EnrolmentError::Code(_)
+            | EnrolmentError::Renewal(_)
+            | EnrolmentError::Revoked
+            | EnrolmentError::TooMany => false,
             EnrolmentError::Issued(_) | EnrolmentError::Store(_) => true,
             EnrolmentError::Authority(error) => !is_of_the_request(error),
         }

@@ -26,6 +26,7 @@ pub mod projector;
 mod pushes;
 pub mod quotas;
 pub mod registry;
+mod renewals;
 mod secret_file;
 pub mod sequencer;
 pub mod serve;

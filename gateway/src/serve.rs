@@ -3,14 +3,14 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use feldakte_core::{access::Policy, ids::TenantId};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::doors::Doors;
 use crate::{
     audit::key::AuditKeyError,
     config::Config,
-    control::{self, Control, socket::Socket},
     enrolment::CaError,
     environment::Environment,
     gateway::{Gateway, Parts},
@@ -22,6 +22,7 @@ use crate::{
     users::{Users, UsersError},
 };
 
+mod doors;
 mod issuer;
 mod stores;
 
@@ -109,24 +110,12 @@ pub async fn run(
     let Stores { store, keyring, registry, audit, audit_key } = Stores::open(config, &environment).await?;
     // After the store: its directory is where the keys of tickets are made.
     let users = Users::open(&config.users)?;
-    let revoked = registry
-        .revoked_devices()
-        .await
-        .map_err(|source| ServeError::Store { path: config.control.registry.clone(), source })?;
-    let deny = trust.deny();
-    deny.revoke(revoked);
-    let issuer = issuer::Issuer::load(config, &registry, &deny, &environment, trust.enrolment())?;
-    let (socket, owner) = bind_control(config).await?;
+    let doors = Doors::bind(config, (registry, keyring), &trust, &environment).await?;
     let listen = |address| move |source| ServeError::Listen { address, source };
     let endpoint = tls::endpoint(config.quic, quic, &reset_secret).map_err(listen(config.quic))?;
     let ops_listener = ops::bind(config.ops).await.map_err(listen(config.ops))?;
-    let enrol_listener = match &issuer {
-        Some(_) => Some(TcpListener::bind(config.enrol).await.map_err(listen(config.enrol))?),
-        None => None,
-    };
-    let enrol = enrol_listener.as_ref().map(TcpListener::local_addr).transpose().map_err(listen(config.enrol))?;
     let listening = Listening {
-        enrol,
+        enrol: doors.enrol(),
         quic: endpoint.local_addr().map_err(listen(config.quic))?,
         ops: ops_listener.local_addr().map_err(listen(config.ops))?,
     };
@@ -135,8 +124,8 @@ pub async fn run(
         store,
         audit,
         audit_key,
-        deny,
-        enrolment: issuer.as_ref().map(|issuer| issuer.enrolment.clone()),
+        deny: trust.deny(),
+        enrolment: doors.enrolment(),
         policy: Policy::default(),
         users,
         shares: config.shares,
@@ -148,49 +137,23 @@ pub async fn run(
     let readiness = gateway.readiness();
     let ops = ops::serve(ops_listener, gateway.metrics(), Arc::new(readiness), stop_ops.clone());
     let ops = tokio::spawn(ops);
-    let enrol_address = issuer.as_ref().zip(enrol).map(|(issuer, enrol)| issuer.address(enrol)).unwrap_or_default();
-    let control =
-        Arc::new(Control { shared: gateway.shared(), registry: registry.clone(), keyring, enrol_address, owner });
-    let serve_control = tokio::spawn(control::serve(socket, control.clone(), stop_ops.clone()));
-    let enrolment = match (issuer, enrol_listener) {
-        (Some(issuer), Some(listener)) => {
-            Some(tokio::spawn(issuer.serve(listener, listening.quic.port(), stop_ops.clone())))
-        }
-        _ => None,
-    };
+    let doors = doors.open(&gateway, listening.quic.port());
     info!(quic = %listening.quic, ops = %listening.ops, epoch = %gateway.epoch(), "listening");
     ready(listening);
     let result = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         () = gateway.failed() => Err(ServeError::Stopped),
         () = trust.watch(&gateway) => Ok(()),
-        () = control.keep_seen() => Ok(()),
+        () = doors.control.keep_seen() => Ok(()),
     };
+    doors.close().await;
     gateway.drain().await;
     stop_ops.cancel();
-    end_ops(ops).await;
-    end_ops(serve_control).await;
-    if let Some(enrolment) = enrolment
-        && enrolment.await.is_err()
-    {
-        warn!("the enrolment port failed");
-    }
-    if let Err(error) = control.write_seen().await {
-        warn!(%error, "when devices were last seen is not written");
-    }
-    registry.close().await;
+    end_listener(ops).await;
     result
 }
 
-async fn bind_control(config: &Config) -> Result<(Socket, u32), ServeError> {
-    let path = &config.control.socket;
-    let failed = |source| ServeError::Control { path: path.clone(), source };
-    let socket = Socket::bind(path, config.control.mode).await.map_err(failed)?;
-    let owner = socket.owner().map_err(failed)?;
-    Ok((socket, owner))
-}
-
-async fn end_ops(mut ops: JoinHandle<io::Result<()>>) {
+async fn end_listener(mut ops: JoinHandle<io::Result<()>>) {
     match tokio::time::timeout(OPS_END_WITHIN, &mut ops).await {
         Ok(Ok(Err(error))) => warn!(%error, "a listener for operators failed"),
         Ok(_) => {}

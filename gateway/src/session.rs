@@ -15,7 +15,7 @@ use feldakte_core::{
 };
 use feldakte_proto::{
     BreakGlass, ChangesFrame, ClientMessage, CloseCode, DecodeError, Durable, Hello, Outcome, Push, RawEntry, Reason,
-    Receipts, Renew, ServerMessage, Share, Welcome, negotiate,
+    Receipts, ServerMessage, Share, Welcome, negotiate,
 };
 use quinn::{Connection, SendStream};
 use tokio::time::Sleep;
@@ -31,6 +31,7 @@ use crate::{
     pushes::{self, Submitted},
     quotas::Rest,
     registry::leaf_of,
+    renewals,
     snapshots::Fetcher,
     speaker::Speaker,
     store::{Reader, StoreError},
@@ -481,10 +482,14 @@ impl Session {
                 self.fetcher.fetch(&self.device.shared, fetch.documents).map_err(SessionError::Unexpected)
             }
             ClientMessage::Hello(_) => Err(SessionError::Unexpected("a second hello")),
+            ClientMessage::Renew(renew) => {
+                // On the heap: it is rare, and every idle session would carry its room.
+                let answer = Box::pin(renewals::answer(&self.device.shared, self.outlet.connection(), renew)).await;
+                self.send(answer).await
+            }
             ClientMessage::BreakGlass(BreakGlass { request, .. })
             | ClientMessage::Share(Share { request, .. })
-            | ClientMessage::Receipts(Receipts { request, .. })
-            | ClientMessage::Renew(Renew { request, .. }) => {
+            | ClientMessage::Receipts(Receipts { request, .. }) => {
                 let outcome = Outcome::Unavailable;
                 self.send(ServerMessage::Answer(feldakte_proto::Answer { request, outcome })).await
             }

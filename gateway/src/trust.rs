@@ -253,7 +253,7 @@ fn check(files: &Files, deny: &DenyList) -> Result<Checked, TrustError> {
     let Credentials { chain, key, device_roots } = &credentials;
     let verifier = DeviceVerifier::new(device_roots.clone(), deny.clone()).map_err(TlsError::Policy)?;
     // A device that knows only the root's fingerprint has to see the root.
-    let unseen = authorities.iter().filter(|authority| !chain.contains(authority)).cloned();
+    let unseen = files.gateway_roots()?.into_iter().filter(|root| !chain.contains(root));
     let shown: Vec<CertificateDer<'static>> = chain.iter().cloned().chain(unseen).collect();
     let enrolment = policy::enrolment_server_config(shown, key.clone_key()).map_err(TlsError::Policy)?;
     Ok(Checked {

@@ -132,6 +132,12 @@ reasons! {
     Retired = 93 "retired",
     /// A user or device was denied.
     Denied = 94 "denied",
+    /// A device's key may be in other hands.
+    KeyCompromised = 95 "key_compromised",
+    /// A device was used for what it is not for.
+    Misused = 96 "misused",
+    /// Another device takes its place.
+    Replaced = 97 "replaced",
 
     // 120 onwards: why access was taken, given or ended.
     /// A life is in danger.

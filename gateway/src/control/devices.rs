@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Control, ControlError, operator::Authorised, text};
 use crate::{
-    enrolment::{self, Event},
+    enrolment::{self, events},
     store::registry::{self, Device, OperatorRole, Revocation, RevocationReason, devices::Revoked},
 };
 
@@ -190,9 +190,10 @@ async fn invite(
     let expires_at = now_ms + enrolment::millis(Duration::from_secs(valid_s));
     let (code_hash, by) = (enrolment::hash_of(&code), operator.name().clone());
     let new = registry::NewInvite { code_hash, tenant, unit, role, label, by, now_ms, expires_at };
+    // Nobody is let in unrecorded.
+    control.shared.audit.record(events::invited(&new.by, &new.tenant, &new.unit)).await?;
     control.registry.invite(&new).await?;
-    let registry::NewInvite { tenant, unit, label, by, .. } = new;
-    enrolment::tell(Event::Invited { by: &by, tenant: &tenant, unit: &unit });
+    let registry::NewInvite { tenant, unit, label, .. } = new;
     let root = enrolment.ca().pins().first().map(|root| Fingerprint::of(root).to_string()).ok_or_else(no_authority)?;
     let gateway = control.enrol_address.clone();
     Ok(Json(Invited { code: code.to_string(), gateway, root, tenant, unit, role, label, expires_at_ms: expires_at }))
@@ -253,7 +254,8 @@ async fn revoke(
     let shared = &control.shared;
     shared.deny.revoke([id]);
     let closed = shared.close_lapsed();
-    enrolment::tell(Event::DeviceRevoked { by, tenant: &tenant, device: id, reason });
+    // The device is out, recorded or not.
+    shared.audit.record_or_note(events::device_revoked(by, &tenant, id, reason)).await;
     Ok(Json(RevokedDevice { id, closed }))
 }
 

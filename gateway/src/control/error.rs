@@ -38,6 +38,9 @@ pub enum ControlError {
     /// The gateway is not set up for it.
     #[error("{0}")]
     Unavailable(String),
+    /// What is done with authority is recorded, and cannot be at the moment.
+    #[error("the audit log cannot be written, so nothing is done that would have to stand in it")]
+    Audit(#[from] AuditError),
     /// The gateway could not write or read.
     #[error("the gateway could not write or read its files; its log says why")]
     Store(#[from] StoreError),
@@ -52,12 +55,6 @@ impl From<ApprovalError> for ControlError {
             }
             ApprovalError::Store(error) => error.into(),
         }
-    }
-}
-
-impl From<AuditError> for ControlError {
-    fn from(error: AuditError) -> Self {
-        ControlError::Unavailable(format!("nothing is done unrecorded: {error}"))
     }
 }
 
@@ -89,6 +86,7 @@ impl ControlError {
             ControlError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             ControlError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
             ControlError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            ControlError::Audit(_) => (StatusCode::SERVICE_UNAVAILABLE, "audit"),
             ControlError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             ControlError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "store"),
         }

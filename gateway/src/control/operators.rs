@@ -8,7 +8,7 @@ use axum::{
     routing::{delete, get},
 };
 use feldakte_core::{
-    audit::{About, Act, Actor, Chain, Record},
+    audit::Act,
     ids::{OperatorName, TenantId},
 };
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,10 @@ use super::{
     operator::{Owner, Token},
     text,
 };
-use crate::store::registry::{Operator, OperatorRole, operators::AddOperatorError};
+use crate::{
+    enrolment::events,
+    store::registry::{Operator, OperatorRole, operators::AddOperatorError},
+};
 
 /// An operator to be added, or as he is listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,12 +82,14 @@ async fn add(
     let token = Token::new(control.environment().random());
     let operator = Operator { name, roles, tenant };
     let now_ms = control.environment().now_ms();
+    // Nobody is let in unrecorded.
+    let record = events::operator_changed(Act::OperatorAdded, &operator.name, operator.tenant.as_ref());
+    control.shared.audit.record(record).await?;
     match control.registry.add_operator(&operator, token.hash(), now_ms).await {
         Ok(()) => {}
         Err(AddOperatorError::Exists) => return Err(exists(&operator.name)),
         Err(AddOperatorError::Store(error)) => return Err(error.into()),
     }
-    record(&control, Act::OperatorAdded, &operator.name).await;
     info!(operator = %operator.name, "operator added");
     Ok(Json(AddedOperator { name: operator.name, token: token.reveal().to_owned() }))
 }
@@ -95,18 +100,13 @@ async fn remove(
     Path(name): Path<String>,
 ) -> Result<Json<RemovedOperator>, ControlError> {
     let name: OperatorName = name.parse().map_err(|_| ControlError::NotFound("operator"))?;
-    if !control.registry.remove_operator(&name).await? {
+    let Some(Operator { tenant, .. }) = control.registry.remove_operator(&name).await? else {
         return Err(ControlError::NotFound("operator"));
-    }
-    record(&control, Act::OperatorRemoved, &name).await;
+    };
+    let record = events::operator_changed(Act::OperatorRemoved, &name, tenant.as_ref());
+    control.shared.audit.record_or_note(record).await;
     info!(operator = %name, "operator removed");
     Ok(Json(RemovedOperator { name }))
-}
-
-/// After the act: the registry is what counts, and shutting an operator out must not wait for a log.
-async fn record(control: &Control, act: Act, name: &OperatorName) {
-    let about = About { operator: Some(name.clone()), ..About::default() };
-    control.shared.audit.record_or_note(Record::new(Chain::Gateway, Actor::Gateway, act).about(about)).await;
 }
 
 fn exists(name: &OperatorName) -> ControlError {

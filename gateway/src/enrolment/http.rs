@@ -1,4 +1,4 @@
-//! The door for devices without a session: `POST /v1/enrol`, `POST /v1/renew`.
+//! The door for devices without a session: `POST /v1/enrol`, `POST /v1/renew`; and `GET /crl.der` for everybody.
 //!
 //! Refusals say what a device should do and nothing of what exists: a code that is unknown, used or expired gets the same
 //! answer after the same time.
@@ -8,9 +8,12 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use axum::{
     Extension, Json, Router,
     extract::{DefaultBodyLimit, State, rejection::JsonRejection},
-    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    http::{
+        HeaderName, HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{get, post},
 };
 use feldakte_certs::identity;
 use feldakte_core::{code::Code, limits};
@@ -19,6 +22,7 @@ use tokio::time::Instant;
 use tracing::error;
 
 use super::{Enrolment, EnrolmentError, Granted, guesses::Guesses, since_1970_ms};
+use crate::audit::Audit;
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy)]
@@ -26,17 +30,19 @@ pub struct From(pub IpAddr);
 
 struct Door {
     enrolment: Arc<Enrolment>,
+    audit: Audit,
     guesses: Arc<Guesses>,
     since: Instant,
     quic_port: u16,
 }
 
 /// The routes; each request needs a [`From`] among its extensions.
-pub fn routes(enrolment: Arc<Enrolment>, quic_port: u16) -> Router {
-    let door = Door { enrolment, guesses: Arc::default(), since: Instant::now(), quic_port };
+pub fn routes(enrolment: Arc<Enrolment>, audit: Audit, quic_port: u16) -> Router {
+    let door = Door { enrolment, audit, guesses: Arc::default(), since: Instant::now(), quic_port };
     Router::new()
         .route("/v1/enrol", post(enrol))
         .route("/v1/renew", post(renew))
+        .route("/crl.der", get(revocation_list))
         .layer(DefaultBodyLimit::max(limits::ENROLMENT_BODY_MAX))
         .with_state(Arc::new(door))
 }
@@ -50,7 +56,7 @@ async fn enrol(
     let Ok(Json(EnrolRequest { code, csr })) = request else { return Err(Told::RequestMalformed.into()) };
     let code: Code = code.parse().map_err(|_| Told::CodeMalformed)?;
     let guess = door.guesses.take(address, door.since.elapsed()).map_err(Refused::slow_down)?;
-    match door.enrolment.enrol(&code, &csr).await {
+    match door.enrolment.enrol(&door.audit, &code, &csr).await {
         Ok(granted) => {
             guess.was_good();
             Ok(door.enrolled(granted))
@@ -71,7 +77,11 @@ async fn renew(
     };
     let old = identity::parse_hex(&certificate).ok_or(Told::RequestMalformed)?;
     let proof = identity::parse_hex(&proof).ok_or(Told::RequestMalformed)?;
-    Ok(door.enrolled(door.enrolment.renew(&old.into(), &csr, &proof).await?))
+    Ok(door.enrolled(door.enrolment.renew(&door.audit, &old.into(), &csr, &proof).await?))
+}
+
+async fn revocation_list(State(door): State<Arc<Door>>) -> Result<([(HeaderName, &'static str); 1], Vec<u8>), Refused> {
+    Ok(([(CONTENT_TYPE, "application/pkix-crl")], door.enrolment.revocation_list().await?))
 }
 
 impl Door {
@@ -113,6 +123,7 @@ impl std::convert::From<EnrolmentError> for Refused {
             return Told::Unavailable.into();
         }
         match refused {
+            EnrolmentError::TooMany => return Self::slow_down(RETRY_WITHIN),
             EnrolmentError::Code(_) => Told::CodeRefused,
             EnrolmentError::Renewal(_) | EnrolmentError::Revoked => Told::CertificateRefused,
             _ => Told::RequestMalformed,

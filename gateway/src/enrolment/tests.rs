@@ -4,10 +4,20 @@ use std::{
 };
 
 use feldakte_certs::{development::DevelopmentPki, request::DeviceKey};
-use feldakte_core::access::Role;
+use feldakte_core::{
+    access::Role,
+    audit::{Act, Actor, Chain},
+};
 
 use super::*;
-use crate::{config::CaSettings, store::registry};
+use crate::{
+    audit::AuditKey,
+    config::CaSettings,
+    store::{
+        audit::{AuditStore, sqlite::SqliteAuditStore},
+        registry,
+    },
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -15,6 +25,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// A gateway's authority and registry, at a time that the test moves.
 struct World {
     enrolment: Arc<Enrolment>,
+    audit: Audit,
+    acts: Arc<SqliteAuditStore>,
     registry: Arc<RegistryStore>,
     deny: DenyList,
     clock: Arc<AtomicU64>,
@@ -34,8 +46,12 @@ impl World {
         let ca = Ca::load(&settings(&pki, terms), &pki.root_path()).expect("an authority").expect("there is a key");
         let registry = RegistryStore::open(&dir.path().join("registry.sqlite")).await.expect("a registry");
         let deny = DenyList::default();
+        let acts = SqliteAuditStore::open(&dir.path().join("audit.sqlite")).await.expect("an audit log");
+        let key = Arc::new(AuditKey::generate().expect("randomness"));
+        let (audit, scribe) = Audit::new(acts.clone(), key, environment.clone());
+        tokio::spawn(scribe.run(tokio_util::sync::CancellationToken::new()));
         let enrolment = Enrolment::new(ca, registry.clone(), deny.clone(), environment);
-        Self { enrolment, registry, deny, clock, _dir: dir }
+        Self { enrolment, audit, acts, registry, deny, clock, _dir: dir }
     }
 
     fn pass(&self, time: Duration) {
@@ -61,7 +77,7 @@ impl World {
 
     async fn device(&self) -> (DeviceKey, CertificateDer<'static>, Principal) {
         let (code, key) = (self.invite("dortmund").await, key());
-        let granted = self.enrolment.enrol(&code, &csr(&key)).await.expect("enrolled");
+        let granted = self.enrolment.enrol(&self.audit, &code, &csr(&key)).await.expect("enrolled");
         (key, der(&granted), granted.principal)
     }
 
@@ -73,7 +89,7 @@ impl World {
     ) -> Result<Granted, EnrolmentError> {
         let csr = csr(next);
         let proof = renewal::prove(by, &csr).expect("signed");
-        self.enrolment.renew(old, &csr, &proof).await
+        self.enrolment.renew(&self.audit, old, &csr, &proof).await
     }
 }
 
@@ -106,13 +122,28 @@ fn refusal(result: Result<Granted, EnrolmentError>) -> Refusal {
 async fn a_replayed_code_makes_no_device_of_another_key() {
     let world = World::new().await;
     let (code, honest, thief) = (world.invite("dortmund").await, key(), key());
-    let first = world.enrolment.enrol(&code, &csr(&honest)).await.expect("enrolled");
-    assert_eq!(refusal(world.enrolment.enrol(&code, &csr(&thief)).await), Refusal::Used);
+    let first = world.enrolment.enrol(&world.audit, &code, &csr(&honest)).await.expect("enrolled");
+    assert_eq!(refusal(world.enrolment.enrol(&world.audit, &code, &csr(&thief)).await), Refusal::Used);
     // The answer was lost: the same key gets the same device again, for a while.
-    let again = world.enrolment.enrol(&code, &csr(&honest)).await.expect("once more");
+    let again = world.enrolment.enrol(&world.audit, &code, &csr(&honest)).await.expect("once more");
     assert_eq!(again.principal, first.principal);
     world.pass(limits::ENROLMENT_AGAIN_WITHIN);
-    assert_eq!(refusal(world.enrolment.enrol(&code, &csr(&honest)).await), Refusal::Used);
+    assert_eq!(refusal(world.enrolment.enrol(&world.audit, &code, &csr(&honest)).await), Refusal::Used);
+}
+
+#[tokio::test]
+async fn enrolments_and_renewals_stand_in_the_tenant_s_audit_log() {
+    let world = World::new().await;
+    let (device_key, old, principal) = world.device().await;
+    world.renew(&old, &device_key, &device_key).await.expect("renewed");
+    let rows = world.acts.rows(&Chain::Tenant(principal.tenant), 0, 10).await.expect("rows");
+    let acts: Vec<_> = rows
+        .iter()
+        .map(|row| Record::decode(&row.record).expect("a record"))
+        .map(|record| (record.act, record.who))
+        .collect();
+    let who = Actor::Device { device: principal.device, user: None };
+    assert_eq!(acts, [(Act::Enrolled, who.clone()), (Act::Renewed, who)]);
 }
 
 #[tokio::test]
@@ -120,14 +151,14 @@ async fn an_expired_code_makes_no_device() {
     let world = World::new().await;
     let code = world.invite("dortmund").await;
     world.pass(DAY);
-    assert_eq!(refusal(world.enrolment.enrol(&code, &csr(&key())).await), Refusal::Expired);
+    assert_eq!(refusal(world.enrolment.enrol(&world.audit, &code, &csr(&key())).await), Refusal::Expired);
 }
 
 #[tokio::test]
 async fn a_code_of_one_tenant_makes_no_device_of_another() {
     let world = World::new().await;
     let code = world.invite("essen").await;
-    let granted = world.enrolment.enrol(&code, &csr(&key())).await.expect("enrolled");
+    let granted = world.enrolment.enrol(&world.audit, &code, &csr(&key())).await.expect("enrolled");
     // Nothing in the request can say otherwise: the name in the certificate is the invitation's.
     let named = identity::principal_of(&der(&granted)).expect("a name");
     assert_eq!((named.tenant.as_str(), named.unit.as_str()), ("essen", "rtw-1"));
@@ -146,9 +177,9 @@ async fn a_request_with_a_foreign_signature_is_refused_and_the_code_stays_good()
     lines[last] = flipped.chars().rev().collect();
     let forged = lines.join("\n") + "\n";
     assert_ne!(forged, good);
-    let refused = world.enrolment.enrol(&code, &forged).await;
+    let refused = world.enrolment.enrol(&world.audit, &code, &forged).await;
     assert!(matches!(&refused, Err(error @ EnrolmentError::Authority(_)) if !error.is_ours()), "{refused:?}");
-    assert!(world.enrolment.enrol(&code, &good).await.is_ok());
+    assert!(world.enrolment.enrol(&world.audit, &code, &good).await.is_ok());
 }
 
 fn flip(character: char) -> char {
@@ -202,6 +233,22 @@ async fn a_revoked_device_is_not_renewed_by_registry_or_deny_list() {
     world.registry.revoke(principal.device, revocation).await.expect("written");
     let revoked = world.renew(&old, &device_key, &device_key).await;
     assert!(matches!(revoked, Err(EnrolmentError::Revoked)), "{revoked:?}");
+    let list = world.enrolment.revocation_list().await.expect("a list");
+    let serial = identity::parse_hex(&identity::serial_of(&old).expect("a serial")).expect("hexadecimal");
+    assert!(list.windows(serial.len()).any(|window| window == serial), "the outside world is told");
+}
+
+#[tokio::test]
+async fn a_device_that_asks_for_ever_new_certificates_has_to_wait() {
+    let world = World::new().await;
+    let (device_key, old, _) = world.device().await;
+    for _ in 1..limits::CERTIFICATES_PER_HOUR {
+        world.renew(&old, &device_key, &device_key).await.expect("renewed");
+    }
+    let refused = world.renew(&old, &device_key, &device_key).await;
+    assert!(matches!(refused, Err(EnrolmentError::TooMany)), "{refused:?}");
+    world.pass(60 * MINUTE);
+    assert!(world.renew(&old, &device_key, &device_key).await.is_ok());
 }
 
 #[tokio::test]

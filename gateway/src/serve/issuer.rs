@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::ServeError;
 use crate::{
+    audit::Audit,
     config::Config,
     enrolment::{Ca, Enrolment, http, listener},
     environment::Environment,
@@ -53,7 +54,7 @@ impl Issuer {
         self.address.clone().unwrap_or_else(|| format!("{}:{}", self.name, listening.port()))
     }
 
-    pub(super) async fn serve(self, listener: TcpListener, quic_port: u16, shutdown: CancellationToken) {
-        listener::serve(listener, self.tls, http::routes(self.enrolment, quic_port), shutdown).await;
+    pub(super) async fn serve(self, listener: TcpListener, audit: Audit, quic_port: u16, shutdown: CancellationToken) {
+        listener::serve(listener, self.tls, http::routes(self.enrolment, audit, quic_port), shutdown).await;
     }
 }

@@ -87,14 +87,15 @@ pub(super) struct Files {
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
     pub(super) device_ca: PathBuf,
+    pub(super) gateway_roots: PathBuf,
     pub(super) deny_list: Option<PathBuf>,
     pub(super) crl: Option<PathBuf>,
 }
 
 impl Files {
     pub(super) fn of(config: &Config) -> Self {
-        let Config { certificate, key, device_ca, deny_list, crl, .. } = config.clone();
-        Self { certificate, key, device_ca, deny_list, crl }
+        let Config { certificate, key, device_ca, ca, deny_list, crl, .. } = config.clone();
+        Self { certificate, key, device_ca, gateway_roots: ca.gateway_roots, deny_list, crl }
     }
 
     pub(super) fn credentials(&self) -> Result<(Credentials, Vec<CertificateDer<'static>>), TrustError> {
@@ -108,6 +109,13 @@ impl Files {
         let device_roots = pem::roots(&device_ca).map_err(bad(&self.device_ca))?;
         let authorities = pem::certificates(&device_ca).map_err(bad(&self.device_ca))?;
         Ok((Credentials { chain, key, device_roots }, authorities))
+    }
+
+    /// Roots that devices believe the gateway under.
+    pub(super) fn gateway_roots(&self) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+        let path = &self.gateway_roots;
+        let bad = |source| TrustError::Pem { path: path.clone(), source: TlsError::Pem(source) };
+        pem::certificates(&read(path)?).map_err(bad)
     }
 }
 

@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use feldakte_core::{
     access::{Principal, Role},
     ids::{DeviceId, IdError, OperatorName, TenantId, UnitId},
+    limits,
 };
 use sqlx::SqliteConnection;
 
@@ -92,6 +93,9 @@ pub enum CertifyError {
     /// The device was revoked.
     #[error("the device is revoked")]
     Revoked,
+    /// It has had [`limits::CERTIFICATES_PER_HOUR`].
+    #[error("the device has had too many certificates lately")]
+    TooMany,
     /// The registry failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -166,13 +170,17 @@ impl RegistryStore {
     /// Enters a device's next certificate; durable when it returns. A device that is not known is entered with it.
     ///
     /// # Errors
-    /// When the device was revoked.
+    /// When the device was revoked, or has had too many lately.
     pub async fn certify(&self, principal: &Principal, certificate: &Certificate) -> Result<(), CertifyError> {
         let mut writing = self.file.begin().await?;
         let found = find(writing.connection(), principal.device).await?;
         if found.as_ref().is_some_and(|device| device.revocation.is_some()) {
             writing.undo().await?;
             return Err(CertifyError::Revoked);
+        }
+        if is_greedy(writing.connection(), principal.device, certificate.issued_at).await? {
+            writing.undo().await?;
+            return Err(CertifyError::TooMany);
         }
         if found.is_none() {
             let label = principal.unit.as_str();
@@ -195,6 +203,11 @@ impl RegistryStore {
         writing.commit().await
     }
 }
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
+
+/// Certificates that have ended are known for another 90 days, for whoever looks into an incident.
+const KEPT_MS: i64 = 90 * 24 * HOUR_MS;
 
 row! {
     struct DeviceRow {
@@ -254,6 +267,16 @@ pub(super) async fn insert_certificate(
     let query = sqlx::query(sql).bind(serial).bind(&device.as_bytes()[..]).bind(&fingerprint[..]);
     query.bind(&key_hash[..]).bind(issued_at).bind(not_after).execute(connection).await?;
     Ok(())
+}
+
+/// Also forgets the device's certificates that have ended long ago.
+async fn is_greedy(connection: &mut SqliteConnection, device: DeviceId, now_ms: i64) -> Result<bool, StoreError> {
+    let device = &device.as_bytes()[..];
+    let sql = "delete from certificate where device = ? and not_after < ?";
+    sqlx::query(sql).bind(device).bind(now_ms - KEPT_MS).execute(&mut *connection).await?;
+    let sql = "select count(*) from certificate where device = ? and issued_at > ?";
+    let lately: i64 = sqlx::query_scalar(sql).bind(device).bind(now_ms - HOUR_MS).fetch_one(connection).await?;
+    Ok(lately >= limits::CERTIFICATES_PER_HOUR)
 }
 
 async fn with_certificate(connection: &mut SqliteConnection, row: DeviceRow) -> Result<Device, StoreError> {

@@ -75,16 +75,17 @@ impl RegistryStore {
         Ok(writing.commit().await?)
     }
 
-    /// Removes an operator; his token is worth nothing when this returns. `false` when there is none of that name.
+    /// Removes an operator; his token is worth nothing when this returns. `None` when there is none of that name.
     ///
     /// # Errors
     /// What SQLite says.
-    pub async fn remove_operator(&self, name: &OperatorName) -> Result<bool, StoreError> {
+    pub async fn remove_operator(&self, name: &OperatorName) -> Result<Option<Operator>, StoreError> {
         let mut writing = self.file.begin().await?;
+        let removed = rows(writing.connection()).await?.into_iter().find(|row| row.name == name.as_str());
         let sql = "delete from operator where name = ?";
-        let removed = sqlx::query(sql).bind(name.as_str()).execute(writing.connection()).await?.rows_affected();
+        sqlx::query(sql).bind(name.as_str()).execute(writing.connection()).await?;
         writing.commit().await?;
-        Ok(removed > 0)
+        removed.map(OperatorRow::operator).transpose()
     }
 
     /// All operators, by name.

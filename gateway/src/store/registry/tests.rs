@@ -73,9 +73,9 @@ async fn a_token_is_worth_what_its_operator_may_and_nothing_after_his_removal() 
     let again = registry.add_operator(&anna(), TokenHash::of(b"other"), 0).await;
     assert!(matches!(again, Err(AddOperatorError::Exists)), "{again:?}");
     assert_eq!(registry.operators().await.expect("read"), [anna()]);
-    assert!(registry.remove_operator(&anna().name).await.expect("removed"));
+    assert_eq!(registry.remove_operator(&anna().name).await.expect("removed"), Some(anna()));
     assert_eq!(registry.operator_of(TokenHash::of(b"secret")).await.expect("read"), None);
-    assert!(!registry.remove_operator(&anna().name).await.expect("looked"));
+    assert_eq!(registry.remove_operator(&anna().name).await.expect("looked"), None);
 }
 
 #[tokio::test]
