@@ -353,6 +353,12 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_configuration_can_be_loaded() {
+        let config = load(include_str!("../../deploy/feldakte.toml"), &[]).expect("every key exists");
+        assert_eq!(config.control.socket, PathBuf::from("/run/feldakte/feldakte.sock"));
+    }
+
+    #[test]
     fn a_missing_file_is_named() {
         let error = Config::load(Some(Path::new("no-such.toml")), std::iter::empty()).expect_err("refused");
         assert!(error.to_string().contains("no-such.toml"));

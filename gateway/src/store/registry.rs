@@ -18,13 +18,15 @@ pub mod approvals;
 pub mod devices;
 pub mod invites;
 pub mod operators;
+pub mod revocation;
 mod row;
 
 pub use self::{
     approvals::{Approval, ApprovalError, NewApproval},
-    devices::{Certificate, Device, Revocation, RevocationReason},
+    devices::{Certificate, Device},
     invites::{Invite, NewInvite},
     operators::{Operator, OperatorRole, OperatorRoles, TokenHash},
+    revocation::{Revocation, RevocationReason},
 };
 
 /// The registry of one gateway.
