@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     // Golden: on the wire and in the stores of devices; a number is never used again.
-    const NUMBERS: [(u32, Reason, &str); 18] = [
+    const NUMBERS: [(u32, Reason, &str); 19] = [
         (1, Reason::Malformed, "REASON_MALFORMED"),
         (2, Reason::TooLarge, "REASON_TOO_LARGE"),
         (3, Reason::Checksum, "REASON_CHECKSUM"),
@@ -182,6 +182,7 @@ mod tests {
         (16, Reason::DocumentFull, "REASON_DOCUMENT_FULL"),
         (17, Reason::DocumentDamaged, "REASON_DOCUMENT_DAMAGED"),
         (18, Reason::Quarantined, "REASON_QUARANTINED"),
+        (19, Reason::Shredded, "REASON_SHREDDED"),
     ];
 
     #[test]
@@ -222,15 +223,15 @@ mod tests {
             assert_eq!(refused, Refused { index: 511, reason, expected }, "{refusal:?}");
             assert_eq!(Refused::try_from(pb::Refused::from(&refused)), Ok(refused));
         }
-        // Not admission's to say but the gateway's: its store is damaged, or it keeps what is not permitted.
-        let of_gateway = [Reason::DocumentDamaged, Reason::Quarantined];
+        // Not admission's to say but the gateway's: its store is damaged, it keeps what is not permitted, the case is gone.
+        let of_gateway = [Reason::DocumentDamaged, Reason::Quarantined, Reason::Shredded];
         let reached = |reason| of_gateway.contains(&reason) || cases.iter().any(|(_, reached, _)| *reached == reason);
         assert!(Reason::ALL.into_iter().all(reached), "a reason that nothing leads to");
     }
 
     #[test]
     fn a_reason_we_do_not_know_is_refused() {
-        for reason in [0, 19, -1, i32::MAX, i32::MIN] {
+        for reason in [0, 20, -1, i32::MAX, i32::MIN] {
             let refused = pb::Refused { index: 0, reason, expected: 0 };
             assert_eq!(Refused::try_from(refused), Err(DecodeError::UnknownValue("reason")), "{reason}");
         }
