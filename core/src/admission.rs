@@ -3,12 +3,12 @@
 //! A [`Ledger`] is what admission must know about one document: its grants, its actors and the hashes it holds.
 //! It runs ahead of the disk: whoever uses it must throw it away when the commit of an admitted entry fails.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 
 use crate::{
-    access::{self, Grant, Permit, Principal, Rules, Subject},
+    access::{self, Access, Grant, Permit, Principal, Role, Rules, Subject},
     case,
     change::{Change, ChangeError},
     ids::{ActorId, ChangeHash, DocumentId, TenantId},
@@ -89,6 +89,8 @@ pub struct Ledger {
     tenant: TenantId,
     document: DocumentId,
     grants: Vec<Grant>,
+    /// Who could write and may no longer: their work that was under way is kept for a supervisor.
+    former: BTreeSet<Subject>,
     /// Every change in the log and the counter of its last operation.
     known: HashMap<ChangeHash, u32>,
     actors: BTreeMap<ActorId, Actor>,
@@ -114,7 +116,15 @@ impl Actor {
 impl Ledger {
     /// A document nobody has written yet.
     pub fn new(tenant: TenantId, document: DocumentId) -> Self {
-        Self { tenant, document, grants: Vec::new(), known: HashMap::new(), actors: BTreeMap::new(), len: 0 }
+        Self {
+            tenant,
+            document,
+            grants: Vec::new(),
+            former: BTreeSet::new(),
+            known: HashMap::new(),
+            actors: BTreeMap::new(),
+            len: 0,
+        }
     }
 
     /// Takes in an entry that is already durable, in log order.
@@ -136,8 +146,16 @@ impl Ledger {
     /// Takes in grants and revocations of an entry. Of each subject the last grant counts.
     pub fn apply_authority(&mut self, entry: &Entry) {
         let is_replaced = |subject: &Subject| entry.grants.iter().any(|grant| grant.subject == *subject);
+        let writers = self.grants.iter().filter(|grant| grant.access == Access::Write).map(|grant| &grant.subject);
+        let ending = |subject: &&Subject| entry.revoked.contains(subject) || is_replaced(subject);
+        self.former.extend(writers.filter(ending).cloned());
         self.grants.retain(|grant| !entry.revoked.contains(&grant.subject) && !is_replaced(&grant.subject));
         self.grants.extend(entry.grants.iter().cloned());
+        // Whoever may write again is no former writer.
+        let writes = |subject: &Subject| {
+            self.grants.iter().any(|grant| grant.subject == *subject && grant.access == Access::Write)
+        };
+        self.former.retain(|subject| !writes(subject));
     }
 
     /// The document.
@@ -181,11 +199,31 @@ impl Ledger {
         access::decide(rules, principal, &self.tenant, self.document, &self.grants)
     }
 
+    /// Whether `principal` may write the document, or could once: what it could not deliver in time is kept for a
+    /// supervisor, and not thrown away.
+    pub fn could_write(&self, log: &TenantId, principal: &Principal) -> bool {
+        let subjects = principal.subjects_in(log);
+        let granted = self.grants.iter().filter(|grant| grant.access == Access::Write).map(|grant| &grant.subject);
+        self.tenant == *log && granted.chain(&self.former).any(|writer| subjects.contains(writer))
+    }
+
+    /// As what somebody has written the document, by what grants are for; `None` when he has not.
+    pub fn role_of(&self, subject: &Subject) -> Option<Role> {
+        let is_of = |binding: &Binding| match subject {
+            Subject::Unit(unit) => binding.home.is_none() && binding.unit == *unit,
+            Subject::Device(device) => binding.device == *device,
+            Subject::User(user) => binding.user == Some(*user),
+            Subject::Guest { tenant, unit } => binding.home.as_ref() == Some(tenant) && binding.unit == *unit,
+        };
+        self.actors.values().map(|actor| &actor.binding).find(|binding| is_of(binding)).map(|binding| binding.role)
+    }
+
     /// Bytes of memory this ledger holds, for the cache's budget.
     pub fn weight(&self) -> usize {
         const PER_CHANGE: usize = 48;
         const PER_ACTOR: usize = 176;
-        256 + self.known.capacity() * PER_CHANGE + self.actors.len() * PER_ACTOR + self.grants.len() * 64
+        let subjects = self.grants.len() + self.former.len();
+        256 + self.known.capacity() * PER_CHANGE + self.actors.len() * PER_ACTOR + subjects * 64
     }
 
     /// Admits what may enter, in order; a change that depends on a refused one is refused with it.
@@ -207,6 +245,41 @@ impl Ledger {
         let permit =
             access::decide(rules, principal, &self.tenant, self.document, grants.as_deref().unwrap_or(&self.grants));
         let writes = permit.is_some_and(|permit| permit.may_write());
+        let mut admission = self.admit_all(principal, writes, changes);
+        if let (Some(entry), Some(grants)) = (&mut admission.entry, grants) {
+            self.grants.clone_from(&grants);
+            entry.grants = grants;
+        }
+        admission
+    }
+
+    /// Admits what was kept for a supervisor, who has decided that it belongs into the case: everything but the permit
+    /// is checked as ever, and `principal` stays its author. A document that nobody has written yet belongs to `log`, and
+    /// to the unit of its author.
+    pub fn admit_evidence(
+        &mut self,
+        log: &TenantId,
+        principal: &Principal,
+        changes: impl IntoIterator<Item = Result<Change, ChangeError>>,
+    ) -> Admission {
+        let opens = self.is_free().then(|| vec![Grant::new(Subject::Unit(principal.unit.clone()), Access::Write)]);
+        if opens.is_some() {
+            self.tenant = log.clone();
+        }
+        let mut admission = self.admit_all(principal, true, changes);
+        if let (Some(entry), Some(grants)) = (&mut admission.entry, opens) {
+            self.grants.clone_from(&grants);
+            entry.grants = grants;
+        }
+        admission
+    }
+
+    fn admit_all(
+        &mut self,
+        principal: &Principal,
+        writes: bool,
+        changes: impl IntoIterator<Item = Result<Change, ChangeError>>,
+    ) -> Admission {
         let mut admission = Admission { entry: None, refused: Vec::new(), duplicates: 0 };
         let mut entry = Entry::new(self.document);
         let mut refused_hashes = HashSet::new();
@@ -226,13 +299,7 @@ impl Ledger {
                 }
             }
         }
-        if !entry.changes.is_empty() {
-            if let Some(grants) = grants {
-                self.grants.clone_from(&grants);
-                entry.grants = grants;
-            }
-            admission.entry = Some(entry);
-        }
+        admission.entry = (!entry.changes.is_empty()).then_some(entry);
         admission
     }
 

@@ -45,6 +45,15 @@ pub const DELIVERS_MAX: usize = 32;
 /// What somebody writes to the supervisor about an emergency access.
 pub const BREAK_GLASS_TEXT_MAX: usize = 2 << 10;
 
+/// How long an emergency access lasts (DOMAIN: 60 minutes), in milliseconds.
+pub const BREAK_GLASS_MS: i64 = 60 * 60 * 1000;
+
+/// Emergency accesses of one device within an hour: more than any shift has emergencies, few enough to review.
+pub const BREAK_GLASS_PER_HOUR: usize = 12;
+
+/// Grants that one device gives or ends within an hour.
+pub const SHARES_PER_HOUR: usize = 600;
+
 /// Receipts of one kind in one frame; a device sends the next ones when these are answered.
 pub const RECEIPTS_MAX: usize = 512;
 

@@ -114,3 +114,70 @@ fn a_push_of_which_nothing_is_taken_opens_nothing() {
     assert!(admission.entry.is_none() && ledger.grants().is_empty());
     assert_eq!(ledger.permit(rules(), &crew(0)), None);
 }
+
+fn replayed(ledger: &mut Ledger, entry: Entry) {
+    ledger.replay(&entry).expect("authority replays");
+}
+
+/// Whoever could write may have work that is under way; whoever could only read has none.
+#[test]
+fn who_could_write_once_is_remembered_until_he_may_again() {
+    let mut ledger = opened();
+    let (log, subject) = (crew(0).tenant, Subject::Device(stranger().device));
+    assert!(ledger.could_write(&log, &crew(0)), "he may now");
+    assert!(!ledger.could_write(&log, &stranger()));
+    replayed(&mut ledger, granted(subject.clone(), Access::Read));
+    assert!(!ledger.could_write(&log, &stranger()), "reading leaves no work behind");
+    replayed(&mut ledger, granted(subject.clone(), Access::Write));
+    replayed(&mut ledger, granted(subject.clone(), Access::Read));
+    assert!(ledger.could_write(&log, &stranger()), "his grant was lowered");
+    replayed(&mut ledger, Entry { revoked: vec![subject.clone()], ..Entry::new(document_id()) });
+    assert!(ledger.could_write(&log, &stranger()), "and ended");
+    let hagen: TenantId = "hagen".parse().expect("a slug");
+    assert!(!ledger.could_write(&hagen, &stranger()), "in this log alone");
+    replayed(&mut ledger, granted(subject.clone(), Access::Write));
+    replayed(&mut ledger, Entry { revoked: vec![Subject::Unit(crew(0).unit)], ..Entry::new(document_id()) });
+    assert!(ledger.could_write(&log, &crew(1)), "a unit's devices each");
+    let over = Grant { until: Some(-1), ..Grant::new(subject, Access::Write) };
+    replayed(&mut ledger, Entry { grants: vec![over], ..Entry::new(document_id()) });
+    assert_eq!(ledger.permit(rules(), &stranger()), None);
+    assert!(ledger.could_write(&log, &stranger()), "its time is over");
+}
+
+#[test]
+fn evidence_is_taken_in_under_its_author_and_checked_like_any_change() {
+    let mut ledger = opened();
+    let before = first(0, 1);
+    let hash = accept(&mut ledger, 0, &before);
+    replayed(&mut ledger, Entry { revoked: vec![Subject::Unit(crew(0).unit)], ..Entry::new(document_id()) });
+    let log = crew(0).tenant;
+    let next = Draft::new(actor(0)).at([hash], 2, before.start_op + 1).with_puts("y", 1);
+    let forged = ledger.admit_evidence(&log, &crew(1), parse([next.chunk()]));
+    assert_eq!(forged.refused, [(0, Refusal::ForeignActor)]);
+    let taken = ledger.admit_evidence(&log, &crew(1), parse([first(1, 1).chunk()]));
+    assert_eq!(taken.refused, []);
+    let entry = taken.entry.expect("it is taken");
+    assert_eq!((entry.grants, entry.bindings[0].device), (vec![], crew(1).device), "nobody gets access by it");
+    assert_eq!(ledger.admit_evidence(&log, &crew(1), parse([first(1, 1).chunk()])).duplicates, 1);
+}
+
+#[test]
+fn evidence_of_a_document_that_nobody_knew_belongs_to_its_authors_unit() {
+    let mut ledger = Ledger::new("unknown".parse().expect("a slug"), document_id());
+    let taken = ledger.admit_evidence(&crew(0).tenant, &crew(0), parse([genesis().bytes, first(0, 1).chunk()]));
+    assert_eq!(taken.refused, []);
+    assert_eq!(taken.entry.expect("it is taken").grants, [Grant::new(Subject::Unit(crew(0).unit), Access::Write)]);
+    assert_eq!(*ledger.tenant(), crew(0).tenant);
+    accept(&mut ledger, 5, &first(5, 1));
+}
+
+#[test]
+fn the_role_of_a_subject_is_that_of_its_first_author() {
+    let mut ledger = opened();
+    accept(&mut ledger, 0, &first(0, 1));
+    assert_eq!(ledger.role_of(&Subject::Unit(crew(0).unit)), Some(crew(0).role));
+    assert_eq!(ledger.role_of(&Subject::Device(crew(0).device)), Some(crew(0).role));
+    assert_eq!(ledger.role_of(&Subject::Device(stranger().device)), None, "who has only read");
+    let guest = Subject::Guest { tenant: "hagen".parse().expect("a slug"), unit: crew(0).unit };
+    assert_eq!(ledger.role_of(&guest), None, "names mean nothing across tenants");
+}
