@@ -146,7 +146,7 @@ async fn reads(store: &Arc<SqliteStore>, workload: &Workload, long: DocumentId) 
     }
     let mut figures = Figures::new(1)?;
     for _ in 0..200 {
-        figures.time(store.may_read(&reader, busy)).await??;
+        figures.time(store.may_read(&reader, busy, 0)).await??;
     }
     figures.print("may_read")?;
     for document in [busy, long] {

@@ -19,8 +19,9 @@ impl ReadPermit {
         store: &SharedStore,
         reader: &Reader,
         document: DocumentId,
+        now_ms: i64,
     ) -> Result<Option<ReadPermit>, StoreError> {
-        let may = reader.parts.contains(document.part) && store.may_read(reader, document).await?;
+        let may = reader.parts.contains(document.part) && store.may_read(reader, document, now_ms).await?;
         Ok(may.then_some(ReadPermit { document }))
     }
 

@@ -105,7 +105,8 @@ async fn send_bundles(
 ) -> Result<(), FetchError> {
     let (mut bundler, mut bundled) = (Bundler::default(), Vec::new());
     for document in documents {
-        let Some(permit) = ReadPermit::ask(&shared.store, reader, *document).await? else {
+        let now_ms = shared.environment.latest_ms();
+        let Some(permit) = ReadPermit::ask(&shared.store, reader, *document, now_ms).await? else {
             bundler.push_unavailable(*document);
             trail.note_refusal(*document, Reason::NotPermitted);
             continue;

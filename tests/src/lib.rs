@@ -5,6 +5,7 @@ pub mod load;
 pub mod local_store_conformance;
 pub mod memory_audit_store;
 pub mod memory_local_store;
+pub mod memory_matter_store;
 pub mod memory_store;
 pub mod sim;
 pub mod skip;

@@ -190,8 +190,12 @@ impl Store for MemoryStore {
         Ok(self.state().image.read(tenant, positions))
     }
 
-    async fn may_read(&self, reader: &Reader, document: DocumentId) -> Result<bool, StoreError> {
-        Ok(self.state().image.may_read(reader, document))
+    async fn may_read(&self, reader: &Reader, document: DocumentId, now_ms: i64) -> Result<bool, StoreError> {
+        Ok(self.state().image.may_read(reader, document, now_ms))
+    }
+
+    async fn lapsed(&self, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
+        Ok(self.state().image.lapsed(now_ms, limit))
     }
 
     async fn snapshot(&self, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError> {

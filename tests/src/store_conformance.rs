@@ -47,6 +47,7 @@ macro_rules! for_each_store_behaviour {
             a_new_grant_is_a_change
             changes_are_counted_within_the_range
             an_end_is_told_once
+            a_grant_ends_by_itself
             another_subject_keeps_a_document_readable
             a_new_grant_after_an_end_begins_there
             a_grant_beyond_the_range_is_not_told_yet
@@ -67,6 +68,9 @@ pub trait Fixture {
     /// Ends the process that had the store open and opens it again. What was acknowledged must be there.
     fn reopen(&mut self) -> impl Future<Output = Result<()>>;
 }
+
+/// When behaviours ask, unless they say otherwise.
+const NOW: i64 = 1_000;
 
 /// A tenant by name.
 pub fn tenant(name: &str) -> TenantId {
@@ -133,6 +137,12 @@ impl Draft {
     /// Begins a grant.
     pub fn grant(mut self, subject: &Subject) -> Self {
         self.entry.grants.push(Grant::new(subject.clone(), Access::Write));
+        self
+    }
+
+    /// Begins a grant that ends by itself.
+    pub fn grant_until(mut self, subject: &Subject, until_ms: i64) -> Self {
+        self.entry.grants.push(Grant { until: Some(until_ms), ..Grant::new(subject.clone(), Access::Read) });
         self
     }
 

@@ -22,6 +22,8 @@ use uuid::Uuid;
 mod failing_disk;
 #[path = "store/killed.rs"]
 mod killed;
+#[path = "store/matters.rs"]
+mod matters;
 #[path = "store/memory.rs"]
 mod memory;
 #[path = "store/sealed.rs"]

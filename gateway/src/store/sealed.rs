@@ -19,6 +19,9 @@ use super::{
 use crate::keys::CaseKey;
 
 pub mod cipher;
+mod matters;
+
+pub use matters::SealedMatters;
 
 /// A store and the keys of what is in it.
 pub struct SealedStore {
@@ -152,8 +155,12 @@ impl Store for SealedStore {
         self.open_all(self.inner.read(tenant, positions).await?).await
     }
 
-    async fn may_read(&self, reader: &Reader, document: DocumentId) -> Result<bool, StoreError> {
-        self.inner.may_read(reader, document).await
+    async fn may_read(&self, reader: &Reader, document: DocumentId, now_ms: i64) -> Result<bool, StoreError> {
+        self.inner.may_read(reader, document, now_ms).await
+    }
+
+    async fn lapsed(&self, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
+        self.inner.lapsed(now_ms, limit).await
     }
 
     async fn snapshot(&self, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError> {

@@ -205,12 +205,16 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn may_read(&self, reader: &Reader, document: DocumentId) -> Result<bool, StoreError> {
+    async fn may_read(&self, reader: &Reader, document: DocumentId, now_ms: i64) -> Result<bool, StoreError> {
         let number = self.tenants().number(&reader.tenant);
         match number {
-            Some(number) => read::may_read(&self.readers, number, reader, document).await,
+            Some(number) => read::may_read(&self.readers, number, reader, (document, now_ms)).await,
             None => Ok(false),
         }
+    }
+
+    async fn lapsed(&self, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
+        read::lapsed(&self.readers, now_ms, limit).await
     }
 
     async fn snapshot(&self, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError> {

@@ -99,8 +99,12 @@ impl Store for FaultyStore {
         self.inner.read(tenant, positions).await
     }
 
-    async fn may_read(&self, reader: &Reader, document: DocumentId) -> Result<bool, StoreError> {
-        self.inner.may_read(reader, document).await
+    async fn may_read(&self, reader: &Reader, document: DocumentId, now_ms: i64) -> Result<bool, StoreError> {
+        self.inner.may_read(reader, document, now_ms).await
+    }
+
+    async fn lapsed(&self, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
+        self.inner.lapsed(now_ms, limit).await
     }
 
     async fn snapshot(&self, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError> {

@@ -31,6 +31,13 @@ struct Document {
 struct Held {
     began: Position,
     ended: Option<Position>,
+    until: Option<i64>,
+}
+
+impl Held {
+    fn is_valid(&self, now_ms: i64) -> bool {
+        self.ended.is_none() && self.until.is_none_or(|until| now_ms < until)
+    }
 }
 
 impl Image {
@@ -65,10 +72,11 @@ impl Image {
         }
         for grant in &append.entry.grants {
             let held = document.authority.entry(grant.subject.clone());
-            let held = held.or_insert(Held { began: position, ended: None });
+            let held = held.or_insert(Held { began: position, ended: None, until: None });
             if held.ended.take().is_some() {
                 held.began = position;
             }
+            held.until = grant.until;
         }
     }
 
@@ -133,9 +141,17 @@ impl Image {
         positions.into_iter().collect()
     }
 
-    pub fn may_read(&self, reader: &Reader, document: DocumentId) -> bool {
+    pub fn may_read(&self, reader: &Reader, document: DocumentId, now_ms: i64) -> bool {
         let own = self.documents.get(&document).filter(|document| document.tenant == reader.tenant);
-        own.is_some_and(|document| document.held(reader).any(|held| held.ended.is_none()))
+        own.is_some_and(|document| document.held(reader).any(|held| held.is_valid(now_ms)))
+    }
+
+    pub fn lapsed(&self, now_ms: i64, limit: usize) -> Vec<DocumentId> {
+        let has_lapsed = |document: &Document| {
+            document.authority.values().any(|held| held.ended.is_none() && !held.is_valid(now_ms))
+        };
+        let lapsed = self.documents.iter().filter(|(_, document)| has_lapsed(document));
+        lapsed.map(|(id, _)| *id).take(limit).collect()
     }
 
     pub fn changed(&self, reader: &Reader, after: Position, up_to: Position) -> Vec<Changed> {

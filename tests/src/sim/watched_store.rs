@@ -157,9 +157,14 @@ impl Store for WatchedStore {
         self.inner.read(tenant, positions).await
     }
 
-    async fn may_read(&self, reader: &Reader, document: DocumentId) -> Result<bool, StoreError> {
+    async fn may_read(&self, reader: &Reader, document: DocumentId, now_ms: i64) -> Result<bool, StoreError> {
         self.seek().await;
-        self.inner.may_read(&self.reader(reader), document).await
+        self.inner.may_read(&self.reader(reader), document, now_ms).await
+    }
+
+    async fn lapsed(&self, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
+        self.seek().await;
+        self.inner.lapsed(now_ms, limit).await
     }
 
     async fn snapshot(&self, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError> {

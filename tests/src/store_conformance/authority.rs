@@ -4,7 +4,7 @@ use anyhow::Result;
 use feldakte_core::access::PartSet;
 use feldakte_gateway::store::Reader;
 
-use super::{Fixture, about, append, device, document, reader, tenant, unit};
+use super::{Fixture, NOW, about, append, device, document, reader, tenant, unit};
 
 /// A grant is for a unit or for one device, and for nobody else.
 pub async fn grants_reach_units_and_devices(fixture: &mut impl Fixture) -> Result<()> {
@@ -20,10 +20,11 @@ pub async fn grants_reach_units_and_devices(fixture: &mut impl Fixture) -> Resul
     ];
     for (subjects, expected) in cases {
         let reader = reader(&subjects);
-        let found = [store.may_read(&reader, document(1)).await?, store.may_read(&reader, document(2)).await?];
+        let found =
+            [store.may_read(&reader, document(1), NOW).await?, store.may_read(&reader, document(2), NOW).await?];
         assert_eq!(found, expected, "{subjects:?}");
     }
-    assert!(!store.may_read(&reader(&[unit("rtw-1")]), document(9)).await?);
+    assert!(!store.may_read(&reader(&[unit("rtw-1")]), document(9), NOW).await?);
     Ok(())
 }
 
@@ -31,7 +32,7 @@ pub async fn grants_reach_units_and_devices(fixture: &mut impl Fixture) -> Resul
 pub async fn grants_end_and_begin_again(fixture: &mut impl Fixture) -> Result<()> {
     let store = fixture.store();
     let (crew, desk) = (unit("rtw-1"), unit("desk"));
-    let may_read = async |number: u128, subject| store.may_read(&reader(&[subject]), document(number)).await;
+    let may_read = async |number: u128, subject| store.may_read(&reader(&[subject]), document(number), NOW).await;
     append(&*store, [about(document(1)).grant(&crew).grant(&desk), about(document(2)).grant(&crew)]).await?;
     append(&*store, [about(document(1)).revoke(&crew)]).await?;
     assert!(!may_read(1, crew.clone()).await?);
@@ -51,7 +52,7 @@ pub async fn an_entry_that_ends_and_begins_a_grant_leaves_it_valid(fixture: &mut
     let crew = unit("rtw-1");
     append(&*store, [about(document(1)).grant(&crew)]).await?;
     append(&*store, [about(document(1)).grant(&crew).revoke(&crew)]).await?;
-    assert!(store.may_read(&reader(&[crew]), document(1)).await?);
+    assert!(store.may_read(&reader(&[crew]), document(1), NOW).await?);
     Ok(())
 }
 
@@ -63,10 +64,38 @@ pub async fn the_same_unit_in_another_tenant_reads_nothing(fixture: &mut impl Fi
     append(&*store, [about(document(11)).of(tenant("hagen")).grant(&unit("other"))]).await?;
     for name in ["hagen", "unna"] {
         let stranger = Reader { tenant: tenant(name), subjects: vec![crew.clone()], parts: PartSet::ALL };
-        assert!(!store.may_read(&stranger, document(1)).await?);
+        assert!(!store.may_read(&stranger, document(1), NOW).await?);
         let (start, end) = (Default::default(), feldakte_core::ids::Position(u64::MAX));
         assert_eq!(store.changed(&stranger, start, end).await?, []);
         assert_eq!(store.positions(&tenant(name), &[document(1)], start, end).await?, []);
     }
+    Ok(())
+}
+
+/// A grant that names its end is valid until then, whoever else ends it or prolongs it.
+pub async fn a_grant_ends_by_itself(fixture: &mut impl Fixture) -> Result<()> {
+    let (crew, desk) = (unit("rtw-1"), unit("tna-1"));
+    let store = fixture.store();
+    let batch =
+        [about(document(1)).grant(&crew).grant_until(&desk, NOW + 10).changes(1), about(document(2)).grant(&crew)];
+    append(&*store, batch).await?;
+    let may_read = async |now_ms| store.may_read(&reader(std::slice::from_ref(&desk)), document(1), now_ms).await;
+    assert!(may_read(NOW + 9).await?);
+    assert!(!may_read(NOW + 10).await?);
+    assert!(store.may_read(&reader(&[crew]), document(1), i64::MAX).await?);
+    assert_eq!(store.lapsed(NOW + 9, 10).await?, []);
+    assert_eq!(store.lapsed(NOW + 10, 10).await?, [document(1)]);
+    assert_eq!(store.lapsed(NOW + 10, 0).await?, []);
+    // Prolonged, ended, begun again without an end.
+    append(&*store, [about(document(1)).grant_until(&desk, NOW + 20)]).await?;
+    assert!(may_read(NOW + 10).await?);
+    append(&*store, [about(document(1)).revoke(&desk)]).await?;
+    assert_eq!(store.lapsed(NOW + 20, 10).await?, [], "its end is in the log");
+    append(&*store, [about(document(1)).grant(&desk)]).await?;
+    drop(store);
+    fixture.reopen().await?;
+    let store = fixture.store();
+    assert!(store.may_read(&reader(&[desk]), document(1), i64::MAX).await?);
+    assert_eq!(store.lapsed(i64::MAX, 10).await?, []);
     Ok(())
 }

@@ -8,7 +8,7 @@ use feldakte_core::{
 use feldakte_gateway::store::{Append, Reader, Store, StoreError, StoredSnapshot};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-use super::{about, device, document, tenant, unit};
+use super::{NOW, about, device, document, tenant, unit};
 
 /// One call.
 #[derive(Debug)]
@@ -92,9 +92,11 @@ async fn catch_up(
     let entries = store.read(&reader.tenant, &positions).await?;
     let mut readable = Vec::new();
     for document in documents {
-        readable.push(store.may_read(reader, *document).await?);
+        readable.push(store.may_read(reader, *document, NOW).await?);
     }
-    Ok(format!("{changed:?} {positions:?} {entries:?} {readable:?}"))
+    let mut lapsed = store.lapsed(NOW, usize::MAX).await?;
+    lapsed.sort_unstable();
+    Ok(format!("{changed:?} {positions:?} {entries:?} {readable:?} {lapsed:?}"))
 }
 
 struct Dice {
@@ -131,6 +133,7 @@ impl Dice {
             match self.rng.random_range(0..20) {
                 0 | 1 => draft = draft.grant(&subject),
                 2 => draft = draft.revoke(&subject),
+                3 => draft = draft.grant_until(&subject, NOW + self.rng.random_range(-1..=1)),
                 _ => {}
             }
         }

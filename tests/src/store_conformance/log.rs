@@ -176,7 +176,7 @@ pub async fn reopening_keeps_everything(fixture: &mut impl Fixture) -> Result<()
     assert_eq!(store.head(&tenant("hagen")).await?.position, Position(1));
     assert_eq!(places(&store.document(document(1)).await?.context("it was written")?.entries), [1, 3]);
     assert_eq!(store.snapshot(document(1)).await?, Some(super::snapshot(1, b"chunks")));
-    assert!(store.may_read(&super::reader(&[crew]), document(1)).await?);
+    assert!(store.may_read(&super::reader(&[crew]), document(1), super::NOW).await?);
     assert_eq!(append(&*store, [about(document(2)), about(document(11)).of(tenant("hagen"))]).await?, [4, 2]);
     Ok(())
 }

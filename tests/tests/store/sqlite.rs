@@ -157,8 +157,8 @@ async fn a_newer_schema_and_a_foreign_file_are_refused() -> Result<()> {
     patch(&fixture.path(), 60, &99_u32.to_be_bytes())?;
     let refused = SqliteStore::open(&fixture.path(), epoch(2)).await.expect_err("the schema is newer");
     let reason = database_error(&refused).context("it says why")?;
-    assert!(matches!(reason, DatabaseError::NewerSchema { found: 99, supported: 1 }));
-    patch(&fixture.path(), 60, &1_u32.to_be_bytes())?;
+    assert!(matches!(reason, DatabaseError::NewerSchema { found: 99, supported: 2 }));
+    patch(&fixture.path(), 60, &2_u32.to_be_bytes())?;
     patch(&fixture.path(), 68, &7_u32.to_be_bytes())?;
     let refused = SqliteStore::open(&fixture.path(), epoch(2)).await.expect_err("the file is not ours");
     assert!(matches!(database_error(&refused), Some(DatabaseError::Foreign)));

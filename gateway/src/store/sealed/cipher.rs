@@ -25,6 +25,8 @@ pub(in crate::store) enum Kind {
     Entry = 1,
     /// A snapshot.
     Snapshot = 2,
+    /// What waits for a supervisor.
+    Review = 3,
 }
 
 /// Where content stands: what it is bound to.

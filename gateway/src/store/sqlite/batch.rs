@@ -60,7 +60,8 @@ pub(super) struct AuthorityRow<'a> {
 /// What happens to a subject's grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AuthorityChange {
-    Begins,
+    /// Until then, when it ends by itself.
+    Begins(Option<i64>),
     Ends,
 }
 
@@ -96,7 +97,7 @@ impl<'a> Batch<'a> {
         let previous = self.extend_document(document, DocumentRow { tenant, created: id, last: id, changes })?;
         // Ends come first: an entry that ends and begins a subject's grant leaves it valid, as in core's ledger.
         let ends = append.entry.revoked.iter().map(|subject| (subject, AuthorityChange::Ends));
-        let begins = append.entry.grants.iter().map(|grant| (&grant.subject, AuthorityChange::Begins));
+        let begins = append.entry.grants.iter().map(|grant| (&grant.subject, AuthorityChange::Begins(grant.until)));
         let rows = ends.chain(begins);
         self.authority.extend(rows.map(|(subject, change)| AuthorityRow {
             tenant,

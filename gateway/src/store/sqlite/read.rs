@@ -131,12 +131,21 @@ pub(super) async fn may_read(
     pool: &SqlitePool,
     tenant: i64,
     reader: &Reader,
-    document: DocumentId,
+    (document, now_ms): (DocumentId, i64),
 ) -> Result<bool, StoreError> {
     let sql = "select exists (select 1 from authority where tenant = ? and document = ?
-        and subject in (select value from json_each(?)) and ended is null)";
+        and subject in (select value from json_each(?)) and ended is null and (until is null or until > ?))";
     let query = sqlx::query_scalar(sql).bind(tenant).bind(document.to_bytes().to_vec());
-    Ok(query.bind(key::subjects_json(&reader.subjects)).fetch_one(pool).await?)
+    Ok(query.bind(key::subjects_json(&reader.subjects)).bind(now_ms).fetch_one(pool).await?)
+}
+
+/// Documents with a grant whose time is over.
+pub(super) async fn lapsed(pool: &SqlitePool, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
+    let sql = "select distinct document from authority
+        where until is not null and ended is null and until <= ? limit ?";
+    let query = sqlx::query_scalar(sql).bind(now_ms).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let ids: Vec<Vec<u8>> = query.fetch_all(pool).await?;
+    ids.iter().map(|id| document_id(id)).collect()
 }
 
 /// The document's snapshot.

@@ -27,4 +27,5 @@ pub(super) async fn write_epoch(connection: &mut SqliteConnection, epoch: Epoch)
 }
 
 /// "FELD": tells our files from other programs'.
-pub(super) const SCHEMA: Schema = Schema { application_id: 0x4645_4c44, migrations: &[include_str!("0001_log.sql")] };
+pub(super) const SCHEMA: Schema =
+    Schema { application_id: 0x4645_4c44, migrations: &[include_str!("0001_log.sql"), include_str!("0002_ends.sql")] };

@@ -219,18 +219,21 @@ async fn write_batch(log: &mut SqliteConnection, batch: &Batch<'_>) -> Result<()
 }
 
 async fn write_authority(log: &mut SqliteConnection, row: &AuthorityRow<'_>) -> Result<(), sqlx::Error> {
-    let sql = match row.change {
-        AuthorityChange::Begins => {
-            "insert into authority (tenant, subject, document, began) values (?1, ?2, ?3, ?4)
-            on conflict do update set began = iif(ended is null, began, excluded.began), ended = null"
-        }
-        AuthorityChange::Ends => {
+    let (sql, until) = match row.change {
+        AuthorityChange::Begins(until) => (
+            "insert into authority (tenant, subject, document, began, until) values (?1, ?2, ?3, ?4, ?5)
+            on conflict do update set
+                began = iif(ended is null, began, excluded.began), ended = null, until = excluded.until",
+            until,
+        ),
+        AuthorityChange::Ends => (
             "update authority set ended = ?4
-            where tenant = ?1 and subject = ?2 and document = ?3 and ended is null"
-        }
+            where tenant = ?1 and subject = ?2 and document = ?3 and ended is null and ?5 is null",
+            None,
+        ),
     };
     let query = sqlx::query(sql).bind(row.tenant).bind(key::subject_text(row.subject));
-    query.bind(&row.document.to_bytes()[..]).bind(row.entry).execute(log).await?;
+    query.bind(&row.document.to_bytes()[..]).bind(row.entry).bind(until).execute(log).await?;
     Ok(())
 }
 
