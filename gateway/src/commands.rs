@@ -9,3 +9,4 @@ pub mod device;
 pub mod keys;
 pub mod operator;
 pub mod pki;
+pub mod review;

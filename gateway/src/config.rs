@@ -33,6 +33,8 @@ pub struct Config {
     pub enrol: SocketAddr,
     /// The SQLite file.
     pub store: PathBuf,
+    /// What waits for supervisors and lost devices, a SQLite file.
+    pub matters: PathBuf,
     /// Where operators ask, and the registry.
     pub control: ControlSettings,
     /// The audit log, a SQLite file.
@@ -135,11 +137,13 @@ impl Default for RawListen {
 #[serde(default, deny_unknown_fields)]
 struct RawStore {
     path: PathBuf,
+    /// By default next to it.
+    matters: Option<PathBuf>,
 }
 
 impl Default for RawStore {
     fn default() -> Self {
-        Self { path: "feldakte.sqlite".into() }
+        Self { path: "feldakte.sqlite".into(), matters: None }
     }
 }
 
@@ -223,7 +227,8 @@ impl TryFrom<RawConfig> for Config {
     fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
         let RawConfig { listen, store, control, ca, audit, keys, tls, limits, users, log } = raw;
         let RawListen { quic, ops, enrol } = listen;
-        let RawStore { path: store } = store;
+        let RawStore { path: store, matters } = store;
+        let matters = matters.unwrap_or_else(|| store.with_file_name("matters.sqlite"));
         let RawAudit { path: audit, key: audit_key } = audit;
         let audit = audit.unwrap_or_else(|| store.with_file_name("audit.sqlite"));
         let audit_key = audit_key.unwrap_or_else(|| audit.with_file_name("audit.key"));
@@ -243,6 +248,7 @@ impl TryFrom<RawConfig> for Config {
             ca: ca.check(&device_ca)?,
             control: control.check(&store)?,
             store,
+            matters,
             audit,
             audit_key,
             keyring,

@@ -22,11 +22,14 @@ pub mod cases;
 pub mod client;
 pub mod devices;
 mod error;
+pub mod grants;
 pub mod keys;
 pub mod operator;
 pub mod operators;
+pub mod reviews;
 pub mod socket;
 mod text;
+pub mod wipes;
 
 pub use self::error::{ControlError, Refused};
 
@@ -94,7 +97,10 @@ fn routes() -> Router<Arc<Control>> {
         .merge(operators::routes())
         .merge(devices::routes())
         .merge(cases::routes())
+        .merge(grants::routes())
         .merge(keys::routes())
+        .merge(reviews::routes())
+        .merge(wipes::routes())
 }
 
 /// Goes on when whoever asked goes away: half an act is worse than one that nobody hears of.

@@ -104,7 +104,7 @@ impl Environment {
         }
     }
 
-    fn random_uuid(&self) -> Uuid {
+    pub(crate) fn random_uuid(&self) -> Uuid {
         uuid::Builder::from_random_bytes(self.random()).into_uuid()
     }
 }

@@ -28,22 +28,30 @@ use crate::{
     projector::{self, Backlog},
     quotas::Quotas,
     registry::{Registry, Seen},
+    requests::Asked,
     sequencer::{Sequencer, Submission},
     session,
-    store::{Head, SharedStore, StoreError, audit::SharedAuditStore},
+    store::{Head, SharedStore, StoreError, audit::SharedAuditStore, matters::SharedMatterStore},
     users::{self, Users},
+    wipes::Wipes,
 };
 
 mod authority;
 mod drain;
 mod vital;
 
-pub use authority::AuthorityError;
+pub use authority::{AuthorityError, Merged};
 
 /// What all sessions share.
 pub struct Shared {
     /// What survives power loss.
     pub store: SharedStore,
+    /// What waits for a supervisor or a lost device.
+    pub matters: SharedMatterStore,
+    /// Devices that are to destroy what they hold.
+    pub wipes: Wipes,
+    /// How often devices have asked for what is rare.
+    pub asked: Asked,
     /// Who did what to which document.
     pub audit: Audit,
     /// The log's incarnation.
@@ -88,6 +96,8 @@ pub struct Parts {
     pub endpoint: Endpoint,
     /// The store.
     pub store: SharedStore,
+    /// What waits for a supervisor or a lost device.
+    pub matters: SharedMatterStore,
     /// Where the audit log is kept.
     pub audit: SharedAuditStore,
     /// What signs it.
@@ -124,12 +134,17 @@ impl Gateway {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(parts: Parts) -> Result<Gateway, StoreError> {
-        let Parts { endpoint, store, audit, audit_key, deny, enrolment, policy, users, shares, environment } = parts;
+        let Parts { endpoint, store, matters, audit, audit_key, deny, enrolment, policy, users, shares, environment } =
+            parts;
         let epoch = store.epoch().await?;
+        let wipes = Wipes::new(matters.pending_wipes().await?);
         let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
         let (audit, scribe) = Audit::new(audit, audit_key, environment.clone());
         let shared = Arc::new(Shared {
             store: store.clone(),
+            matters,
+            wipes,
+            asked: Asked::default(),
             audit: audit.clone(),
             epoch,
             ledgers: Ledgers::new(limits::LEDGER_CACHE_BYTES),
@@ -162,9 +177,12 @@ impl Gateway {
         shared.audit.record_or_note(Record::new(Chain::Gateway, Actor::Gateway, Act::GatewayStarted)).await;
         let sequencer = Vital::spawn("sequencer", fatal.clone(), |stop| sequencer.run(queue, stop));
         let projector = Vital::spawn("projector", fatal.clone(), |stop| projector::run(shared.clone(), stop));
+        // What ended while the gateway was down is in the log before anybody reads on, unless the log cannot be written.
+        let _ = tokio::time::timeout(ENDED_WITHIN, shared.end_lapsed_grants()).await;
         let sessions = TaskTracker::new();
         sessions.spawn(accept(shared.clone(), endpoint.clone(), sessions.clone(), stop_sessions.clone()));
         shared.tasks.spawn(watch_lapses(shared.clone(), stop_sessions.clone()));
+        shared.tasks.spawn(watch_grants(shared.clone(), stop_sessions.clone()));
         users::watch(&shared, &stop_sessions);
         Ok(Gateway { shared, endpoint, sessions, stop_sessions, fatal, projector, sequencer, scribe })
     }
@@ -301,5 +319,24 @@ async fn watch_lapses(shared: Arc<Shared>, shutdown: CancellationToken) {
     }
 }
 
+/// Beside the other lapses: a log that cannot be written must not hold those up.
+async fn watch_grants(shared: Arc<Shared>, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            () = shared.end_lapsed_grants() => {}
+        }
+    }
+}
+
 /// A permit that lapses closes what it opened within this time.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long the first sessions wait for the log to take the ends of grants.
+const ENDED_WITHIN: Duration = Duration::from_secs(2);

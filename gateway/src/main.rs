@@ -41,6 +41,7 @@ enum Command {
     Device(commands::device::Device),
     Case(commands::case::Case),
     Keys(commands::keys::Keys),
+    Review(commands::review::ReviewCommand),
     Operator(commands::operator::Operator),
     /// Development certificates.
     #[command(subcommand)]
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         Command::Device(device) => on_runtime(device.run()),
         Command::Case(case) => on_runtime(case.run()),
         Command::Keys(keys) => on_runtime(keys.run()),
+        Command::Review(review) => on_runtime(review.run()),
         Command::Operator(operator) => on_runtime(operator.run()),
         Command::Pki(pki) => pki.run(),
         Command::Backup(backup) => on_runtime(backup.run()),

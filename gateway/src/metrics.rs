@@ -55,6 +55,10 @@ pub struct Metrics {
     pub changes_quarantined: Counter,
     /// Stored rows that are not what was written. Anything but 0 wants a restore.
     pub damaged: Counter,
+    /// Emergency accesses to cases: each awaits a supervisor's review.
+    pub break_glass: Counter,
+    /// Changes that were kept for a supervisor because access had ended.
+    pub evidence_kept: Counter,
     /// Documents sent as snapshots.
     pub snapshots_sent: Counter,
     /// Sessions that fell out of the live tail and read the store again.
@@ -94,6 +98,8 @@ impl Metrics {
             documents_crowded: Counter::default(),
             changes_quarantined: Counter::default(),
             damaged: Counter::default(),
+            break_glass: Counter::default(),
+            evidence_kept: Counter::default(),
             snapshots_sent: Counter::default(),
             readers_lagged: Counter::default(),
             store_ready: Gauge::default(),
@@ -117,6 +123,8 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("sessions", "Open sessions", self.sessions.clone());
         r.register("connections_rejected", "Connections that got no session, by reason", self.rejected.clone());
+        r.register("break_glass", "Emergency accesses, each to be reviewed", self.break_glass.clone());
+        r.register("evidence_kept", "Changes kept for a supervisor", self.evidence_kept.clone());
         r.register("sign_ins", "Credentials of users, by outcome", self.sign_ins.clone());
         r.register("issuer_keys_failed", "Key sets of issuers that could not be had", self.issuer_keys_failed.clone());
         r.register("clock_behind_seconds", "How far the clock was set back", self.clock_behind_seconds.clone());

@@ -22,6 +22,8 @@ use crate::{
     store::StoreError,
 };
 
+mod evidence;
+
 /// A push that is under way; its answer arrives in the mailbox.
 #[derive(Debug)]
 pub struct Submitted {
@@ -54,6 +56,18 @@ pub async fn submit(
     let bytes = u32::try_from(bytes.min(limits::SEQUENCER_BYTES as u64)).expect("the limit is far below 4 GiB");
     let room = shared.room.clone().acquire_many_owned(bytes).await.map_err(|_| SessionError::Draining)?;
     let ledger = open_or_refuse(shared, &speaker.log, document).await?;
+    if let Ok(ledger) = &ledger
+        && ledger.with(|ledger| speaker.is_late(shared, by, ledger))
+    {
+        let kept = evidence::keep(shared, (speaker, by), ledger, (document, changes)).await?;
+        cost.stored = kept.bytes;
+        let slot = shared.submissions.reserve().await.map_err(|_| SessionError::Draining)?;
+        let (trail, mailbox) = (trail.clone(), mailbox.clone());
+        let author = Author::Session { trail, user: by.principal.user, mailbox, push, refused: kept.refused };
+        let (tenant, readers, room) = (speaker.log.clone(), Vec::new(), Some(room));
+        slot.send(Submission { tenant, entry: None, readers, ledger: None, room, author });
+        return Ok(Submitted { bytes, cost, reasons: kept.reasons });
+    }
     let opening = match &ledger {
         Ok(ledger) if ledger.with(|ledger| ledger.is_free()) => opening(shared, (speaker, by), document).await?,
         _ => Opening::Free,

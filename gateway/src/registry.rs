@@ -7,7 +7,7 @@ use std::{
 };
 
 use feldakte_certs::{deny::DenyList, verifier::DeviceVerifier};
-use feldakte_core::ids::{DeviceId, SessionId, UserId};
+use feldakte_core::ids::{DeviceId, SessionId, TenantId, UserId};
 use feldakte_proto::CloseCode;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -25,7 +25,11 @@ struct Connection {
     quic: quinn::Connection,
     device: DeviceId,
     not_after: SystemTime,
+    /// Whose log it reads and writes; `None` until it has said so.
+    log: Option<TenantId>,
     users: SignIns,
+    /// Counts up: which is older.
+    number: u64,
 }
 
 /// The sign-ins that a session stands on.
@@ -38,21 +42,35 @@ pub struct SignIns {
 }
 
 impl Registry {
-    /// Watches a connection until [`Registry::remove`]. A device has one session: an older one is superseded.
+    /// Watches a connection until [`Registry::remove`].
     pub fn insert(&self, session: SessionId, quic: quinn::Connection, device: DeviceId, not_after: SystemTime) {
         let mut connections = self.lock();
-        connections
-            .values()
-            .filter(|other| other.device == device)
-            .for_each(|other| wire::close(&other.quic, CloseCode::Superseded));
-        connections.insert(session, Connection { quic, device, not_after, users: SignIns::default() });
+        let number = connections.values().map(|other| other.number + 1).max().unwrap_or_default();
+        let (log, users) = (None, SignIns::default());
+        connections.insert(session, Connection { quic, device, not_after, log, users, number });
     }
 
-    /// The session stands on these sign-ins as well.
-    pub fn signed_in(&self, session: SessionId, users: SignIns) {
-        if let Some(connection) = self.lock().get_mut(&session) {
-            connection.users = users;
-        }
+    /// The session is in that tenant's log and stands on these sign-ins as well. A device has one session in each log, and
+    /// few in all: older ones are superseded.
+    pub fn enter(&self, session: SessionId, log: &TenantId, users: SignIns) {
+        let mut connections = self.lock();
+        let Some(connection) = connections.get_mut(&session) else { return };
+        (connection.log, connection.users) = (Some(log.clone()), users);
+        let device = connection.device;
+        let others = connections.iter().filter(|(id, other)| **id != session && other.device == device);
+        let mut others: Vec<&Connection> = others.map(|(_, other)| other).filter(|other| other.log.is_some()).collect();
+        others.sort_unstable_by_key(|other| std::cmp::Reverse(other.number));
+        let superseded =
+            |(kept, other): &(usize, &&Connection)| other.log.as_ref() == Some(log) || *kept + 1 >= SESSIONS_PER_DEVICE;
+        let ended = others.iter().enumerate().filter(superseded);
+        ended.for_each(|(_, other)| wire::close(&other.quic, CloseCode::Superseded));
+    }
+
+    /// Closes every connection of a device; returns how many.
+    pub fn close_device(&self, device: DeviceId, code: CloseCode) -> usize {
+        let connections = self.lock();
+        let of_device = connections.values().filter(|connection| connection.device == device);
+        of_device.map(|connection| wire::close(&connection.quic, code)).count()
     }
 
     /// Closes every connection with a user whose sign-in has ended or who is on the deny list; returns how many.
@@ -152,3 +170,6 @@ pub fn leaf_of(connection: &quinn::Connection) -> Option<CertificateDer<'static>
 fn chain_of(connection: &quinn::Connection) -> Option<Vec<CertificateDer<'static>>> {
     connection.peer_identity()?.downcast().ok().map(|chain| *chain)
 }
+
+/// Its own tenant's log and those of a few neighbours.
+const SESSIONS_PER_DEVICE: usize = 4;

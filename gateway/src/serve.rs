@@ -107,7 +107,7 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let environment = Environment::system();
     let (trust, Begin { quic, reset_secret }) = Trust::load(config, environment.clone())?;
-    let Stores { store, keyring, registry, audit, audit_key } = Stores::open(config, &environment).await?;
+    let Stores { store, matters, keyring, registry, audit, audit_key } = Stores::open(config, &environment).await?;
     // After the store: its directory is where the keys of tickets are made.
     let users = Users::open(&config.users)?;
     let doors = Doors::bind(config, (registry, keyring), &trust, &environment).await?;
@@ -122,6 +122,7 @@ pub async fn run(
     let parts = Parts {
         endpoint,
         store,
+        matters,
         audit,
         audit_key,
         deny: trust.deny(),

@@ -14,8 +14,8 @@ use feldakte_core::{
     limits,
 };
 use feldakte_proto::{
-    BreakGlass, ChangesFrame, ClientMessage, CloseCode, DecodeError, Durable, Hello, Outcome, Push, RawEntry, Reason,
-    Receipts, ServerMessage, Share, Welcome, negotiate,
+    ChangesFrame, ClientMessage, CloseCode, DecodeError, Durable, Hello, Push, RawEntry, Reason, ServerMessage,
+    Welcome, WipeOrder, negotiate,
 };
 use quinn::{Connection, SendStream};
 use tokio::time::Sleep;
@@ -32,6 +32,7 @@ use crate::{
     quotas::Rest,
     registry::leaf_of,
     renewals,
+    requests::Asking,
     snapshots::Fetcher,
     speaker::Speaker,
     store::{Reader, StoreError},
@@ -240,7 +241,7 @@ async fn sign_in(
     let speaker = Speaker::of(shared, device, hello).await;
     let sign_ins = speaker.sign_ins();
     // First watched, then looked up, as in `identify`.
-    shared.registry.signed_in(id, sign_ins.clone());
+    shared.registry.enter(id, &speaker.log, sign_ins.clone());
     match sign_ins.are_over(shared.environment.latest_ms(), &shared.deny) {
         true => Err(SessionError::SignInEnded),
         false => Ok(Arc::new(speaker)),
@@ -288,6 +289,12 @@ struct Device {
     reader: Reader,
     mailbox: Arc<Mailbox>,
     trail: Arc<Trail>,
+}
+
+impl Device {
+    fn asking(&self) -> Asking<'_> {
+        Asking { shared: &self.shared, speaker: &self.speaker, trail: &self.trail }
+    }
 }
 
 struct Session {
@@ -354,6 +361,9 @@ async fn greet(
         delivers: delivers.clone(),
     };
     session.send(ServerMessage::Welcome(welcome)).await?;
+    if let Some(order) = shared.wipes.of(session.device.speaker.principal.device) {
+        session.send(ServerMessage::Wipe(WipeOrder { order: order.into_bytes() })).await?;
+    }
     session.send_catch_up(catch_up, planned).await?;
     Ok(session)
 }
@@ -482,16 +492,22 @@ impl Session {
                 self.fetcher.fetch(&self.device.shared, fetch.documents).map_err(SessionError::Unexpected)
             }
             ClientMessage::Hello(_) => Err(SessionError::Unexpected("a second hello")),
+            // On the heap: these are rare, and every idle session would carry their room.
             ClientMessage::Renew(renew) => {
-                // On the heap: it is rare, and every idle session would carry its room.
                 let answer = Box::pin(renewals::answer(&self.device.shared, self.outlet.connection(), renew)).await;
                 self.send(answer).await
             }
-            ClientMessage::BreakGlass(BreakGlass { request, .. })
-            | ClientMessage::Share(Share { request, .. })
-            | ClientMessage::Receipts(Receipts { request, .. }) => {
-                let outcome = Outcome::Unavailable;
-                self.send(ServerMessage::Answer(feldakte_proto::Answer { request, outcome })).await
+            ClientMessage::BreakGlass(emergency) => {
+                let answer = Box::pin(self.device.asking().break_glass(emergency)).await;
+                self.send(answer).await
+            }
+            ClientMessage::Share(share) => {
+                let answer = Box::pin(self.device.asking().share(share)).await;
+                self.send(answer).await
+            }
+            ClientMessage::Receipts(receipts) => {
+                let answer = Box::pin(self.device.asking().receipts(receipts)).await;
+                self.send(answer).await
             }
         }
     }

@@ -4,7 +4,7 @@
 //! All of it is decided once, by the device's `Hello`: another user is another session.
 
 use feldakte_core::{
-    access::{PartSet, Policy, Principal, Rules},
+    access::{PartSet, Policy, Principal, Rules, Subject},
     admission::Ledger,
     ids::{TenantId, UserId},
 };
@@ -29,6 +29,8 @@ pub struct Speaker {
     pub active: Option<SignedIn>,
     /// The same about those whose work it delivers.
     pub delivers: Vec<SignedIn>,
+    /// Whether the device is to destroy what it holds: it gets nothing, and what it delivers is kept for a supervisor.
+    pub is_wiped: bool,
     /// The device without anybody.
     device: Principal,
     /// Those who have signed in or whose work is delivered.
@@ -58,6 +60,7 @@ impl Speaker {
             log,
             active: None,
             delivers: Vec::with_capacity(hello.delivers.len()),
+            is_wiped: shared.wipes.of(device.device).is_some(),
             users: Vec::new(),
             sign_ins: SignIns::default(),
             reads_as: device.clone(),
@@ -127,7 +130,11 @@ impl Speaker {
         Reader {
             tenant: self.log.clone(),
             subjects: self.reads_as.subjects_in(&self.log),
-            parts: if needs_user { PartSet::NONE } else { shared.policy.readable(self.principal.role) },
+            parts: if needs_user || self.is_wiped {
+                PartSet::NONE
+            } else {
+                shared.policy.readable(self.principal.role)
+            },
         }
     }
 
@@ -140,6 +147,19 @@ impl Speaker {
             Some(Voucher::Device) => !ledger.is_free() && !self.device_may_write(rules, ledger),
         };
         if is_barred { Rules { policy: Policy::nothing(), ..rules } } else { rules }
+    }
+
+    /// Whom an emergency access is for: the user on every device when an issuer vouches for him, else the device.
+    pub fn emergency_subject(&self) -> Subject {
+        self.reads_as.user.map_or(Subject::Device(self.reads_as.device), Subject::User)
+    }
+
+    /// Whether what the author pushes is kept for a supervisor instead of entering the log: his access to the document has
+    /// ended, or the device is to be wiped. Whoever is barred until he signs in keeps his work himself.
+    pub fn is_late(&self, shared: &Shared, author: &Author, ledger: &Ledger) -> bool {
+        let rules = Rules { policy: &shared.policy, log: &self.log, now_ms: shared.environment.latest_ms() };
+        let may_write = ledger.permit(rules, &author.principal).is_some_and(|permit| permit.may_write());
+        self.is_wiped || (!may_write && ledger.could_write(&self.log, &author.principal))
     }
 
     fn device_may_write(&self, rules: Rules<'_>, ledger: &Ledger) -> bool {

@@ -17,6 +17,7 @@ use feldakte_core::{
 
 pub mod audit;
 pub mod keyring;
+pub mod matters;
 pub mod registry;
 pub mod sealed;
 pub mod sqlite;
@@ -62,8 +63,11 @@ pub trait Store: Send + Sync + 'static {
     /// The entries at these positions, ascending. Positions that do not exist are left out.
     async fn read(&self, tenant: &TenantId, positions: &[Position]) -> Result<Vec<Stored>, StoreError>;
 
-    /// Whether any of the subjects holds a grant on the document now.
-    async fn may_read(&self, reader: &Reader, document: DocumentId) -> Result<bool, StoreError>;
+    /// Whether any of the subjects holds a grant on the document that neither was ended nor has ended by itself.
+    async fn may_read(&self, reader: &Reader, document: DocumentId, now_ms: i64) -> Result<bool, StoreError>;
+
+    /// Documents with a grant whose time is over and whose end is not in the log yet, at most `limit` of them.
+    async fn lapsed(&self, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError>;
 
     /// The newest snapshot of a document.
     async fn snapshot(&self, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError>;

@@ -1,11 +1,11 @@
-//! `feldakte backup` and `feldakte restore`: the store, and the registry beside it.
+//! `feldakte backup` and `feldakte restore`: the store, and what waits and the registry beside it.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use feldakte_gateway::{
     environment::Environment,
-    store::{registry::RegistryStore, sqlite::SqliteStore},
+    store::{matters::sqlite::SqliteMatterStore, registry::RegistryStore, sqlite::SqliteStore},
 };
 
 /// Copy the store while the gateway runs.
@@ -45,9 +45,15 @@ impl Backup {
     pub async fn run(self) -> anyhow::Result<()> {
         SqliteStore::backup(&self.store, &self.to).await?;
         println!("backup    {}", self.to.display());
+        let matters = self.store.with_file_name(MATTERS);
+        if matters.exists() {
+            let to = beside(&self.to, MATTERS);
+            SqliteMatterStore::backup(&matters, &to).await?;
+            println!("matters   {}", to.display());
+        }
         let registry = self.registry.clone().unwrap_or_else(|| self.store.with_file_name(REGISTRY));
         if self.registry.is_some() || registry.exists() {
-            let to = beside(&self.to);
+            let to = beside(&self.to, REGISTRY);
             RegistryStore::backup(&registry, &to).await?;
             println!("registry  {}", to.display());
         }
@@ -62,7 +68,13 @@ impl Restore {
         SqliteStore::restore(&self.from, &self.store, epoch).await?;
         println!("store     {}", self.store.display());
         println!("epoch     {epoch}");
-        let from = beside(&self.from);
+        let from = beside(&self.from, MATTERS);
+        if from.exists() {
+            let matters = self.store.with_file_name(MATTERS);
+            SqliteMatterStore::backup(&from, &matters).await?;
+            println!("matters   {}", matters.display());
+        }
+        let from = beside(&self.from, REGISTRY);
         if from.exists() {
             let registry = self.registry.clone().unwrap_or_else(|| self.store.with_file_name(REGISTRY));
             RegistryStore::backup(&from, &registry).await?;
@@ -75,9 +87,10 @@ impl Restore {
     }
 }
 
-/// Where the registry's copy stands that belongs to a copy of the store.
-fn beside(copy: &Path) -> PathBuf {
-    copy.with_extension(REGISTRY)
+/// Where a copy stands that belongs to a copy of the store.
+fn beside(copy: &Path, name: &str) -> PathBuf {
+    copy.with_extension(name)
 }
 
 const REGISTRY: &str = "registry.sqlite";
+const MATTERS: &str = "matters.sqlite";

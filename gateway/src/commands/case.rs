@@ -1,15 +1,24 @@
 //! `feldakte case`: acts on whole cases.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use feldakte_core::{
     audit::Reason,
-    ids::{CaseId, TenantId},
+    ids::{CaseId, DeviceId, Part, TenantId, UnitId},
 };
-use feldakte_gateway::control::cases::{PendingShred, ReceiptEntry, Shred, ShredOutcome, Shreds};
+use feldakte_gateway::{
+    control::{
+        audit::PartName,
+        cases::{PendingShred, ReceiptEntry, Shred, ShredOutcome, Shreds},
+        grants::{AccessName, Changed, GrantOrder},
+    },
+    environment::Environment,
+};
 
-use super::control::{Connect, moment, scoped, table};
+use super::control::{Connect, duration, moment, scoped, table};
 
-/// Acts on whole cases: making one unreadable for ever.
+/// Acts on whole cases: closing one, giving access, making one unreadable for ever.
 ///
 /// To be run by an operator with the role `operator`: the token is taken from FELDAKTE_OPERATOR_TOKEN or --token-file. An
 /// operator who is bound to a tenant sees and touches its cases alone.
@@ -23,6 +32,15 @@ pub struct Case {
 
 #[derive(Subcommand)]
 enum Act {
+    /// Close a case: nobody writes it any more, and each role reads it as long as the policy says.
+    ///
+    /// What devices have written and not delivered by then is kept for a supervisor: `feldakte review list`.
+    Close {
+        /// The case's id.
+        case: CaseId,
+    },
+    /// Give somebody access to a case, or end it with --end. For an operator with the role `supervisor`.
+    Grant(Grant),
     /// Destroy the key of a case. It takes two operators and cannot be undone.
     ///
     /// The first asks, and a different one runs the same command with --approve within three days. Then nobody has access to
@@ -46,12 +64,62 @@ enum Act {
     },
 }
 
+#[derive(Args)]
+struct Grant {
+    /// The case's id.
+    case: CaseId,
+    /// For a unit.
+    #[arg(long, conflicts_with = "device", required_unless_present = "device")]
+    unit: Option<UnitId>,
+    /// For one device.
+    #[arg(long)]
+    device: Option<DeviceId>,
+    /// The unit is of this other tenant: shares the case with it.
+    #[arg(long, requires = "unit", conflicts_with = "device", value_name = "TENANT")]
+    guest_of: Option<TenantId>,
+    /// To this part; may be given several times [default: all].
+    #[arg(long = "part", value_name = "operations|identity|clinical")]
+    parts: Vec<PartName>,
+    /// Read, or write as well. Never more than the role may.
+    #[arg(long, default_value = "read", value_name = "read|write")]
+    access: AccessName,
+    /// For so long: 30m, 12h, 7d [default: until somebody ends it].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    valid: Option<Duration>,
+    /// End it.
+    #[arg(long, conflicts_with_all = ["access", "valid"])]
+    end: bool,
+}
+
+impl Grant {
+    fn order(self) -> (CaseId, GrantOrder) {
+        let Self { case, unit, device, guest_of, parts, access, valid, end } = self;
+        let parts = match parts.is_empty() {
+            true => Part::ALL.into_iter().map(PartName).collect(),
+            false => parts,
+        };
+        let now_ms = Environment::system().now_ms();
+        let until_ms = valid.map(|valid| now_ms + i64::try_from(valid.as_millis()).unwrap_or(i64::MAX - now_ms));
+        let access = (!end).then_some(access);
+        (case, GrantOrder { unit, device, guest_of, parts, access, until_ms })
+    }
+}
+
 impl Case {
     /// Does it.
     pub async fn run(self) -> anyhow::Result<()> {
         let Self { connect, act } = self;
         let client = connect.client()?;
         match act {
+            Act::Close { case } => {
+                let closed: Changed = client.post(&format!("/cases/{case}/close"), &()).await?;
+                connect.print(&closed, |closed| format!("closed     {case}\ndocuments  {}", closed.documents))
+            }
+            Act::Grant(grant) => {
+                let (case, order) = grant.order();
+                let changed: Changed = client.post(&format!("/cases/{case}/grant"), &order).await?;
+                connect.print(&changed, |changed| format!("changed    {case}\ndocuments  {}", changed.documents))
+            }
             Act::Shred { case, reason, approve } => {
                 let path = format!("/cases/{case}/shred");
                 let outcome: ShredOutcome = client.post(&path, &Shred { reason, approve }).await?;

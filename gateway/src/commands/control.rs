@@ -1,11 +1,14 @@
 //! What all commands have in common that ask a running gateway: where it is, who asks, and how answers are printed.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use feldakte_core::ids::TenantId;
-use feldakte_gateway::control::{client::Client, operator::Token};
+use feldakte_gateway::{
+    config::parse_duration,
+    control::{client::Client, operator::Token},
+};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -61,6 +64,11 @@ impl Connect {
 /// The path of a list, of one tenant when that is asked for.
 pub fn scoped(path: &str, tenant: Option<&TenantId>) -> String {
     tenant.map_or_else(|| path.to_owned(), |tenant| format!("{path}?tenant={tenant}"))
+}
+
+/// A time as people write it.
+pub fn duration(text: &str) -> anyhow::Result<Duration> {
+    parse_duration(text).ok_or_else(|| anyhow!("must be a time such as 30m, 24h or 7d"))
 }
 
 /// Rows under a heading, in columns as wide as their widest cell.

@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use feldakte_core::{
     access::Role,
     ids::{DeviceId, TenantId, UnitId},
 };
 use feldakte_gateway::{
-    config::parse_duration,
-    control::devices::{DeviceEntry, InviteEntry, Invited, NewInvite, Revoke, RevokedDevice},
+    control::{
+        devices::{DeviceEntry, InviteEntry, Invited, NewInvite, Revoke, RevokedDevice},
+        wipes::WipeEntry,
+    },
     store::registry::RevocationReason,
 };
 use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 
-use super::control::{Connect, moment, scoped, table};
+use super::control::{Connect, duration, moment, scoped, table};
 
 /// How devices come to the gateway, and how they end.
 ///
@@ -50,6 +52,14 @@ enum Act {
     },
     /// Everything about one device.
     Show {
+        /// Its id.
+        device: DeviceId,
+    },
+    /// Have a lost device destroy what it holds, at its next contact. Until it has confirmed it gets nothing else.
+    ///
+    /// Work that it had not delivered is kept for a supervisor: `feldakte review list`. Revoke it after it has confirmed: a
+    /// revoked device cannot hear of the order.
+    Wipe {
         /// Its id.
         device: DeviceId,
     },
@@ -108,6 +118,10 @@ impl Device {
             Act::Show { device } => {
                 let device: DeviceEntry = client.get(&format!("/devices/{device}")).await?;
                 connect.print(&device, show)
+            }
+            Act::Wipe { device } => {
+                let wipe: WipeEntry = client.post(&format!("/devices/{device}/wipe"), &()).await?;
+                connect.print(&wipe, |wipe| format!("ordered  {}\ndevice   {}", wipe.order, wipe.device))
             }
             Act::Revoke { device, reason } => {
                 let path = format!("/devices/{device}/revoke");
@@ -200,10 +214,6 @@ fn slug(label: &str) -> String {
     let spelled = label.to_lowercase().replace('ä', "ae").replace('ö', "oe").replace('ü', "ue").replace('ß', "ss");
     let words = spelled.split(|character: char| !character.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("-")
-}
-
-fn duration(text: &str) -> anyhow::Result<Duration> {
-    parse_duration(text).ok_or_else(|| anyhow!("must be a time such as 30m, 24h or 7d"))
 }
 
 #[cfg(test)]

@@ -54,7 +54,8 @@ pub struct AuditQuery {
 }
 
 /// A part by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct PartName(pub Part);
 
 /// What rows are asked for.
@@ -185,6 +186,19 @@ impl RawRow {
 impl std::fmt::Display for PartName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.0.name())
+    }
+}
+
+impl From<PartName> for String {
+    fn from(name: PartName) -> Self {
+        name.to_string()
+    }
+}
+
+impl TryFrom<String> for PartName {
+    type Error = feldakte_core::ids::IdError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

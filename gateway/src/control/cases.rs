@@ -1,4 +1,4 @@
-//! `/cases`: acts on whole cases. Destroying one takes two operators.
+//! `/cases/ID/shred`: a case is destroyed, which takes two operators.
 
 use std::sync::Arc;
 
@@ -138,7 +138,11 @@ async fn shred(
 }
 
 /// A case of another tenant is none to an operator who is bound to his.
-async fn find(control: &Control, operator: &Authorised, id: &str) -> Result<(CaseId, TenantId), ControlError> {
+pub(super) async fn find(
+    control: &Control,
+    operator: &Authorised,
+    id: &str,
+) -> Result<(CaseId, TenantId), ControlError> {
     let missing = || ControlError::NotFound("case");
     let case: CaseId = id.parse().map_err(|_| missing())?;
     let is_his = |tenant: &TenantId| operator.tenant().is_none_or(|own| own == tenant);

@@ -260,7 +260,7 @@ async fn revoke(
 }
 
 /// A device of another tenant is none to an operator who is bound to his.
-async fn find(control: &Control, operator: &Authorised, id: &str) -> Result<Device, ControlError> {
+pub(super) async fn find(control: &Control, operator: &Authorised, id: &str) -> Result<Device, ControlError> {
     let missing = || ControlError::NotFound("device");
     let id: DeviceId = id.parse().map_err(|_| missing())?;
     let device = control.registry.device(id).await?.ok_or_else(missing)?;

@@ -62,6 +62,9 @@ impl From<AuthorityError> for ControlError {
     fn from(error: AuthorityError) -> Self {
         match error {
             AuthorityError::UnknownDocument => ControlError::NotFound("case"),
+            AuthorityError::UnknownReview => ControlError::NotFound("review"),
+            AuthorityError::Decided => ControlError::Conflict(error.to_string()),
+            AuthorityError::Store(error) => error.into(),
             AuthorityError::Audit(error) => error.into(),
             AuthorityError::Ledger(LedgerError::Store(error)) => error.into(),
             error => ControlError::Unavailable(error.to_string()),

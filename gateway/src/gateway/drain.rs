@@ -34,6 +34,7 @@ impl Gateway {
         let _ = tokio::time::timeout(LAST_FRAMES_WITHIN, endpoint.wait_idle()).await;
         // What the last sessions and commits have left.
         scribe.end().await;
+        in_time("the matters", shared.matters.close()).await;
         in_time("the last checkpoint", shared.store.close()).await;
     }
 }

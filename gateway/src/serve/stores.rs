@@ -9,14 +9,20 @@ use crate::{
     environment::Environment,
     keys::{SharedKeyEncryption, TenantKeys},
     store::{
-        SharedStore, StoreError, audit::sqlite::SqliteAuditStore, keyring::Keyring, registry::RegistryStore,
-        sealed::SealedStore, sqlite::SqliteStore,
+        SharedStore, StoreError,
+        audit::sqlite::SqliteAuditStore,
+        keyring::Keyring,
+        matters::{SharedMatterStore, sqlite::SqliteMatterStore},
+        registry::RegistryStore,
+        sealed::{SealedMatters, SealedStore},
+        sqlite::SqliteStore,
     },
 };
 
 /// All open files.
 pub(super) struct Stores {
     pub store: SharedStore,
+    pub matters: SharedMatterStore,
     pub keyring: Arc<Keyring>,
     pub registry: Arc<RegistryStore>,
     pub audit: Arc<SqliteAuditStore>,
@@ -29,7 +35,9 @@ impl Stores {
         let registry = RegistryStore::open(&config.control.registry).await.map_err(of(&config.control.registry))?;
         let audit = SqliteAuditStore::open(&config.audit).await.map_err(of(&config.audit))?;
         let audit_key = Arc::new(AuditKey::load_or_create(&config.audit_key)?);
-        Ok(Stores { store, keyring, registry, audit, audit_key })
+        let matters = SqliteMatterStore::open(&config.matters).await.map_err(of(&config.matters))?;
+        let matters = SealedMatters::new(matters, keyring.clone());
+        Ok(Stores { store, matters, keyring, registry, audit, audit_key })
     }
 }
 

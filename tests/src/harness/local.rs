@@ -22,7 +22,8 @@ use feldakte_gateway::{
         SharedStore,
         audit::{SharedAuditStore, sqlite::SqliteAuditStore},
         keyring::Keyring,
-        sealed::SealedStore,
+        matters::{SharedMatterStore, sqlite::SqliteMatterStore},
+        sealed::{SealedMatters, SealedStore},
         sqlite::SqliteStore,
     },
     tls::{self, Credentials},
@@ -55,6 +56,13 @@ pub struct LocalGateway {
     pub keyring: Arc<Keyring>,
     /// Whom it denies.
     pub deny: DenyList,
+}
+
+/// What a gateway stands on.
+struct Disks {
+    store: SharedStore,
+    matters: SharedMatterStore,
+    audit: SharedAuditStore,
 }
 
 /// A clock that a test moves.
@@ -106,22 +114,38 @@ impl Site {
 
     /// Starts a gateway on a store of the test's, where the last one listened.
     pub async fn start_on(&self, store: SharedStore) -> (Gateway, SocketAddr) {
-        self.serve(store, DenyList::default(), Environment::system(), local_users()).await
+        let disks = Disks { store, matters: self.matters(None).await, audit: self.audit().await };
+        self.serve(disks, DenyList::default(), Environment::system(), local_users()).await
     }
 
     /// Starts a gateway on an audit store of the test's, where the last one listened.
     pub async fn start_audited(&self, audit: SharedAuditStore) -> LocalGateway {
-        let (deny, environment) = (DenyList::default(), Environment::system());
-        let (store, keyring, sealed) = self.open_store(&environment).await;
-        let (gateway, address) = self.serve_audited((sealed, audit), deny.clone(), environment, local_users()).await;
-        LocalGateway { address, gateway, store, keyring, deny }
+        self.start_with(audit, Environment::system(), local_users()).await
     }
 
     async fn start_in(&self, environment: Environment, users: Users) -> LocalGateway {
+        self.start_with(self.audit().await, environment, users).await
+    }
+
+    async fn start_with(&self, audit: SharedAuditStore, environment: Environment, users: Users) -> LocalGateway {
         let deny = DenyList::default();
         let (store, keyring, sealed) = self.open_store(&environment).await;
-        let (gateway, address) = self.serve(sealed, deny.clone(), environment, users).await;
+        let disks = Disks { store: sealed, matters: self.matters(Some(keyring.clone())).await, audit };
+        let (gateway, address) = self.serve(disks, deny.clone(), environment, users).await;
         LocalGateway { address, gateway, store, keyring, deny }
+    }
+
+    async fn audit(&self) -> SharedAuditStore {
+        SqliteAuditStore::open(&self.audit_path()).await.expect("the audit log opens")
+    }
+
+    /// What waits for supervisors and lost devices; in the open on a store of the test's.
+    async fn matters(&self, keyring: Option<Arc<Keyring>>) -> SharedMatterStore {
+        let matters = SqliteMatterStore::open(&self.dir().join("matters.sqlite")).await.expect("the matters open");
+        match keyring {
+            Some(keyring) => SealedMatters::new(matters, keyring),
+            None => matters,
+        }
     }
 
     async fn open_store(&self, environment: &Environment) -> (Arc<SqliteStore>, Arc<Keyring>, SharedStore) {
@@ -134,18 +158,7 @@ impl Site {
 
     async fn serve(
         &self,
-        store: SharedStore,
-        deny: DenyList,
-        environment: Environment,
-        users: Users,
-    ) -> (Gateway, SocketAddr) {
-        let audit = SqliteAuditStore::open(&self.audit_path()).await.expect("the audit log opens");
-        self.serve_audited((store, audit), deny, environment, users).await
-    }
-
-    async fn serve_audited(
-        &self,
-        (store, audit): (SharedStore, SharedAuditStore),
+        Disks { store, matters, audit }: Disks,
         deny: DenyList,
         environment: Environment,
         users: Users,
@@ -159,7 +172,8 @@ impl Site {
         self.remember(address);
         let audit_key = Arc::new(AuditKey::load_or_create(&self.dir.path().join("audit.key")).expect("a key"));
         let (policy, shares, enrolment) = (Policy::default(), self.shares, None);
-        let parts = Parts { endpoint, store, audit, audit_key, deny, enrolment, policy, users, shares, environment };
+        let parts =
+            Parts { endpoint, store, matters, audit, audit_key, deny, enrolment, policy, users, shares, environment };
         let gateway = Gateway::start(parts).await;
         (gateway.expect("the store can be read"), address)
     }
@@ -225,6 +239,12 @@ impl Clock {
         let moved = self.0.load(Ordering::SeqCst);
         let by = Duration::from_secs(moved.unsigned_abs());
         if moved < 0 { SystemTime::now() - by } else { SystemTime::now() + by }
+    }
+
+    /// The same in milliseconds since 1970-01-01 UTC.
+    pub fn now_ms(&self) -> i64 {
+        let since = self.now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        i64::try_from(since.as_millis()).expect("a time of this age")
     }
 
     /// Moves it forward.

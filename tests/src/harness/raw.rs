@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use feldakte_core::{
-    ids::{ChangeHash, Cursor, DocumentId, UserId},
+    ids::{ChangeHash, Cursor, DocumentId, TenantId, UserId},
     limits,
     log::Entry,
 };
 use feldakte_proto::{
-    ChangesFrame, ClientMessage, CloseCode, Credential, Durable, Fetch, FrameDecoder, Hello, Push, ServerMessage,
-    Unbundled, VERSION, Welcome, decode_bundle, decode_entry,
+    ChangesFrame, ClientMessage, CloseCode, Credential, Durable, Fetch, FrameDecoder, Hello, Outcome, Push,
+    ServerMessage, Unbundled, VERSION, Welcome, decode_bundle, decode_entry,
 };
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 
@@ -109,6 +109,25 @@ impl RawClient {
     ) -> (Self, Welcome) {
         let hello = ClientMessage::Hello(hello_of(active, delivers));
         Self::greet(enrolled.quic(), gateway, &hello).await.expect("the gateway welcomes the device")
+    }
+
+    /// Connects as a guest in another tenant's log and is welcomed.
+    pub async fn guest(enrolled: &Enrolled, gateway: SocketAddr, log: &TenantId) -> (Self, Welcome) {
+        let hello = ClientMessage::Hello(Hello { tenant: Some(log.clone()), ..hello_of(None, Vec::new()) });
+        Self::greet(enrolled.quic(), gateway, &hello).await.expect("the gateway welcomes the device")
+    }
+
+    /// Asks for something; waits for what became of it and lets everything else pass.
+    pub async fn ask(&mut self, message: ClientMessage) -> Outcome {
+        self.send(&message).await;
+        within("the request is answered", async {
+            loop {
+                if let ServerMessage::Answer(answer) = self.next().await.expect("the session lives") {
+                    return answer.outcome;
+                }
+            }
+        })
+        .await
     }
 
     async fn greet(config: quinn::ClientConfig, gateway: SocketAddr, hello: &ClientMessage) -> Option<(Self, Welcome)> {

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     memory_audit_store::MemoryAuditStore,
     memory_local_store::{Durability, MemoryLocalStore},
+    memory_matter_store::MemoryMatterStore,
     memory_store::MemoryStore,
 };
 
@@ -67,6 +68,8 @@ pub struct GatewayMachine {
     pub store: Arc<MemoryStore>,
     /// Its audit log's disk.
     pub audit: Arc<MemoryAuditStore>,
+    /// Its matters' disk.
+    pub matters: Arc<MemoryMatterStore>,
     /// What signs the audit log. The simulation never prints a signature: they differ each time.
     pub audit_key: Arc<AuditKey>,
     /// What goes wrong with it.
@@ -183,6 +186,7 @@ impl GatewayMachine {
         Self {
             store,
             audit: MemoryAuditStore::new(),
+            matters: MemoryMatterStore::new(),
             audit_key: Arc::new(AuditKey::generate().expect("the system has randomness")),
             faults: Arc::default(),
             permits,

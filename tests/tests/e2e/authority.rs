@@ -1,17 +1,17 @@
 //! Grants that begin and end while devices are connected, and while they are not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use feldakte_core::{
     access::{Access, Grant, Role, Subject},
     ids::{DocumentId, Part},
+    log::Entry,
 };
-use feldakte_gateway::gateway::AuthorityError;
 use feldakte_proto::{CloseCode, Reason};
 use feldakte_tests::harness::{
     author::Author,
     crew, device,
-    local::{LocalGateway, Site},
+    local::{Clock, LocalGateway, Site},
     new_document,
     pki::{Enrolled, transport},
     raw::{RawClient, Seen},
@@ -200,15 +200,75 @@ async fn a_case_that_others_have_begun_is_not_opened_by_its_onlookers() {
     }
 }
 
-/// Reading is not judged by a grant's end yet: such a grant would go on for readers beside its time.
+/// Within a second, for whoever reads, whoever writes and whoever was away.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grant_that_names_its_end_is_not_begun() {
-    let site = Site::new();
-    let gateway = site.start().await;
+async fn a_grant_ends_at_its_time_for_live_sessions_and_later_ones() {
+    let (site, clock) = (Site::new(), Clock::default());
+    let gateway = site.start_at(&clock).await;
+    let (mut writer, mut author, physician) = crew_and_physician(&site, &gateway).await;
+    let (document, subject) = (author.document, Subject::Device(physician.principal.device));
+    let until = |seconds: i64| Some(clock.now_ms() + seconds * 1000);
+    let write = Grant { until: until(3600), ..Grant::new(subject.clone(), Access::Write) };
+    gateway.gateway.grant(document, vec![write]).await.unwrap();
+    let (mut reader, _) = RawClient::session(&physician, gateway.address, None).await;
+    let mut seen = Seen::default();
+    reader.read_until(&mut seen, |seen| seen.caught_up).await;
+
+    clock.advance(Duration::from_secs(3601));
+    let moved = Instant::now();
+    let is_end = |(_, entry): &(u64, Entry)| entry.revoked == std::slice::from_ref(&subject);
+    reader.read_until(&mut seen, |seen| seen.entries.iter().any(is_end)).await;
+    assert!(moved.elapsed() <= Duration::from_secs(1), "{:?}", moved.elapsed());
+    let after = write_one(&mut writer, &mut author, "nachher").await;
+    assert_eq!(reader.fetch(&[document]).await.unavailable, [document]);
+    let late = Author::new(&physician.principal, document).begin(1);
+    let refused = reader.push_and_wait(document, late).await.refused;
+    assert_eq!(refused.iter().map(|refused| refused.reason).collect::<Vec<_>>(), [Reason::Quarantined]);
+    assert!(seen.entries.iter().all(|(at, _)| *at != after));
+
+    // And when nobody was there to end it.
+    gateway.gateway.grant(document, vec![Grant { until: until(7200), ..read_for(&physician) }]).await.unwrap();
+    gateway.stop().await;
+    clock.advance(Duration::from_secs(7201));
+    let gateway = site.start_at(&clock).await;
+    let (mut reader, _) = RawClient::session(&physician, gateway.address, None).await;
+    let mut seen = Seen::default();
+    reader.read_until(&mut seen, |seen| seen.caught_up).await;
+    assert!(seen.bootstrap.is_empty() && seen.entries.iter().all(|(_, entry)| entry.changes.is_empty()), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_set_back_by_a_day_begins_no_grant_again() {
+    let (site, clock) = (Site::new(), Clock::default());
+    let gateway = site.start_at(&clock).await;
     let (_writer, author, physician) = crew_and_physician(&site, &gateway).await;
-    let ending = Grant { until: Some(i64::MAX), ..read_for(&physician) };
-    let refused = gateway.gateway.grant(author.document, vec![read_for(&physician), ending]).await;
-    assert!(matches!(refused, Err(AuthorityError::EndsByItself)), "{refused:?}");
-    let (_reader, welcome) = RawClient::session(&physician, gateway.address, None).await;
-    assert!(welcome.caught_up, "nothing of it has begun");
+    let ending = Grant { until: Some(clock.now_ms() + 3_600_000), ..read_for(&physician) };
+    gateway.gateway.grant(author.document, vec![ending]).await.unwrap();
+    clock.advance(Duration::from_secs(3601));
+    let (mut reader, _) = RawClient::session(&physician, gateway.address, None).await;
+    assert_eq!(reader.fetch(&[author.document]).await.unavailable, [author.document]);
+    clock.set_back(Duration::from_secs(24 * 3600));
+    assert_eq!(reader.fetch(&[author.document]).await.unavailable, [author.document]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_case_is_read_as_long_as_the_policy_says_and_written_by_nobody() {
+    let (site, clock) = (Site::new(), Clock::default());
+    let gateway = site.start_at(&clock).await;
+    let (mut writer, mut author, physician) = crew_and_physician(&site, &gateway).await;
+    let document = author.document;
+    let write = Grant::new(Subject::Device(physician.principal.device), Access::Write);
+    gateway.gateway.grant(document, vec![write]).await.unwrap();
+    let (mut reader, _) = RawClient::session(&physician, gateway.address, None).await;
+    let written = reader.push_and_wait(document, Author::new(&physician.principal, document).begin(1)).await;
+    assert_eq!(written.refused, []);
+
+    let closed = gateway.gateway.shared().close_case(document.case).await.unwrap();
+    assert_eq!(closed, 1);
+    let late = writer.push_and_wait(document, vec![author.set("gcs", "3").bytes]).await.refused;
+    assert_eq!(late.iter().map(|refused| refused.reason).collect::<Vec<_>>(), [Reason::Quarantined]);
+    assert_eq!(writer.fetch(&[document]).await.snapshots.len(), 1, "a crew completes its report");
+    clock.advance(Duration::from_secs(13 * 3600));
+    assert_eq!(writer.fetch(&[document]).await.unavailable, [document], "its shift is over");
+    assert_eq!(reader.fetch(&[document]).await.snapshots.len(), 1, "a physician answers for his orders");
 }

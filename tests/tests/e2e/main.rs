@@ -20,4 +20,5 @@ mod reload;
 mod restart;
 mod sharing;
 mod shredding;
+mod supervision;
 mod users;
