@@ -1,6 +1,6 @@
 //! The door of the SDK: commands in, events out. Everything works offline; the network only makes it safe.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use feldakte_core::{
     case::{DocumentView, Edit, Outcome, schema::CaseKind},
@@ -41,6 +41,9 @@ pub struct ClientOptions {
     /// Whose log to read and write; the device's own tenant's when `None`. In another one the device sees what was shared
     /// with its unit, and the store must be one of its own: a cursor belongs to one log.
     pub log: Option<TenantId>,
+    /// Without word from the gateway for so long, what is safe there is removed from the device; unsent work stays, and
+    /// the rest comes back at the next contact. Never when `None`.
+    pub purge_after: Option<Duration>,
     /// Clock, entropy, network.
     pub environment: Environment,
 }
@@ -62,7 +65,7 @@ impl Client {
     /// # Errors
     /// When identity or store cannot be used, or no socket can be opened.
     pub async fn open(options: ClientOptions) -> Result<Client, SdkError> {
-        let ClientOptions { identity, gateway, server_name, renewal, store, log, environment } = options;
+        let ClientOptions { identity, gateway, server_name, renewal, store, log, purge_after, environment } = options;
         let tenant = log.clone().unwrap_or_else(|| identity.principal.tenant.clone());
         let endpoint = environment.network().endpoint().map_err(SdkError::Network)?;
         let notifier = Arc::new(Notifier::default());
@@ -72,8 +75,9 @@ impl Client {
         let credentials = Credentials::new(identity, server_name.clone(), renewal, environment.clone())?;
         let (commands, command_queue) = mpsc::channel(COMMANDS);
         let (link_inputs, link_queue) = mpsc::channel(LINK_INPUTS);
-        let engine =
-            Engine::open((principal, tenant), store, environment.clone(), notifier.clone(), control.clone()).await?;
+        let engine = Engine::open((principal, tenant), store, environment.clone(), notifier.clone(), control.clone())
+            .await?
+            .with_timer(purge_after);
         let link = Link {
             log,
             environment: environment.clone(),

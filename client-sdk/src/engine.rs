@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use feldakte_core::{
@@ -15,27 +16,34 @@ use feldakte_core::{
     ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, TenantId},
 };
 use feldakte_proto::{ClientMessage, CloseCode, Fetch, Reason};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tracing::warn;
 
-use self::{documents::Documents, outbox::Outbox};
+use self::{clock::Clock, documents::Documents, outbox::Outbox, requests::Requests};
 use crate::{
     environment::Environment,
     error::SdkError,
     intent,
     link::{LinkControl, LinkInput},
     notify::Notifier,
-    store::{DocumentEdit, DocumentState, SharedLocalStore},
+    store::{DocumentEdit, DocumentState, SharedLocalStore, Wipe},
     view::{Author, CaseSummary, CaseSync, CaseView, LinkState, ParkedEdit, Status},
     wire::LinkError,
     witness::ChangeFact,
 };
 
+mod clock;
 mod documents;
 mod inbound;
 mod model;
 mod outbox;
+mod purge;
 mod redo;
+mod requests;
+mod wipe;
 
 type Reply<T> = oneshot::Sender<Result<T, SdkError>>;
 
@@ -66,6 +74,9 @@ pub(crate) struct Engine {
     documents: Documents,
     cursor: Option<Cursor>,
     outbox: Outbox,
+    requests: Requests,
+    /// Something may be there whose grant has ended: whether it is, only a look at all documents tells.
+    look_for_ended: bool,
     link: LinkState,
     outbound: Option<mpsc::Sender<ClientMessage>>,
     /// The epoch of the session at hand.
@@ -83,6 +94,12 @@ pub(crate) struct Engine {
     /// Documents per fetch; fewer after one that failed.
     fetch_at_once: usize,
     clock_offset_ms: Option<i64>,
+    wipe: Option<Wipe>,
+    purge_after: Option<Duration>,
+    /// From the first contact on.
+    clock: Option<Clock>,
+    /// The time at which the store last heard of it.
+    clock_kept_ms: Option<i64>,
 }
 
 impl Engine {
@@ -105,6 +122,8 @@ impl Engine {
             documents,
             cursor: state.cursor,
             outbox: Outbox::default(),
+            requests: Requests::default(),
+            look_for_ended: true,
             link: LinkState::Offline,
             outbound: None,
             epoch: None,
@@ -115,7 +134,16 @@ impl Engine {
             unfetchable: BTreeSet::new(),
             fetch_at_once: FETCH_AT_ONCE,
             clock_offset_ms: None,
+            wipe: state.wipe,
+            purge_after: None,
+            clock: state.clock.map(|clock| Clock::restored(clock, Instant::now())),
+            clock_kept_ms: None,
         })
+    }
+
+    /// Without contact for so long, the device keeps only what is unsent.
+    pub(crate) fn with_timer(self, purge_after: Option<Duration>) -> Self {
+        Self { purge_after, ..self }
     }
 
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut link: mpsc::Receiver<LinkInput>) {
@@ -137,7 +165,7 @@ impl Engine {
                     None => return self.store.close().await,
                 },
                 Some(input) = link.recv() => self.handle_link(input).await,
-                _ = retry.tick(), if self.outbound.is_some() => self.handle_retry().await,
+                _ = retry.tick(), if self.outbound.is_some() || self.purge_after.is_some() => self.handle_retry().await,
             };
             if let Err(error) = failed {
                 // What was not stored was neither answered nor acknowledged; the session starts over.
@@ -157,6 +185,12 @@ impl Engine {
     }
 
     async fn handle_command(&mut self, command: Command) -> Result<(), SdkError> {
+        let command = match self.wipe {
+            None => Some(command),
+            Some(_) => command.refuse_when_wiped(),
+        };
+        let Some(command) = command else { return Ok(()) };
+        self.watch_clock().await?;
         // A caller that has gone away does not undo what it asked for.
         match command {
             Command::Create { edits, reply } => drop(reply.send(self.create(edits).await)),
@@ -171,7 +205,7 @@ impl Engine {
             Command::Status { reply } => drop(reply.send(self.status().await)),
             Command::Shutdown { .. } => {}
         }
-        self.pump().await
+        self.advance().await
     }
 
     async fn create(&mut self, edits: Vec<Edit>) -> Result<CaseId, SdkError> {
@@ -261,16 +295,25 @@ impl Engine {
     async fn status(&mut self) -> Result<Status, SdkError> {
         let summaries = self.list().await?;
         let mut sync = CaseSync::default();
-        for CaseSync { local, sent, durable, refused, incomplete, revoked: _ } in summaries.iter().map(|s| s.sync) {
+        for CaseSync { local, sent, durable, refused, kept, incomplete, revoked: _ } in summaries.iter().map(|s| s.sync)
+        {
             sync.local += local;
             sync.sent += sent;
             sync.durable += durable;
             sync.refused += refused;
+            sync.kept += kept;
             sync.incomplete |= incomplete;
         }
         let all_safe = sync.local == 0 && sync.sent == 0 && sync.refused == 0;
         let cases = summaries.len() as u64;
-        Ok(Status { link: self.link, cases, sync, all_safe, clock_offset_ms: self.clock_offset_ms })
+        Ok(Status {
+            link: self.link,
+            cases,
+            sync,
+            all_safe,
+            clock_offset_ms: self.clock_offset_ms,
+            wipe: self.wipe.map(|wipe| wipe.stage),
+        })
     }
 
     async fn states_of(&self, case: CaseId) -> Result<Vec<DocumentState>, SdkError> {
@@ -289,6 +332,7 @@ impl Engine {
             sync.local += state.local - sent;
             sync.durable += state.durable;
             sync.refused += state.refused;
+            sync.kept += state.kept;
             // What has ended will not arrive any more.
             sync.incomplete |= state.bootstrap_pending && !state.revoked;
             sync.revoked |= state.revoked;
@@ -306,6 +350,7 @@ impl Engine {
             }
             LinkInput::Up { welcome, outbound } => self.begin_session(welcome, outbound).await?,
             LinkInput::Message(message) => self.handle_message(message).await?,
+            LinkInput::Snapshots(_) if self.wipe.is_some() => {}
             LinkInput::Snapshots(unbundled) => self.handle_snapshots(unbundled).await?,
             LinkInput::FetchEnded => self.leave_alone_what_is_missing(),
             LinkInput::FetchFailed => self.fetch_fewer(),
@@ -320,7 +365,7 @@ impl Engine {
                 return Ok(());
             }
         }
-        self.pump().await
+        self.advance().await
     }
 
     /// What was fetched and has not come cannot be read at the gateway at the moment.
@@ -355,6 +400,7 @@ impl Engine {
         self.is_fetch_open = false;
         self.unfetchable.clear();
         self.fetch_at_once = FETCH_AT_ONCE;
+        self.requests.reset();
         let cases = self.outbox.reset();
         cases.into_iter().for_each(|case| self.notifier.sync(case));
         self.count_unanswered();
@@ -373,14 +419,26 @@ impl Engine {
         // A refused or quarantined change can make a document incomplete without anybody asking for it.
         self.look_for_pending = true;
         self.unfetchable.clear();
-        self.pump().await
+        self.look_for_ended = true;
+        self.watch_clock().await?;
+        self.advance().await
+    }
+
+    /// What follows from what has just happened.
+    async fn advance(&mut self) -> Result<(), SdkError> {
+        self.purge_ended().await?;
+        self.pump().await?;
+        self.wipe_when_delivered().await?;
+        self.send_receipts().await?;
+        self.count_unanswered();
+        Ok(())
     }
 
     /// Sends what may be sent: unsent changes up to the window, and the next fetch.
     async fn pump(&mut self) -> Result<(), SdkError> {
         let Some(outbound) = self.outbound.clone() else { return Ok(()) };
         self.outbox.pump(&self.store, &outbound, &self.notifier).await?;
-        if !self.is_fetch_open && self.look_for_pending {
+        if !self.is_fetch_open && self.look_for_pending && self.wipe.is_none() {
             let pending = self.store.documents().await?;
             let is_wanted = |state: &&DocumentState| {
                 state.bootstrap_pending && !state.revoked && !self.unfetchable.contains(&state.document)
@@ -395,12 +453,11 @@ impl Engine {
                 self.is_fetch_open = true;
             }
         }
-        self.count_unanswered();
         Ok(())
     }
 
     fn count_unanswered(&self) {
-        let unanswered = self.outbox.pushes() + usize::from(self.is_fetch_open);
+        let unanswered = self.outbox.pushes() + self.requests.open() + usize::from(self.is_fetch_open);
         self.control.unanswered.store(unanswered, Ordering::Relaxed);
     }
 
@@ -432,4 +489,4 @@ const LINK_INPUTS_PER_COMMAND: usize = 4;
 /// Documents per fetch at most: one bundle or a few.
 const FETCH_AT_ONCE: usize = 128;
 /// How often waiting changes are offered again.
-const RETRY_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+const RETRY_EVERY: Duration = Duration::from_secs(5);

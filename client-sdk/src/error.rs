@@ -43,6 +43,9 @@ pub enum SdkError {
     /// No socket can be opened.
     #[error("no network socket can be opened")]
     Network(#[source] std::io::Error),
+    /// The device was ordered to destroy everything: nothing can be read or written. Sign in on another one.
+    #[error("this device was wiped")]
+    Wiped,
     /// The client has been shut down.
     #[error("the client has been shut down")]
     ShutDown,

@@ -19,6 +19,15 @@ pub trait KeyProvider: Send + Sync {
     /// # Errors
     /// When the key cannot be had; the store is not opened then.
     fn database_key(&self) -> Result<DatabaseKey, KeyError>;
+
+    /// Destroys the key, so that nobody ever has it again; the store that it opened was wiped. One that is gone already
+    /// is no error. Platforms that cannot, keep it: the store was emptied before.
+    ///
+    /// # Errors
+    /// When the key store fails.
+    fn destroy(&self) -> Result<(), KeyError> {
+        Ok(())
+    }
 }
 
 /// A key of 256 bits, wiped from memory when it is dropped.
@@ -102,6 +111,13 @@ impl KeyProvider for FileKey {
         create(&self.path, &DatabaseKey::random()?)?;
         // What the file says is the key, also when another process was first.
         DatabaseKey::from_bytes(read(&self.path)?)
+    }
+
+    fn destroy(&self) -> Result<(), KeyError> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => Ok(removed.and_then(|()| sync_directory_of(&self.path))?),
+        }
     }
 }
 

@@ -31,6 +31,9 @@ struct Changes {
     link: Option<LinkState>,
     content: BTreeMap<CaseId, Changed>,
     sync: BTreeSet<CaseId>,
+    removed: BTreeSet<CaseId>,
+    expired: bool,
+    wiped: bool,
 }
 
 impl Notifier {
@@ -80,6 +83,27 @@ impl Notifier {
         self.wake.notify_one();
     }
 
+    /// Nothing else is left to be told of it.
+    pub(crate) fn removed(&self, case: CaseId) {
+        let mut changes = self.changes();
+        changes.content.remove(&case);
+        changes.sync.remove(&case);
+        changes.removed.insert(case);
+        drop(changes);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn expired(&self) {
+        self.changes().expired = true;
+        self.wake.notify_one();
+    }
+
+    /// Of what was there before, nobody is told any more.
+    pub(crate) fn wiped(&self) {
+        *self.changes() = Changes { wiped: true, ..Changes::default() };
+        self.wake.notify_one();
+    }
+
     /// Delivers until shutdown.
     pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         loop {
@@ -88,12 +112,16 @@ impl Notifier {
                 () = self.wake.notified() => {}
                 () = shutdown.cancelled() => return,
             }
-            let Changes { link, content, sync } = std::mem::take(&mut *self.changes());
+            let Changes { link, content, sync, removed, expired, wiped } = std::mem::take(&mut *self.changes());
             let events = link
                 .map(Event::Link)
                 .into_iter()
+                // First: a case that comes back at once is there afterwards.
+                .chain(removed.into_iter().map(Event::CaseRemoved))
                 .chain(content.into_iter().map(|(case, changed)| Event::CaseChanged(case, changed)))
-                .chain(sync.into_iter().map(Event::SyncChanged));
+                .chain(sync.into_iter().map(Event::SyncChanged))
+                .chain(expired.then_some(Event::ContentExpired))
+                .chain(wiped.then_some(Event::Wiped));
             let observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner).clone();
             for event in events {
                 observers.iter().for_each(|observer| observer.on_event(event.clone()));

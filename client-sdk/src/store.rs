@@ -12,7 +12,7 @@ use feldakte_core::{
     ids::{ChangeHash, Cursor, DocumentId, Epoch, Position},
     log::{Binding, Quarantine},
 };
-use feldakte_proto::Reason;
+use feldakte_proto::{Reason, Receipts};
 
 #[cfg(feature = "sqlcipher")]
 mod provider;
@@ -61,11 +61,12 @@ pub trait LocalStore: Send + Sync + 'static {
     async fn unsent(&self, after: u64, limit_bytes: usize) -> Result<Vec<Unsent>, LocalStoreError>;
 
     /// The gateway's answer to a push: these are durable at `position`, those are refused; the cursor moves when
-    /// one is given. Refused changes are parked with reason and content; the document's generation rises by one
+    /// one is given. Refused changes are parked with reason and content, and those refused with
+    /// [`Reason::Quarantined`] are kept: counted apart, since somebody has them. The document's generation rises by one
     /// when anything was refused, so that the next edit writes under a new actor.
     async fn save_answer(&self, answer: &Answer) -> Result<(), LocalStoreError>;
 
-    /// Parked (refused) changes of a document, oldest first.
+    /// Parked changes of a document, refused or kept for a supervisor, oldest first.
     async fn parked(&self, document: DocumentId) -> Result<Vec<Parked>, LocalStoreError>;
 
     /// Does refused work again: the refused changes `replaced` are no longer parked, and `changes`, which hold what the
@@ -85,6 +86,32 @@ pub trait LocalStore: Send + Sync + 'static {
     async fn compact(&self, document: DocumentId, chunks: &[u8], covered: &[ChangeHash])
     -> Result<(), LocalStoreError>;
 
+    /// Destroys the content of those of the documents whose grant has ended, for good: neither the file nor a later copy
+    /// of it shows it, whoever has the store's key. Left alone is a document of which anything is unsent or parked, but
+    /// for what was kept for a supervisor. Gives back what was destroyed; the gateway is owed a receipt for each.
+    async fn purge(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError>;
+
+    /// Takes what is safe elsewhere off the device: everything of the documents that the gateway is known to have. Unsent
+    /// and refused work stays; the documents are fetched again at the next contact. Gives back the documents of which
+    /// something was removed; that is destroyed as in [`LocalStore::purge`].
+    async fn evict(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError>;
+
+    /// Everything is to be destroyed. The first order stands; each call counts a session in which it does.
+    async fn order_wipe(&self, order: [u8; 16]) -> Result<(), LocalStoreError>;
+
+    /// Carries the order out: destroys every document, every key, the cursor, and all else that is owed to the gateway.
+    /// Without an order it does nothing.
+    async fn wipe(&self) -> Result<(), LocalStoreError>;
+
+    /// Remembers when the gateway was heard of.
+    async fn save_clock(&self, clock: ClockState) -> Result<(), LocalStoreError>;
+
+    /// What the gateway has to be told: [`feldakte_core::limits::RECEIPTS_MAX`] of each kind at most.
+    async fn receipts(&self) -> Result<Receipts, LocalStoreError>;
+
+    /// The gateway has been told this.
+    async fn confirm(&self, receipts: &Receipts) -> Result<(), LocalStoreError>;
+
     /// Finishes writing and lets go of files.
     async fn close(&self);
 }
@@ -97,6 +124,43 @@ pub struct LocalState {
     pub store: Epoch,
     /// How far the device has read the log.
     pub cursor: Option<Cursor>,
+    /// The order to destroy everything, once it was given.
+    pub wipe: Option<Wipe>,
+    /// When the gateway was last heard of.
+    pub clock: Option<ClockState>,
+}
+
+/// An order to destroy everything on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wipe {
+    /// Its name.
+    pub order: [u8; 16],
+    /// How far it is.
+    pub stage: WipeStage,
+    /// Sessions that have begun since it was given, the one that brought it among them.
+    pub sessions: u32,
+}
+
+/// How far a wipe order is. Numbers are disk format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WipeStage {
+    /// Given: what is unsent is being delivered.
+    Ordered = 1,
+    /// Carried out; the gateway has not confirmed that it knows.
+    Destroyed = 2,
+    /// The gateway knows: file and key can go.
+    Confirmed = 3,
+}
+
+/// Time as far as it is known. Milliseconds since 1970-01-01 UTC by the gateway's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockState {
+    /// Gateway clock minus device clock, at the last contact.
+    pub offset_ms: i64,
+    /// The last contact.
+    pub contact_ms: i64,
+    /// The latest time that is known to have passed.
+    pub high_ms: i64,
 }
 
 /// A document and how safe it is.
@@ -116,6 +180,15 @@ pub struct DocumentState {
     pub durable: u64,
     /// Own changes the gateway refused.
     pub refused: u64,
+    /// Own changes the gateway keeps for a supervisor.
+    pub kept: u64,
+}
+
+impl DocumentState {
+    /// The grant has ended, and nothing of it is on this device only.
+    pub fn may_be_purged(&self) -> bool {
+        self.revoked && self.local == 0 && self.refused == 0
+    }
 }
 
 /// A document's content.

@@ -16,6 +16,8 @@ pub use feldakte_core::{
 };
 pub use feldakte_proto::Reason;
 
+pub use crate::store::WipeStage;
+
 /// A case as it is on this device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CaseView {
@@ -63,6 +65,8 @@ pub struct CaseSync {
     pub durable: u64,
     /// Refused by the gateway; parked with reason and content.
     pub refused: u64,
+    /// Made after access had ended, and kept at the gateway for a supervisor to decide.
+    pub kept: u64,
     /// Parts of the case have not arrived yet.
     pub incomplete: bool,
     /// This device's access has ended.
@@ -134,11 +138,13 @@ pub struct Status {
     pub cases: u64,
     /// Changes over all cases.
     pub sync: CaseSync,
-    /// Every change ever made on this device is durable at the gateway. Computed from durable changes, never from
+    /// Every change ever made on this device is durable at the gateway, in the log or kept for a supervisor. Computed from durable changes, never from
     /// an empty queue.
     pub all_safe: bool,
     /// Gateway clock minus device clock, milliseconds; `None` before the first session.
     pub clock_offset_ms: Option<i64>,
+    /// How far the order to destroy everything is, once it was given.
+    pub wipe: Option<WipeStage>,
 }
 
 /// Something an app may want to show at once. Events are coalesced: a slow observer sees the newest state.
@@ -150,6 +156,13 @@ pub enum Event {
     CaseChanged(CaseId, Changed),
     /// How safe a case is has changed.
     SyncChanged(CaseId),
+    /// This device's access to the case has ended, its work is delivered, and its content has been destroyed.
+    CaseRemoved(CaseId),
+    /// The gateway was not heard of for longer than [`crate::ClientOptions::purge_after`]: what is safe there was removed
+    /// from the device, and comes back at the next contact. Unsent work is still here.
+    ContentExpired,
+    /// By order of the gateway everything on this device was destroyed.
+    Wiped,
 }
 
 /// What of a case has changed.

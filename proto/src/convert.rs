@@ -71,6 +71,11 @@ impl Reason {
         Reason::Shredded,
     ];
 
+    /// Whether the device owes nothing of such a change any more: somebody has it, or nobody may.
+    pub fn lets_forget(self) -> bool {
+        matches!(self, Reason::Quarantined | Reason::Shredded)
+    }
+
     /// The reason of that number.
     pub fn from_number(number: u32) -> Option<Reason> {
         Reason::ALL.into_iter().find(|reason| *reason as u32 == number)

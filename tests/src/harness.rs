@@ -22,6 +22,7 @@ pub mod local;
 pub mod pki;
 pub mod process;
 pub mod raw;
+pub mod scripted;
 pub mod tablet;
 
 /// How long an event may take on a machine that is busy with other tests.

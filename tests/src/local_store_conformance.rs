@@ -17,10 +17,12 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 mod own;
+mod purge;
 mod received;
 mod snapshot;
 
 pub use own::*;
+pub use purge::*;
 pub use received::*;
 pub use snapshot::*;
 
@@ -62,6 +64,16 @@ macro_rules! for_each_local_store_behaviour {
             unsent_changes_come_in_pages
             the_latest_binding_counts
             calls_at_the_same_time_are_all_done
+            changes_kept_for_a_supervisor_are_not_refused
+            a_kept_change_that_the_log_holds_after_all_is_durable
+            a_document_whose_grant_has_ended_is_destroyed_and_receipted
+            what_is_unsent_or_parked_is_not_destroyed
+            a_document_that_comes_back_has_a_new_actor
+            receipts_stay_until_they_are_confirmed
+            eviction_removes_what_is_safe_and_nothing_else
+            a_wipe_destroys_everything_and_is_receipted
+            without_an_order_nothing_is_wiped
+            the_clock_is_kept
             a_closed_store_refuses
         }
     };

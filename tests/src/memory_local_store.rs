@@ -12,10 +12,11 @@ use std::{
 
 use async_trait::async_trait;
 use feldakte_client_sdk::store::{
-    Answer, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange, Parked,
-    Received, ReceivedSnapshot, Unsent,
+    Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange,
+    Parked, Received, ReceivedSnapshot, Unsent,
 };
 use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position};
+use feldakte_proto::Receipts;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -91,17 +92,16 @@ impl MemoryLocalStore {
         .await
     }
 
-    async fn write(&self, operation: impl FnOnce(&mut Tables)) -> Result<(), LocalStoreError> {
+    async fn write<T>(&self, operation: impl FnOnce(&mut Tables) -> T) -> Result<T, LocalStoreError> {
         self.until_ended(async {
             let _turn = self.turn.lock().await;
             if self.durability == Durability::AcksBeforeSync {
-                self.disk().write_unsynced(Instant::now() + self.fsync, operation);
-                return;
+                return self.disk().write_unsynced(Instant::now() + self.fsync, operation);
             }
             if !self.fsync.is_zero() {
                 sleep(self.fsync).await;
             }
-            operation(&mut self.disk().tables);
+            operation(&mut self.disk().tables)
         })
         .await
     }
@@ -120,10 +120,10 @@ impl MemoryLocalStore {
 }
 
 impl Disk {
-    fn write_unsynced(&mut self, synced_at: Instant, operation: impl FnOnce(&mut Tables)) {
+    fn write_unsynced<T>(&mut self, synced_at: Instant, operation: impl FnOnce(&mut Tables) -> T) -> T {
         self.forget_synced();
         self.unsynced.push_back((synced_at, self.tables.clone()));
-        operation(&mut self.tables);
+        operation(&mut self.tables)
     }
 
     fn forget_synced(&mut self) {
@@ -196,6 +196,34 @@ impl LocalStore for MemoryLocalStore {
         covered: &[ChangeHash],
     ) -> Result<(), LocalStoreError> {
         self.write(|tables| tables.compact(document, chunks, covered)).await
+    }
+
+    async fn purge(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError> {
+        self.write(|tables| tables.purge(documents)).await
+    }
+
+    async fn evict(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError> {
+        self.write(|tables| tables.evict(documents)).await
+    }
+
+    async fn order_wipe(&self, order: [u8; 16]) -> Result<(), LocalStoreError> {
+        self.write(|tables| tables.order_wipe(order)).await
+    }
+
+    async fn wipe(&self) -> Result<(), LocalStoreError> {
+        self.write(|tables| tables.wipe()).await
+    }
+
+    async fn save_clock(&self, clock: ClockState) -> Result<(), LocalStoreError> {
+        self.write(|tables| tables.save_clock(clock)).await
+    }
+
+    async fn receipts(&self) -> Result<Receipts, LocalStoreError> {
+        self.read(Tables::receipts).await
+    }
+
+    async fn confirm(&self, receipts: &Receipts) -> Result<(), LocalStoreError> {
+        self.write(|tables| tables.confirm(receipts)).await
     }
 
     /// Syncs what is under way, then ends.

@@ -211,6 +211,11 @@ impl Documents {
         self.open.remove(&id);
     }
 
+    /// Nothing of the store is left.
+    pub(super) fn forget_all(&mut self) {
+        self.open.clear();
+    }
+
     async fn open(&mut self, id: DocumentId) -> Result<&mut Open, SdkError> {
         self.clock += 1;
         let used = self.clock;

@@ -10,7 +10,8 @@ use feldakte_core::{
     log::Entry,
 };
 use feldakte_proto::{
-    ChangesFrame, ClientMessage, Durable, RawEntry, Reason, ServerMessage, Snapshot, Unbundled, Welcome, decode_entry,
+    ChangesFrame, ClientMessage, Durable, RawEntry, Reason, ServerMessage, Snapshot, Unbundled, Welcome, WipeOrder,
+    decode_entry,
 };
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -18,6 +19,7 @@ use tracing::warn;
 use super::{
     Engine, is_for_another,
     outbox::{Flight, Flying},
+    purge::ended,
     start_of,
 };
 use crate::{
@@ -35,7 +37,15 @@ impl Engine {
     ) -> Result<(), SdkError> {
         let Welcome { epoch, head, caught_up, server_time_ms, restored_to, .. } = welcome;
         self.drop_session();
-        self.clock_offset_ms = Some(server_time_ms - self.environment.now_ms());
+        self.clock_offset_ms = Some(server_time_ms.saturating_sub(self.environment.now_ms()));
+        self.hear(server_time_ms).await?;
+        self.resume_wipe().await?;
+        if self.is_wiped() {
+            self.epoch = Some(epoch);
+            self.outbound = Some(outbound);
+            self.set_link(LinkState::Connected);
+            return Ok(());
+        }
         if self.cursor.is_none_or(|cursor| cursor.epoch != epoch) {
             // Another log than the one this device knew: it offers again what that log may have lost.
             let cursor = start_of(epoch);
@@ -59,12 +69,14 @@ impl Engine {
         // What arrives after the session was given up is sent again in the next one.
         let Some(epoch) = self.epoch else { return Ok(()) };
         match message {
+            // What the device is to forget it takes in no more.
+            ServerMessage::Changes(_) if self.wipe.is_some() => Ok(()),
+            ServerMessage::Durable(_) if self.is_wiped() => Ok(()),
             ServerMessage::Changes(changes) => self.handle_changes(epoch, changes).await,
             ServerMessage::Durable(durable) => self.handle_durable(epoch, durable).await,
-            ServerMessage::Welcome(_)
-            | ServerMessage::Answer(_)
-            | ServerMessage::Wipe(_)
-            | ServerMessage::Renewed(_) => Ok(()),
+            ServerMessage::Answer(answer) => self.handle_answer(answer).await,
+            ServerMessage::Wipe(WipeOrder { order }) => self.handle_wipe(order).await,
+            ServerMessage::Welcome(_) | ServerMessage::Renewed(_) => Ok(()),
         }
     }
 
@@ -194,11 +206,20 @@ impl Engine {
             }
             answer.refused.push((hash, refused.reason));
         }
-        if !answer.refused.is_empty() {
-            let lost = answer.refused.iter().map(|(hash, _)| *hash);
+        let lost: Vec<_> = answer.refused.iter().filter(|(_, reason)| !reason.lets_forget()).collect();
+        if !lost.is_empty() {
+            // What stands on a change that is kept is evidence like it, and is delivered.
+            let lost = lost.into_iter().map(|(hash, _)| *hash);
             answer.refused.extend(self.doomed(document, lost).await?);
         }
         self.store.save_answer(&answer).await?;
+        self.look_for_ended = true;
+        if answer.refused.iter().any(|(_, reason)| *reason == Reason::Shredded) {
+            self.end(document).await?;
+        }
+        if !answer.durable.is_empty() {
+            self.ask_whether_ended(document).await?;
+        }
         self.cursor = answer.cursor.or(self.cursor);
         self.notifier.testify(document, &answer.durable, ChangeFact::Durable(position));
         if !answer.refused.is_empty() {
@@ -237,15 +258,8 @@ impl Engine {
             if self.is_outdated(document) {
                 continue;
             }
-            let ended = ReceivedEntry {
-                position: Position::START,
-                document,
-                revoked: true,
-                bindings: Vec::new(),
-                quarantined: Vec::new(),
-                changes: Vec::new(),
-            };
-            self.store.save_received(&Received { entries: vec![ended], ..Received::default() }).await?;
+            self.store.save_received(&Received { entries: vec![ended(document)], ..Received::default() }).await?;
+            self.look_for_ended = true;
             self.arrived(document);
         }
         Ok(())

@@ -58,6 +58,11 @@ impl Outbox {
             .sum()
     }
 
+    /// Rows up to here have been looked at.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen
+    }
+
     /// Pushes without an answer.
     pub(super) fn pushes(&self) -> usize {
         self.flying.len()

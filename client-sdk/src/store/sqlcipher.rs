@@ -1,6 +1,6 @@
 //! The device's store in one SQLCipher file.
 //!
-//! A raw 256-bit key, a write-ahead log, `synchronous = FULL`: what a method has returned survives a power cut, and
+//! Content is sealed once more, under a key per document: see `seal.rs`. A raw 256-bit key, a write-ahead log, `synchronous = FULL`: what a method has returned survives a power cut, and
 //! no file holds plain text. One connection holds the file's exclusive lock from opening to closing, which is what
 //! keeps a second process out (and there is no shared-memory file). An app that is suspended with the store open
 //! keeps that lock: platforms that punish this (iOS, for files shared between apps) must close it first.
@@ -9,12 +9,13 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position};
+use feldakte_proto::Receipts;
 use tokio::sync::Mutex;
 
 use self::connection::Slot;
 use super::{
-    Answer, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange, Parked,
-    Received, ReceivedSnapshot, Unsent,
+    Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange,
+    Parked, Received, ReceivedSnapshot, Unsent,
 };
 use crate::key::KeyProvider;
 
@@ -24,8 +25,11 @@ mod document;
 mod error;
 mod open;
 mod own;
+mod purge;
 mod received;
+mod seal;
 mod snapshot;
+mod wipe;
 
 /// [`LocalStore`] on SQLCipher.
 pub struct SqlCipherStore {
@@ -42,6 +46,27 @@ impl SqlCipherStore {
     pub async fn open(path: &Path, key: &dyn KeyProvider, new_store: Epoch) -> Result<Arc<Self>, LocalStoreError> {
         let connection = open::open(path, key, new_store).await?;
         Ok(Arc::new(Self { slot: Mutex::new(Slot::new(connection)) }))
+    }
+
+    /// Removes the closed store's files and destroys its key: what is left to do after a wipe that the gateway knows of
+    /// ([`WipeStage::Confirmed`](super::WipeStage)). Done again after a power cut it ends what it began.
+    ///
+    /// # Errors
+    /// When a file cannot be removed or the key cannot be destroyed.
+    pub fn destroy(path: &Path, key: &dyn KeyProvider) -> Result<(), LocalStoreError> {
+        // The key first: without it the files are worthless.
+        key.destroy().map_err(|error| LocalStoreError::Failed(Box::new(error)))?;
+        for suffix in ["", "-wal", "-journal"] {
+            let mut file = path.as_os_str().to_owned();
+            file.push(suffix);
+            match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(LocalStoreError::Failed(Box::new(error)));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -132,6 +157,57 @@ impl LocalStore for SqlCipherStore {
     ) -> Result<(), LocalStoreError> {
         let mut slot = self.slot.lock().await;
         let outcome = snapshot::compact(slot.begin().await?, document, chunks, covered).await;
+        slot.end(outcome).await
+    }
+
+    async fn purge(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = purge::purge(slot.begin().await?, documents).await;
+        let purged = slot.end(outcome).await?;
+        if !purged.is_empty() {
+            slot.truncate_log().await?;
+        }
+        Ok(purged)
+    }
+
+    async fn evict(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = purge::evict(slot.begin().await?, documents).await;
+        let evicted = slot.end(outcome).await?;
+        if !evicted.is_empty() {
+            slot.truncate_log().await?;
+        }
+        Ok(evicted)
+    }
+
+    async fn order_wipe(&self, order: [u8; 16]) -> Result<(), LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = wipe::order(slot.begin().await?, order).await;
+        slot.end(outcome).await
+    }
+
+    async fn wipe(&self) -> Result<(), LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = wipe::wipe(slot.begin().await?).await;
+        slot.end(outcome).await?;
+        slot.truncate_log().await
+    }
+
+    async fn save_clock(&self, clock: ClockState) -> Result<(), LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = document::save_clock(slot.begin().await?, clock).await;
+        slot.end(outcome).await
+    }
+
+    async fn receipts(&self) -> Result<Receipts, LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = purge::receipts(slot.begin().await?).await;
+        slot.end(outcome).await
+    }
+
+    async fn confirm(&self, receipts: &Receipts) -> Result<(), LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = purge::confirm(slot.begin().await?, receipts).await;
         slot.end(outcome).await
     }
 

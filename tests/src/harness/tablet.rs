@@ -39,6 +39,8 @@ struct Told {
     changes: Mutex<Vec<ChangeEvent>>,
     links: Mutex<Vec<LinkState>>,
     contents: Mutex<Vec<(CaseId, Changed)>>,
+    removed: Mutex<Vec<CaseId>>,
+    losses: Mutex<Vec<Event>>,
 }
 
 impl Tablet {
@@ -54,11 +56,32 @@ impl Tablet {
         Self::open_in(identity, gateway, store, environment).await
     }
 
+    /// Opens a tablet that keeps content for so long without word from its gateway, with a clock of the test's.
+    pub async fn open_for(
+        (identity, gateway): (Identity, SocketAddr),
+        store: SharedLocalStore,
+        clock: &Clock,
+        purge_after: Duration,
+    ) -> Self {
+        let clock = clock.clone();
+        let environment = Environment::simulated(Arc::new(move || clock.now()), rand::random(), Arc::new(Udp));
+        Self::open_with(identity, gateway, store, (environment, Some(purge_after))).await
+    }
+
     async fn open_in(
         identity: Identity,
         gateway: SocketAddr,
         store: SharedLocalStore,
         environment: Environment,
+    ) -> Self {
+        Self::open_with(identity, gateway, store, (environment, None)).await
+    }
+
+    async fn open_with(
+        identity: Identity,
+        gateway: SocketAddr,
+        store: SharedLocalStore,
+        (environment, purge_after): (Environment, Option<Duration>),
     ) -> Self {
         let options = ClientOptions {
             identity,
@@ -67,6 +90,7 @@ impl Tablet {
             store,
             renewal: None,
             log: None,
+            purge_after,
             environment,
         };
         let client = Client::open(options).await.expect("the client opens");
@@ -182,6 +206,16 @@ impl Tablet {
         std::mem::take(&mut *self.told.contents())
     }
 
+    /// Cases of which its app was told that they were removed.
+    pub fn removed(&self) -> Vec<CaseId> {
+        self.told.removed().clone()
+    }
+
+    /// What its app was told that the device has lost as a whole.
+    pub fn losses(&self) -> Vec<Event> {
+        self.told.losses().clone()
+    }
+
     /// Ends the tablet.
     pub async fn shutdown(self) {
         within("the tablet shuts down", self.client.shutdown()).await;
@@ -198,6 +232,14 @@ impl Told {
         self.links.lock().expect("nothing panics while it is held")
     }
 
+    fn losses(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.losses.lock().expect("nothing panics while it is held")
+    }
+
+    fn removed(&self) -> MutexGuard<'_, Vec<CaseId>> {
+        self.removed.lock().expect("nothing panics while it is held")
+    }
+
     fn contents(&self) -> MutexGuard<'_, Vec<(CaseId, Changed)>> {
         self.contents.lock().expect("nothing panics while it is held")
     }
@@ -208,6 +250,8 @@ impl Observer for Told {
         match event {
             Event::Link(state) => self.links().push(state),
             Event::CaseChanged(case, changed) => self.contents().push((case, changed)),
+            Event::CaseRemoved(case) => self.removed().push(case),
+            Event::ContentExpired | Event::Wiped => self.losses().push(event),
             Event::SyncChanged(_) => {}
         }
         self.version.send_modify(|version| *version += 1);

@@ -46,6 +46,7 @@ pub async fn edits_are_local_and_load_in_the_order_saved(store: SharedLocalStore
         local: 3,
         durable: 0,
         refused: 0,
+        kept: 0,
     };
     assert_eq!(loaded.state, expected);
     assert_eq!(store.document(document(1)).await?, Some(expected));

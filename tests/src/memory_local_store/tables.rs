@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use feldakte_client_sdk::store::{
-    Answer, DocumentState, LocalDocument, LocalState, OwnChange, Parked, Received, ReceivedEntry, ReceivedSnapshot,
-    Unsent,
+    Answer, ClockState, DocumentState, LocalDocument, LocalState, OwnChange, Parked, Received, ReceivedEntry,
+    ReceivedSnapshot, Unsent, Wipe, WipeStage,
 };
 use feldakte_core::{
     ids::{ActorId, ChangeHash, Cursor, DocumentId, Epoch, Position},
+    limits,
     log::{Binding, Quarantine},
 };
-use feldakte_proto::Reason;
+use feldakte_proto::{Reason, Receipts};
 
 /// Everything a device's store holds.
 #[derive(Debug, Clone)]
@@ -21,7 +22,17 @@ pub(super) struct Tables {
     store: Epoch,
     cursor: Option<Cursor>,
     documents: BTreeMap<DocumentId, Document>,
+    purged: BTreeMap<DocumentId, Purged>,
+    wipe: Option<Wipe>,
+    clock: Option<ClockState>,
     last_row: u64,
+}
+
+/// What stays of a document that was destroyed.
+#[derive(Debug, Clone)]
+struct Purged {
+    generation: u32,
+    is_confirmed: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -59,22 +70,24 @@ enum State {
     Refused(Reason),
     Received(Position),
     Replaced,
+    Kept(Reason),
 }
 
 impl State {
     /// An own change that the gateway has not confirmed, or has refused.
     fn is_unsettled(self) -> bool {
-        matches!(self, State::Local | State::Refused(_) | State::Replaced)
+        matches!(self, State::Local | State::Refused(_) | State::Replaced | State::Kept(_))
     }
 }
 
 impl Tables {
     pub(super) fn new(store: Epoch) -> Self {
-        Self { store, cursor: None, documents: BTreeMap::new(), last_row: 0 }
+        let (documents, purged) = (BTreeMap::new(), BTreeMap::new());
+        Self { store, cursor: None, documents, purged, wipe: None, clock: None, last_row: 0 }
     }
 
     pub(super) fn state(&self) -> LocalState {
-        LocalState { store: self.store, cursor: self.cursor }
+        LocalState { store: self.store, cursor: self.cursor, wipe: self.wipe, clock: self.clock }
     }
 
     pub(super) fn documents(&self) -> Vec<DocumentState> {
@@ -96,9 +109,13 @@ impl Tables {
 
     pub(super) fn parked(&self, id: DocumentId) -> Vec<Parked> {
         let changes = self.documents.get(&id).into_iter().flat_map(|document| document.changes.values());
-        let to_parked = |change: &Change| match change.state {
-            State::Refused(reason) => Some(Parked { hash: change.hash, reason, intent: change.intent.clone() }),
+        let reason = |state| match state {
+            State::Refused(reason) | State::Kept(reason) => Some(reason),
             _ => None,
+        };
+        let to_parked = |change: &Change| {
+            let reason = reason(change.state)?;
+            Some(Parked { hash: change.hash, reason, intent: change.intent.clone() })
         };
         changes.filter_map(to_parked).collect()
     }
@@ -125,7 +142,7 @@ impl Tables {
     }
 
     pub(super) fn save_edit(&mut self, id: DocumentId, changes: &[OwnChange]) {
-        let document = self.documents.entry(id).or_default();
+        let document = Self::document_or_new(&mut self.documents, &self.purged, id);
         for OwnChange { hash, bytes, intent } in changes {
             match document.find(*hash) {
                 None => {
@@ -148,7 +165,7 @@ impl Tables {
             self.save_entry(entry);
         }
         for id in &received.bootstrap {
-            let document = self.documents.entry(*id).or_default();
+            let document = Self::document_or_new(&mut self.documents, &self.purged, *id);
             document.bootstrap_pending = true;
             document.revoked = false;
         }
@@ -161,7 +178,7 @@ impl Tables {
         if !brings_content && !self.documents.contains_key(document) {
             return;
         }
-        let document = self.documents.entry(*document).or_default();
+        let document = Self::document_or_new(&mut self.documents, &self.purged, *document);
         document.revoked |= revoked;
         document.bind(bindings);
         let covered = document.quarantine(quarantined);
@@ -173,7 +190,7 @@ impl Tables {
 
     pub(super) fn save_snapshot(&mut self, snapshot: &ReceivedSnapshot) {
         let ReceivedSnapshot { document, position, chunks, covered, bindings, quarantined } = snapshot;
-        let document = self.documents.entry(*document).or_default();
+        let document = Self::document_or_new(&mut self.documents, &self.purged, *document);
         document.bind(bindings);
         document.quarantine(quarantined);
         covered.iter().for_each(|hash| document.confirm(*hash, *position));
@@ -188,7 +205,7 @@ impl Tables {
         let mut refused_any = false;
         for (hash, reason) in &answer.refused {
             let Some(known) = document.find(*hash).filter(|known| known.state == State::Local) else { continue };
-            known.state = State::Refused(*reason);
+            known.state = if reason.lets_forget() { State::Kept(*reason) } else { State::Refused(*reason) };
             let covered = known.covered;
             document.bootstrap_pending |= covered;
             refused_any = true;
@@ -225,6 +242,73 @@ impl Tables {
             document.replace_snapshot(chunks, covered.iter().copied().collect());
         }
     }
+
+    pub(super) fn purge(&mut self, documents: &[DocumentId]) -> Vec<DocumentId> {
+        let mut purged = Vec::new();
+        for id in documents {
+            let Some(state) = self.document(*id).filter(DocumentState::may_be_purged) else { continue };
+            self.documents.remove(id);
+            self.purged.insert(*id, Purged { generation: state.generation, is_confirmed: false });
+            purged.push(*id);
+        }
+        purged
+    }
+
+    pub(super) fn receipts(&self) -> Receipts {
+        let due = self.purged.iter().filter(|(_, purged)| !purged.is_confirmed);
+        let purged = due.map(|(id, _)| *id).take(limits::RECEIPTS_MAX).collect();
+        let wipe = self.wipe.filter(|wipe| wipe.stage == WipeStage::Destroyed);
+        Receipts { purged, wiped: wipe.map(|wipe| wipe.order), ..Receipts::default() }
+    }
+
+    pub(super) fn confirm(&mut self, receipts: &Receipts) {
+        for id in &receipts.purged {
+            self.purged.entry(*id).and_modify(|purged| purged.is_confirmed = true);
+        }
+        if let Some(wipe) = &mut self.wipe
+            && (receipts.wiped, wipe.stage) == (Some(wipe.order), WipeStage::Destroyed)
+        {
+            wipe.stage = WipeStage::Confirmed;
+        }
+    }
+
+    pub(super) fn evict(&mut self, documents: &[DocumentId]) -> Vec<DocumentId> {
+        let mut evicted = Vec::new();
+        for id in documents {
+            let Some(document) = self.documents.get_mut(id) else { continue };
+            if document.evict() {
+                evicted.push(*id);
+            }
+        }
+        evicted
+    }
+
+    pub(super) fn order_wipe(&mut self, order: [u8; 16]) {
+        let wipe = self.wipe.get_or_insert(Wipe { order, stage: WipeStage::Ordered, sessions: 0 });
+        wipe.sessions += 1;
+    }
+
+    pub(super) fn wipe(&mut self) {
+        let Some(wipe) = self.wipe.as_mut().filter(|wipe| wipe.stage == WipeStage::Ordered) else { return };
+        wipe.stage = WipeStage::Destroyed;
+        self.documents.clear();
+        self.purged.clear();
+        self.cursor = None;
+    }
+
+    pub(super) fn save_clock(&mut self, clock: ClockState) {
+        self.clock = Some(clock);
+    }
+
+    /// No actor is ever used again, also in a document that comes back.
+    fn document_or_new<'a>(
+        documents: &'a mut BTreeMap<DocumentId, Document>,
+        purged: &BTreeMap<DocumentId, Purged>,
+        id: DocumentId,
+    ) -> &'a mut Document {
+        let generation = purged.get(&id).map_or(0, |purged| purged.generation + 1);
+        documents.entry(id).or_insert_with(|| Document { generation, ..Document::default() })
+    }
 }
 
 impl Document {
@@ -238,11 +322,29 @@ impl Document {
             local: count(|state| matches!(state, State::Local)),
             durable: count(|state| matches!(state, State::Durable(_))),
             refused: count(|state| matches!(state, State::Refused(_))),
+            kept: count(|state| matches!(state, State::Kept(_))),
         }
     }
 
+    /// Whether anything was removed.
+    fn evict(&mut self) -> bool {
+        let is_only_here = |state: State| matches!(state, State::Local | State::Refused(_));
+        if self.snapshot.is_none() && self.changes.values().all(|change| is_only_here(change.state)) {
+            return false;
+        }
+        self.snapshot = None;
+        self.changes.retain(|_, change| is_only_here(change.state));
+        self.changes.values_mut().for_each(|change| change.covered = false);
+        self.rows.retain(|_, row| self.changes.contains_key(row));
+        self.bindings.clear();
+        self.quarantined.clear();
+        self.bootstrap_pending = true;
+        self.generation += 1;
+        true
+    }
+
     fn is_shown(&self, change: &Change) -> bool {
-        let refused = matches!(change.state, State::Refused(_) | State::Replaced);
+        let refused = matches!(change.state, State::Refused(_) | State::Replaced | State::Kept(_));
         !(refused || change.covered || self.quarantined.contains(&change.hash))
     }
 

@@ -127,6 +127,7 @@ async fn open(
         }),
         renewal: None,
         log: None,
+        purge_after: None,
         environment: Environment::simulated(clock(skew), machine.next_seed(), Arc::new(network)),
     })
     .await

@@ -10,8 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use feldakte_client_sdk::store::{
-    Answer, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange, Parked,
-    Received, ReceivedSnapshot, Unsent,
+    Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange,
+    Parked, Received, ReceivedSnapshot, Unsent,
 };
 use feldakte_core::{
     case::GENESIS_ACTOR,
@@ -19,6 +19,7 @@ use feldakte_core::{
     crdt::Document,
     ids::{ChangeHash, Cursor, DocumentId, Position},
 };
+use feldakte_proto::Receipts;
 
 use super::witness::Witness;
 
@@ -166,6 +167,40 @@ impl LocalStore for WatchedLocalStore {
     ) -> Result<(), LocalStoreError> {
         self.room()?;
         self.inner.compact(document, chunks, covered).await
+    }
+
+    async fn purge(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError> {
+        self.room()?;
+        self.inner.purge(documents).await
+    }
+
+    async fn evict(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError> {
+        self.room()?;
+        self.inner.evict(documents).await
+    }
+
+    async fn order_wipe(&self, order: [u8; 16]) -> Result<(), LocalStoreError> {
+        self.room()?;
+        self.inner.order_wipe(order).await
+    }
+
+    async fn wipe(&self) -> Result<(), LocalStoreError> {
+        self.room()?;
+        self.inner.wipe().await
+    }
+
+    async fn save_clock(&self, clock: ClockState) -> Result<(), LocalStoreError> {
+        self.room()?;
+        self.inner.save_clock(clock).await
+    }
+
+    async fn receipts(&self) -> Result<Receipts, LocalStoreError> {
+        self.inner.receipts().await
+    }
+
+    async fn confirm(&self, receipts: &Receipts) -> Result<(), LocalStoreError> {
+        self.room()?;
+        self.inner.confirm(receipts).await
     }
 
     async fn close(&self) {

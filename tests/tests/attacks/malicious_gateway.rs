@@ -1,17 +1,14 @@
 //! A gateway that has been taken over, or a bundle that was damaged on its disk: the tablet refuses what it sends with
 //! bounded memory, holds on to what is its own, and goes on with everything else.
 
-use std::{fs, net::SocketAddr, sync::Arc};
+use std::{fs, net::SocketAddr};
 
 use bytes::Bytes;
-use feldakte_certs::{deny::DenyList, policy, verifier::DeviceVerifier};
 use feldakte_core::{
-    ids::{CaseId, DocumentId, Position, SessionId},
+    ids::{CaseId, DocumentId, Position},
     limits,
 };
-use feldakte_proto::{
-    Bundler, ChangesFrame, ClientMessage, FrameDecoder, ServerMessage, Snapshot, VERSION, Welcome, encode_frame,
-};
+use feldakte_proto::{Bundler, Snapshot, encode_frame};
 use feldakte_tests::harness::{
     again,
     author::Author,
@@ -20,11 +17,10 @@ use feldakte_tests::harness::{
     new_document, new_epoch,
     pki::read_identity,
     process::peak_rss_kib,
+    scripted::{self, Session},
     tablet::{Tablet, memory_store, texts},
     within,
 };
-use quinn::{Connection, Endpoint, RecvStream, SendStream, crypto::rustls::QuicServerConfig};
-use uuid::Uuid;
 
 use super::frames::field;
 
@@ -32,62 +28,6 @@ use super::frames::field;
 const DOCUMENTS: usize = 129;
 /// A bundle may unpack to 64 MiB; that and the tablet itself, with room for a buffer that grows by doubling.
 const PEAK_KIB_MAX: u64 = 256 << 10;
-
-/// The other side of one session.
-struct Session {
-    connection: Connection,
-    out: SendStream,
-    input: RecvStream,
-    decoder: FrameDecoder,
-}
-
-impl Session {
-    async fn accept(endpoint: &Endpoint, welcome: Welcome, bootstrap: &[DocumentId]) -> Self {
-        let incoming = within("the tablet dials", endpoint.accept()).await.expect("the endpoint is open");
-        let connection =
-            within("the handshake ends", incoming.into_future()).await.expect("the tablet trusts this gateway");
-        let (out, input) = within("a session stream", connection.accept_bi()).await.expect("a session");
-        let decoder = FrameDecoder::new(limits::FRAME_LEN_MAX);
-        let mut session = Self { connection, out, input, decoder };
-        assert!(matches!(session.next().await, ClientMessage::Hello(_)));
-        session.send(ServerMessage::Welcome(welcome)).await;
-        let bootstrap = bootstrap.to_vec();
-        let frame = ChangesFrame { to: Some(Position(1)), bootstrap, caught_up: true, entries: Vec::new() };
-        session.send(ServerMessage::Changes(frame)).await;
-        session
-    }
-
-    async fn send(&mut self, message: ServerMessage) {
-        self.out.write_chunk(message.encode()).await.expect("the tablet listens");
-    }
-
-    async fn send_stream(&mut self, bytes: Bytes) {
-        let mut stream = self.connection.open_uni().await.expect("the tablet takes snapshots");
-        // The tablet may refuse before it has read everything.
-        let _ = stream.write_chunk(bytes).await;
-        let _ = stream.finish();
-    }
-
-    async fn next(&mut self) -> ClientMessage {
-        within("the tablet says something", async {
-            loop {
-                if let Some(frame) = self.decoder.next_frame().expect("a tablet's frame") {
-                    return ClientMessage::decode(frame).expect("a tablet's message");
-                }
-                let chunk = self.input.read_chunk(usize::MAX, true).await.expect("the session lives");
-                self.decoder.extend(&chunk.expect("the stream is open").bytes);
-            }
-        })
-        .await
-    }
-
-    async fn next_fetch(&mut self) -> Vec<DocumentId> {
-        match self.next().await {
-            ClientMessage::Fetch(fetch) => fetch.documents,
-            other => panic!("{other:?}"),
-        }
-    }
-}
 
 /// Bundles that must not be opened, or not to the end.
 fn bombs() -> Vec<(&'static str, Bytes)> {
@@ -125,7 +65,7 @@ fn bundle(raw_len: u64, packed: &[u8]) -> Bytes {
 #[tokio::test(flavor = "multi_thread")]
 async fn bundles_that_are_bombs_are_refused_with_bounded_memory_and_block_nothing() {
     let site = Site::new();
-    let endpoint = malicious_endpoint(&site);
+    let endpoint = scripted::endpoint(&site);
     let device = site.pki.enrol(&crew("rtw-1"));
     device.write(site.dir());
     fs::write(site.dir().join("gateway"), endpoint.local_addr().unwrap().to_string()).unwrap();
@@ -134,17 +74,7 @@ async fn bundles_that_are_bombs_are_refused_with_bounded_memory_and_block_nothin
     fs::write(site.dir().join("wanted"), wanted.case.to_string()).unwrap();
     let mut child = again::command("malicious_gateway::child_fetches_from_it", site.dir()).spawn().unwrap();
     let mut words = again::Words::of(&mut child);
-    let welcome = Welcome {
-        version: VERSION,
-        session: SessionId(Uuid::nil()),
-        epoch: new_epoch(),
-        head: Position(1),
-        caught_up: false,
-        server_time_ms: 0,
-        restored_to: None,
-        active: None,
-        delivers: Vec::new(),
-    };
+    let welcome = scripted::welcome(new_epoch());
     for (what, bomb) in bombs() {
         let mut session = Session::accept(&endpoint, welcome.clone(), &documents).await;
         assert_eq!(session.next_fetch().await.len(), DOCUMENTS - 1, "{what}");
@@ -173,14 +103,6 @@ async fn bundles_that_are_bombs_are_refused_with_bounded_memory_and_block_nothin
     let peak = peak_rss_kib(child.id().unwrap());
     println!("the tablet's memory was at most {peak} KiB");
     assert!(peak <= PEAK_KIB_MAX, "{peak} KiB");
-}
-
-fn malicious_endpoint(site: &Site) -> Endpoint {
-    let (chain, key) = site.pki.gateway();
-    let verifier = DeviceVerifier::new(site.pki.roots(), DenyList::default()).unwrap();
-    let tls = policy::server_config(chain, key, verifier).unwrap();
-    let config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
-    Endpoint::server(config, (std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

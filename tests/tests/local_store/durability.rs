@@ -135,12 +135,15 @@ async fn an_operation_that_fails_half_way_leaves_nothing() {
     open(directory.path()).await.unwrap().close().await;
     let mut other = raw(&directory.path().join("case.db")).await;
     // Unlike a full disk this leaves the transaction open: rolling it back is up to the store.
-    let sql = "create trigger poison before insert on change when new.bytes = x'00' begin select raise(fail, ''); end";
-    sqlx::query(sql).execute(&mut other).await.unwrap();
+    let poison = own(2);
+    let hex: String = poison.hash.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let sql = format!(
+        "create trigger poison before insert on change when new.hash = x'{hex}' begin select raise(fail, ''); end"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut other).await.unwrap();
     other.close().await.unwrap();
 
     let store = open(directory.path()).await.unwrap();
-    let poison = OwnChange { bytes: Bytes::from_static(&[0]), ..own(2) };
     let failed = store.save_edit(document(1), &[own(1), poison]).await;
     assert!(matches!(failed, Err(LocalStoreError::Failed(_))), "{failed:?}");
     assert_eq!(store.documents().await.unwrap(), []);

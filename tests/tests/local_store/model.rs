@@ -34,6 +34,9 @@ enum Operation {
     Redo(DocumentId, Vec<ChangeHash>, Vec<OwnChange>),
     Epoch(Cursor, Position),
     Compact(DocumentId, Vec<u8>, Vec<ChangeHash>),
+    Purge(Vec<DocumentId>),
+    Evict(DocumentId),
+    Confirm,
 }
 
 impl Operation {
@@ -46,6 +49,9 @@ impl Operation {
             Operation::Redo(document, replaced, changes) => store.save_redone(*document, replaced, changes).await,
             Operation::Epoch(cursor, restored_to) => store.begin_epoch(*cursor, *restored_to).await,
             Operation::Compact(document, chunks, covered) => store.compact(*document, chunks, covered).await,
+            Operation::Purge(documents) => store.purge(documents).await.map(drop),
+            Operation::Evict(document) => store.evict(&[*document]).await.map(drop),
+            Operation::Confirm => store.confirm(&store.receipts().await?).await,
         }
     }
 }
@@ -68,7 +74,10 @@ impl Source {
                 let changes = self.numbers().into_iter().map(own).collect();
                 Operation::Redo(self.document(), self.hashes(), changes)
             }
-            85..90 => Operation::Epoch(self.cursor(), Position(self.rng.random_range(0..=self.position))),
+            85..88 => Operation::Purge((0..DOCUMENTS).map(document).collect()),
+            88 => Operation::Confirm,
+            89 => Operation::Evict(self.document()),
+            90..93 => Operation::Epoch(self.cursor(), Position(self.rng.random_range(0..=self.position))),
             _ => {
                 let label = format!("compacted {}", self.position);
                 Operation::Compact(self.document(), label.into_bytes(), self.hashes())
@@ -106,7 +115,7 @@ impl Source {
 
     fn answer(&mut self) -> Answer {
         let (document, position) = (self.document(), Position(self.position));
-        let reasons = [Reason::SequenceGap, Reason::NotPermitted];
+        let reasons = [Reason::SequenceGap, Reason::Quarantined];
         let refused = match self.rng.random_bool(0.4) {
             true => self.hashes().into_iter().map(|hash| (hash, *reasons.choose(&mut self.rng).unwrap())).collect(),
             false => Vec::new(),
@@ -183,6 +192,7 @@ async fn run(seed: u64) {
 /// Compares all that can be read.
 async fn assert_same(left: &dyn LocalStore, right: &dyn LocalStore, rng: &mut StdRng) {
     assert_eq!(left.state().await.unwrap(), right.state().await.unwrap());
+    assert_eq!(left.receipts().await.unwrap(), right.receipts().await.unwrap());
     assert_eq!(left.documents().await.unwrap(), right.documents().await.unwrap());
     for id in (0..DOCUMENTS).map(document) {
         assert_eq!(left.load(id).await.unwrap(), right.load(id).await.unwrap());
@@ -198,21 +208,25 @@ async fn assert_same(left: &dyn LocalStore, right: &dyn LocalStore, rng: &mut St
 #[tokio::test]
 async fn random_operations_reach_every_state() {
     let (mut durable, mut refused, mut pending, mut shown) = (0, 0, 0, Bytes::new());
+    let (mut kept, mut purged) = (0, 0);
     for seed in 0..SEEDS {
         let memory = MemoryLocalStore::new(STORE, Duration::ZERO, Durability::SyncsFirst);
         let mut source = Source { rng: StdRng::seed_from_u64(seed), position: 0 };
         for _ in 0..OPERATIONS {
             source.operation().run(&*memory).await.unwrap();
         }
+        purged += memory.receipts().await.unwrap().purged.len();
         for state in memory.documents().await.unwrap() {
             durable += state.durable;
             refused += state.refused;
+            kept += state.kept;
             pending += u64::from(state.bootstrap_pending);
             let chunks = memory.load(state.document).await.unwrap().unwrap().chunks;
             shown = [shown, chunks.concat().into()].concat().into();
         }
     }
-    assert!(durable > 50 && refused > 20 && pending > 5, "{durable} {refused} {pending}");
+    assert!(durable > 50 && refused > 10 && pending > 5, "{durable} {refused} {pending}");
+    assert!(kept > 5 && purged >= 3, "{kept} {purged}");
     let shows = |text: &str| shown.windows(text.len()).any(|window| window == text.as_bytes());
     assert!(shows("snapshot") && shows("compacted") && shows("change"));
 }

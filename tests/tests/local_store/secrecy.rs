@@ -8,10 +8,16 @@ use std::{
     process::{Command, Output},
 };
 
+use aes::cipher::{BlockDecryptMut, KeyIvInit, consts::U16, inout::InOutBuf};
 use bytes::Bytes;
-use feldakte_client_sdk::store::{LocalStore, LocalStoreError, OwnChange, ReceivedSnapshot, sqlcipher::SqlCipherStore};
+use feldakte_client_sdk::{
+    key::FileKey,
+    store::{
+        LocalStore, LocalStoreError, OwnChange, Received, ReceivedEntry, ReceivedSnapshot, sqlcipher::SqlCipherStore,
+    },
+};
 use feldakte_tests::{
-    local_store_conformance::{STORE, content, document, entry, hash, own, snapshot},
+    local_store_conformance::{STORE, document, entry, hash, own, snapshot},
     skipped,
 };
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
@@ -115,7 +121,7 @@ database = sqlcipher3.connect(sys.argv[1])
 database.execute(f"pragma key = \"x'{sys.argv[2]}'\"")
 assert database.execute("pragma cipher_integrity_check").fetchall() == []
 assert database.execute("pragma cipher_provider").fetchone()[0] != "rustcrypto"
-sys.stdout.buffer.write(database.execute("select bytes from change").fetchone()[0])
+sys.stdout.buffer.write(database.execute("select hash from change").fetchone()[0])
 "#;
 
 async fn closed_store_with_one_document(directory: &Path) {
@@ -146,7 +152,7 @@ async fn another_build_of_sqlcipher_reads_the_file_with_the_key() {
         return skipped("python3 with the module sqlcipher3 (package sqlcipher3-binary) is not installed");
     }
     let output = output.unwrap();
-    assert_eq!(output.stdout, content(1), "{output:?}");
+    assert_eq!(output.stdout, hash(1).0, "{output:?}");
     let wrong = Command::new("python3").args(["-c", FOREIGN_READER]).arg(&path).arg("00".repeat(32)).output().unwrap();
     assert!(!wrong.status.success(), "without the key it does not: {wrong:?}");
 }
@@ -157,8 +163,8 @@ async fn the_file_is_one_of_sqlcipher_4() {
     let directory = tempfile::tempdir().unwrap();
     closed_store_with_one_document(directory.path()).await;
     let mut other = raw(&directory.path().join("case.db")).await;
-    let read: Vec<u8> = sqlx::query_scalar("select bytes from change").fetch_one(&mut other).await.unwrap();
-    assert_eq!(read, content(1));
+    let read: Vec<u8> = sqlx::query_scalar("select hash from change").fetch_one(&mut other).await.unwrap();
+    assert_eq!(read, hash(1).0);
     let faults = sqlx::query("pragma cipher_integrity_check").fetch_all(&mut other).await.unwrap();
     assert_eq!(faults.len(), 0);
     let provider: String = sqlx::query_scalar("pragma cipher_provider").fetch_one(&mut other).await.unwrap();
@@ -203,8 +209,120 @@ async fn child_works_under_trace() {
     let mut damaged = fs::read(&path).unwrap();
     damaged[4096 * 2..].iter_mut().step_by(512).for_each(|byte| *byte ^= 1);
     fs::write(&path, damaged).unwrap();
-    let store = open(&directory).await.unwrap();
-    let error = store.documents().await.err();
+    let error = match open(&directory).await {
+        Ok(store) => store.documents().await.err(),
+        Err(error) => Some(error),
+    };
+    assert!(matches!(error, Some(LocalStoreError::Damaged(_))), "{error:?}");
     tracing::error!(?error, "as an app would log it");
+}
+
+/// Every page of the file as whoever has the store's key reads it: free pages, gaps between rows and all. SQLCipher 4 by
+/// its own documentation: pages of 4096 bytes whose last 80 are a vector and an authentication code; the file begins
+/// with 16 bytes of salt.
+fn decrypted(file: &Path) -> Vec<u8> {
+    let mut file = fs::read(file).unwrap();
+    let mut all = Vec::with_capacity(file.len());
+    for (number, page) in file.chunks_exact_mut(4_096).enumerate() {
+        let (content, reserve) = page.split_at_mut(4_096 - 80);
+        let content = &mut content[if number == 0 { 16 } else { 0 }..];
+        let (blocks, _) = InOutBuf::from(&mut *content).into_chunks::<U16>();
+        let cipher = cbc::Decryptor::<aes::Aes256>::new_from_slices(&KEY.0, &reserve[..16]);
+        cipher.unwrap().decrypt_blocks_inout_mut(blocks);
+        all.extend_from_slice(content);
+    }
+    all
+}
+
+/// What opens the documents, and what they hold, as it stands in the rows.
+#[derive(PartialEq)]
+struct Rows {
+    sealing: Vec<u8>,
+    keys: Vec<(Vec<u8>, Vec<u8>)>,
+    contents: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Rows {
+    async fn of(directory: &Path) -> Rows {
+        let mut database = raw(&directory.join("case.db")).await;
+        let sealing = sqlx::query_scalar("select key from sealing").fetch_one(&mut database).await.unwrap();
+        let keys = "select id, key from document_key join document on document.row = document";
+        let keys = sqlx::query_as(keys).fetch_all(&mut database).await.unwrap();
+        let contents = "select id, bytes from change join document on document.row = document union all
+             select id, intent from change join document on document.row = document where length(intent) > 0 union all
+             select id, chunks from snapshot join document on document.row = document";
+        let contents = sqlx::query_as(contents).fetch_all(&mut database).await.unwrap();
+        database.close().await.unwrap();
+        Rows { sealing, keys, contents }
+    }
+}
+
+fn holds(pages: &[u8], secret: &[u8]) -> bool {
+    // The beginning of a large value stands whole on one page.
+    let secret = &secret[..secret.len().min(60)];
+    pages.windows(secret.len()).any(|window| window[0] == secret[0] && window == secret)
+}
+
+/// Whoever steals the device later, and gets the store's key out of it, finds nothing of a case that was taken away.
+#[tokio::test]
+async fn a_copy_taken_after_a_purge_shows_nothing_even_with_the_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("case.db");
+    let store = open(directory.path()).await.unwrap();
+    let ids: Vec<_> = (0..60).map(document).collect();
+    for id in &ids {
+        let small = OwnChange { bytes: CANARY.into(), intent: CANARY.into(), ..own(1) };
+        let large = OwnChange { bytes: CANARY.repeat(300).into(), intent: CANARY.repeat(30).into(), ..own(2) };
+        store.save_edit(*id, &[small, large]).await.unwrap();
+        store
+            .save_snapshot(&ReceivedSnapshot { chunks: CANARY.repeat(200).into(), ..snapshot(*id, 2, &[1, 2]) })
+            .await
+            .unwrap();
+    }
     store.close().await;
+    let before = Rows::of(directory.path()).await;
+    let pages = decrypted(&path);
+    assert!(holds(&pages, &before.sealing), "the search finds what is there");
+    assert!(before.keys.iter().chain(&before.contents).all(|(_, value)| holds(&pages, value)));
+    assert!(!holds(&pages, CANARY.as_bytes()), "content is sealed inside the file, too");
+
+    let store = open(directory.path()).await.unwrap();
+    let (ended, kept): (Vec<_>, Vec<_>) = ids.iter().enumerate().partition(|(n, _)| n % 3 == 1);
+    let ended: Vec<_> = ended.into_iter().map(|(_, id)| *id).collect();
+    let entries = ended.iter().map(|id| ReceivedEntry { revoked: true, ..entry(*id, 3, &[]) }).collect();
+    store.save_received(&Received { entries, ..Received::default() }).await.unwrap();
+    assert_eq!(store.purge(&ended).await.unwrap(), ended);
+    // The store is still open: nobody has to close it first.
+    assert_eq!(fs::metadata(directory.path().join("case.db-wal")).unwrap().len(), 0);
+    let pages = decrypted(&path);
+    assert!(!holds(&pages, &before.sealing), "what wrapped the keys is gone");
+    let is_ended = |id: &[u8]| ended.iter().any(|ended| ended.to_bytes() == id);
+    for (id, value) in before.keys.iter().chain(&before.contents).filter(|(id, _)| is_ended(id)) {
+        assert!(!holds(&pages, value), "something of {id:?} is left");
+    }
+    for (_, id) in kept {
+        assert_eq!(store.load(*id).await.unwrap().unwrap().chunks, [Bytes::from(CANARY.repeat(200))]);
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_wiped_store_shows_nothing_even_with_the_key_and_goes_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, key) = (directory.path().join("case.db"), FileKey { path: directory.path().join("key") });
+    fs::write(&key.path, KEY.0).unwrap();
+    let store = SqlCipherStore::open(&path, &key, STORE).await.unwrap();
+    save_canaries(&store).await;
+    store.close().await;
+    let before = Rows::of(directory.path()).await;
+    let store = SqlCipherStore::open(&path, &key, STORE).await.unwrap();
+    store.order_wipe([7; 16]).await.unwrap();
+    store.wipe().await.unwrap();
+    let pages = decrypted(&path);
+    let values = before.keys.iter().chain(&before.contents).map(|(_, value)| value);
+    assert!(values.chain([&before.sealing]).all(|value| !holds(&pages, value)));
+    store.close().await;
+    SqlCipherStore::destroy(&path, &key).unwrap();
+    SqlCipherStore::destroy(&path, &key).unwrap();
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }

@@ -214,9 +214,15 @@ impl Stale {
     }
 
     fn take(&mut self, items: Items) -> io::Result<()> {
-        let Items { link, changed, sync } = items;
+        let Items { link, changed, sync, removed, loss } = items;
+        if let Some(loss) = loss {
+            say(&json!({"lost": crate::text::loss(&loss)}))?;
+        }
         self.changed.extend(changed);
         self.sync.extend(sync);
+        for case in removed {
+            say(&json!({"case": case.to_string(), "removed": true}))?;
+        }
         link.map_or(Ok(()), |link: LinkState| say(&json!({"link": json::link(link)})))
     }
 }

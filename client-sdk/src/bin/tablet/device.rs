@@ -171,6 +171,7 @@ impl Device {
             store: self.store().await?,
             renewal: self.renewal(),
             log: None,
+            purge_after: None,
             environment: Environment::system(),
         };
         let client = Client::open(options).await?;

@@ -59,20 +59,27 @@ pub fn value(value: &Value) -> Json {
 
 /// How safe a case is.
 pub fn sync(sync: &CaseSync) -> Json {
-    let CaseSync { local, sent, durable, refused, incomplete, revoked } = sync;
+    let CaseSync { local, sent, durable, refused, kept, incomplete, revoked } = sync;
     json!({
         "state": state(sync.state()), "local": local, "sent": sent, "durable": durable, "refused": refused,
-        "incomplete": incomplete, "revoked": revoked,
+        "kept": kept, "incomplete": incomplete, "revoked": revoked,
     })
 }
 
 /// The whole client.
 pub fn status(status: &Status) -> Json {
-    let Status { link, cases, sync: CaseSync { local, sent, durable, refused, .. }, all_safe, clock_offset_ms } =
-        status;
+    let Status {
+        link,
+        cases,
+        sync: CaseSync { local, sent, durable, refused, kept, .. },
+        all_safe,
+        clock_offset_ms,
+        wipe,
+    } = status;
     json!({
         "link": self::link(*link), "cases": cases, "local": local, "sent": sent, "durable": durable,
-        "refused": refused, "all_safe": all_safe, "clock_offset_ms": clock_offset_ms,
+        "refused": refused, "kept": kept, "all_safe": all_safe, "clock_offset_ms": clock_offset_ms,
+        "wipe": wipe.map(|stage| format!("{stage:?}").to_lowercase()),
     })
 }
 

@@ -131,7 +131,7 @@ pub fn summary(summary: &CaseSummary, title: &str) -> String {
 
 /// How safe a case is, without claiming more than is known.
 pub fn safety(sync: &CaseSync) -> String {
-    let CaseSync { local, sent, durable, refused, incomplete, revoked } = sync;
+    let CaseSync { local, sent, durable, refused, kept, incomplete, revoked } = sync;
     let mut text = match sync.state() {
         SyncState::Refused => format!("{refused} changes REFUSED by the gateway: `tablet parked CASE` shows why"),
         SyncState::Local | SyncState::Sent => "saved on device, not yet durable".to_owned(),
@@ -141,6 +141,9 @@ pub fn safety(sync: &CaseSync) -> String {
     if local + sent > 0 {
         let _ = write!(text, ", {} waiting", local + sent);
     }
+    if *kept > 0 {
+        let _ = write!(text, ", {kept} kept for a supervisor");
+    }
     text += ")";
     if *incomplete {
         text += ", parts have not arrived yet";
@@ -149,6 +152,14 @@ pub fn safety(sync: &CaseSync) -> String {
         text += ", access has ended";
     }
     text
+}
+
+/// What the device has lost as a whole.
+pub fn loss(event: &feldakte_client_sdk::view::Event) -> &'static str {
+    match event {
+        feldakte_client_sdk::view::Event::Wiped => "wiped by order of the gateway",
+        _ => "the gateway was not heard of for too long: what is safe there was removed",
+    }
 }
 
 /// Why something is not at the gateway, and what to do.

@@ -31,6 +31,10 @@ pub struct Items {
     pub changed: BTreeSet<CaseId>,
     /// Cases that are more or less safe than before.
     pub sync: BTreeSet<CaseId>,
+    /// Cases whose content was destroyed.
+    pub removed: BTreeSet<CaseId>,
+    /// What the device has lost as a whole.
+    pub loss: Option<Event>,
 }
 
 impl News {
@@ -52,6 +56,8 @@ impl Observer for News {
             Event::Link(state) => items.link = Some(state),
             Event::CaseChanged(case, _) => items.changed.extend([case]),
             Event::SyncChanged(case) => items.sync.extend([case]),
+            Event::CaseRemoved(case) => items.removed.extend([case]),
+            Event::ContentExpired | Event::Wiped => items.loss = Some(event),
         }
         self.wake.notify_one();
     }
@@ -90,11 +96,26 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 async fn report(options: &Options, tablet: &Opened, seen: &mut Seen, items: Items) -> anyhow::Result<()> {
-    let Items { link, changed, sync } = items;
+    let Items { link, changed, sync, removed, loss } = items;
+    if let Some(loss) = loss {
+        match options.json {
+            true => output::print(&json!({"lost": text::loss(&loss)}).to_string())?,
+            false => output::print(text::loss(&loss))?,
+        }
+        if loss == Event::Wiped {
+            return Ok(());
+        }
+    }
     if let Some(link) = link {
         match options.json {
             true => output::print(&json!({"link": json::link(link)}).to_string())?,
             false => output::print(&format!("link {}", json::link(link)))?,
+        }
+    }
+    for case in removed {
+        match options.json {
+            true => output::print(&json!({"case": case.to_string(), "removed": true}).to_string())?,
+            false => output::print(&format!("{case}  removed: access has ended"))?,
         }
     }
     for case in changed {

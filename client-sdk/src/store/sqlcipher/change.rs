@@ -4,6 +4,7 @@ use feldakte_core::ids::{ChangeHash, Position};
 use feldakte_proto::Reason;
 use sqlx::SqliteConnection;
 
+use super::seal::{Column, Sealer};
 use crate::store::LocalStoreError;
 
 /// Where a change stands. Numbers are disk format.
@@ -19,11 +20,13 @@ pub(super) enum ChangeState {
     Received = 4,
     /// Own, refused, and done again in another change.
     Replaced = 5,
+    /// Own, kept by the gateway for a supervisor.
+    Kept = 6,
 }
 
 impl ChangeState {
     pub(super) fn from_number(number: i64) -> Result<Self, LocalStoreError> {
-        [Self::Local, Self::Durable, Self::Refused, Self::Received, Self::Replaced]
+        [Self::Local, Self::Durable, Self::Refused, Self::Received, Self::Replaced, Self::Kept]
             .into_iter()
             .find(|state| *state as i64 == number)
             .ok_or(LocalStoreError::Damaged("a change's state"))
@@ -35,7 +38,7 @@ impl ChangeState {
 
     /// Own, and not in the log as far as is known.
     pub(super) fn is_unsettled(self) -> bool {
-        matches!(self, Self::Local | Self::Refused | Self::Replaced)
+        matches!(self, Self::Local | Self::Refused | Self::Replaced | Self::Kept)
     }
 }
 
@@ -64,6 +67,7 @@ pub(super) struct Tally {
     local: i64,
     durable: i64,
     refused: i64,
+    kept: i64,
 }
 
 impl Tally {
@@ -74,13 +78,14 @@ impl Tally {
         document: i64,
         new: NewRow<'_>,
     ) -> Result<(), LocalStoreError> {
+        let sealer = Sealer::of(connection, document).await?;
         sqlx::query(
             "insert into change (document, hash, bytes, intent, state, position, covered) values (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(document)
         .bind(new.hash.0.as_slice())
-        .bind(new.bytes)
-        .bind(new.intent)
+        .bind(sealer.seal(Column::Change, new.bytes)?)
+        .bind(sealer.seal(Column::Intent, new.intent)?)
         .bind(new.state as i64)
         .bind(new.position.map(position_number))
         .bind(new.covered)
@@ -107,20 +112,22 @@ impl Tally {
         Ok(())
     }
 
-    /// The gateway does not take it.
+    /// The gateway does not take it, or keeps it for a supervisor.
     pub(super) async fn set_refused(
         &mut self,
         connection: &mut SqliteConnection,
         known: Known,
         reason: Reason,
     ) -> Result<(), LocalStoreError> {
-        sqlx::query("update change set state = 3, reason = ? where row = ?")
+        let state = if reason.lets_forget() { ChangeState::Kept } else { ChangeState::Refused };
+        sqlx::query("update change set state = ?, reason = ? where row = ?")
+            .bind(state as i64)
             .bind(i64::from(reason as u32))
             .bind(known.row)
             .execute(connection)
             .await?;
         self.count(known.state, -1);
-        self.count(ChangeState::Refused, 1);
+        self.count(state, 1);
         Ok(())
     }
 
@@ -137,16 +144,18 @@ impl Tally {
 
     /// Brings the document's counters up to date.
     pub(super) async fn save(self, connection: &mut SqliteConnection, document: i64) -> Result<(), LocalStoreError> {
-        let Tally { local, durable, refused } = self;
-        if (local, durable, refused) == (0, 0, 0) {
+        let Tally { local, durable, refused, kept } = self;
+        if (local, durable, refused, kept) == (0, 0, 0, 0) {
             return Ok(());
         }
         sqlx::query(
-            "update document set local = local + ?, durable = durable + ?, refused = refused + ? where row = ?",
+            "update document set local = local + ?, durable = durable + ?, refused = refused + ?, kept = kept + ?
+             where row = ?",
         )
         .bind(local)
         .bind(durable)
         .bind(refused)
+        .bind(kept)
         .bind(document)
         .execute(connection)
         .await?;
@@ -158,6 +167,7 @@ impl Tally {
             ChangeState::Local => self.local += by,
             ChangeState::Durable => self.durable += by,
             ChangeState::Refused => self.refused += by,
+            ChangeState::Kept => self.kept += by,
             ChangeState::Received | ChangeState::Replaced => {}
         }
     }

@@ -58,12 +58,26 @@ impl Slot {
         ended
     }
 
+    /// [`truncate_log`], when the store is open.
+    pub(super) async fn truncate_log(&mut self) -> Result<(), LocalStoreError> {
+        match self.connection.as_mut() {
+            Some(connection) => truncate_log(connection).await,
+            None => Err(error::closed()),
+        }
+    }
+
     pub(super) async fn close(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         if let Err(error) = connection.close().await {
             warn!(%error, "the local store did not close cleanly");
         }
     }
+}
+
+/// Brings all pages into the file itself and empties the log beside it, which holds pages as they were before.
+pub(super) async fn truncate_log(connection: &mut SqliteConnection) -> Result<(), LocalStoreError> {
+    sqlx::query("pragma wal_checkpoint(truncate)").execute(connection).await?;
+    Ok(())
 }
 
 /// Fails when there is no transaction (any more), which is what is wanted.

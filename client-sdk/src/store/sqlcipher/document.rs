@@ -8,12 +8,16 @@ use feldakte_core::{
 };
 use sqlx::SqliteConnection;
 
-use super::change::position_number;
-use crate::store::{DocumentState, LocalDocument, LocalState, LocalStoreError};
+use super::{
+    change::position_number,
+    seal::{self, Column, Sealer},
+    wipe,
+};
+use crate::store::{ClockState, DocumentState, LocalDocument, LocalState, LocalStoreError};
 
 pub(super) async fn store_state(connection: &mut SqliteConnection) -> Result<LocalState, LocalStoreError> {
     let (store, epoch, position): (Vec<u8>, Option<Vec<u8>>, Option<i64>) =
-        sqlx::query_as("select id, epoch, position from store").fetch_one(connection).await?;
+        sqlx::query_as("select id, epoch, position from store").fetch_one(&mut *connection).await?;
     let damaged = |_| LocalStoreError::Damaged("the cursor");
     let cursor = match (epoch, position) {
         (Some(epoch), Some(position)) => Some(Cursor {
@@ -22,7 +26,25 @@ pub(super) async fn store_state(connection: &mut SqliteConnection) -> Result<Loc
         }),
         _ => None,
     };
-    Ok(LocalState { store: Epoch::from_slice(&store).map_err(damaged)?, cursor })
+    let store = Epoch::from_slice(&store).map_err(damaged)?;
+    Ok(LocalState { store, cursor, wipe: wipe::current(connection).await?, clock: clock(connection).await? })
+}
+
+async fn clock(connection: &mut SqliteConnection) -> Result<Option<ClockState>, LocalStoreError> {
+    let found: Option<(i64, i64, i64)> =
+        sqlx::query_as("select offset_ms, contact_ms, high_ms from clock").fetch_optional(connection).await?;
+    Ok(found.map(|(offset_ms, contact_ms, high_ms)| ClockState { offset_ms, contact_ms, high_ms }))
+}
+
+pub(super) async fn save_clock(connection: &mut SqliteConnection, clock: ClockState) -> Result<(), LocalStoreError> {
+    let ClockState { offset_ms, contact_ms, high_ms } = clock;
+    sqlx::query("insert or replace into clock (one, offset_ms, contact_ms, high_ms) values (1, ?, ?, ?)")
+        .bind(offset_ms)
+        .bind(contact_ms)
+        .bind(high_ms)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 pub(super) async fn set_cursor(connection: &mut SqliteConnection, cursor: Cursor) -> Result<(), LocalStoreError> {
@@ -34,18 +56,18 @@ pub(super) async fn set_cursor(connection: &mut SqliteConnection, cursor: Cursor
     Ok(())
 }
 
-/// Id, generation, bootstrap pending, revoked, local, durable, refused.
-type DocumentRow = (Vec<u8>, u32, bool, bool, u64, u64, u64);
+/// Id, generation, bootstrap pending, revoked, local, durable, refused, kept.
+type DocumentRow = (Vec<u8>, u32, bool, bool, u64, u64, u64, u64);
 
 fn to_state(row: DocumentRow) -> Result<DocumentState, LocalStoreError> {
-    let (id, generation, bootstrap_pending, revoked, local, durable, refused) = row;
+    let (id, generation, bootstrap_pending, revoked, local, durable, refused, kept) = row;
     let document = DocumentId::from_slice(&id).map_err(|_| LocalStoreError::Damaged("a document id"))?;
-    Ok(DocumentState { document, generation, bootstrap_pending, revoked, local, durable, refused })
+    Ok(DocumentState { document, generation, bootstrap_pending, revoked, local, durable, refused, kept })
 }
 
 pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<DocumentState>, LocalStoreError> {
     let rows: Vec<DocumentRow> = sqlx::query_as(
-        "select id, generation, bootstrap_pending, revoked, local, durable, refused from document order by id",
+        "select id, generation, bootstrap_pending, revoked, local, durable, refused, kept from document order by id",
     )
     .fetch_all(connection)
     .await?;
@@ -57,7 +79,7 @@ pub(super) async fn one(
     document: DocumentId,
 ) -> Result<Option<DocumentState>, LocalStoreError> {
     let row: Option<DocumentRow> = sqlx::query_as(
-        "select id, generation, bootstrap_pending, revoked, local, durable, refused from document where id = ?",
+        "select id, generation, bootstrap_pending, revoked, local, durable, refused, kept from document where id = ?",
     )
     .bind(document.to_bytes().as_slice())
     .fetch_optional(connection)
@@ -84,11 +106,12 @@ pub(super) async fn row_or_new(
     if let Some(row) = row_of(connection, document).await? {
         return Ok(row);
     }
-    let added = sqlx::query("insert into document (id) values (?)")
-        .bind(document.to_bytes().as_slice())
-        .execute(connection)
-        .await?;
-    Ok(added.last_insert_rowid())
+    let sql = "insert into document (id, generation)
+        values (?1, coalesce((select generation + 1 from purged where id = ?1), 0))";
+    let added = sqlx::query(sql).bind(document.to_bytes().as_slice()).execute(&mut *connection).await?;
+    let row = added.last_insert_rowid();
+    seal::add_key(connection, row).await?;
+    Ok(row)
 }
 
 /// A snapshot has to be fetched: none is there, or it contains what must not be applied.
@@ -112,14 +135,17 @@ pub(super) async fn load(
         .await?;
     let changes: Vec<Vec<u8>> = sqlx::query_scalar(
         "select bytes from change
-         where document = ?1 and covered = 0 and state not in (3, 5)
+         where document = ?1 and covered = 0 and state not in (3, 5, 6)
            and not exists (select 1 from quarantine where document = ?1 and quarantine.hash = change.hash)
          order by row",
     )
     .bind(row)
     .fetch_all(&mut *connection)
     .await?;
-    let chunks = snapshot.into_iter().chain(changes).map(Bytes::from).collect();
+    let sealer = Sealer::of(connection, row).await?;
+    let snapshot = snapshot.into_iter().map(|sealed| sealer.open(Column::Snapshot, sealed));
+    let changes = changes.into_iter().map(|sealed| sealer.open(Column::Change, sealed));
+    let chunks = snapshot.chain(changes).map(|chunk| chunk.map(Bytes::from)).collect::<Result<_, _>>()?;
     Ok(Some(LocalDocument { state, chunks, bindings: bindings(connection, row).await? }))
 }
 

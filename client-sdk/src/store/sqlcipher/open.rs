@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use feldakte_core::ids::Epoch;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::error;
+use super::{connection, error, seal};
 use crate::{
     key::{KeyProvider, sync_directory_of},
     store::{LocalStoreError, provider},
@@ -49,6 +49,8 @@ async fn prepare(
     unlock(connection, key).await?;
     configure(connection).await?;
     migrate(connection, new_store).await?;
+    // What a power cut has left in the log is older than what was destroyed.
+    connection::truncate_log(connection).await?;
     sync_directory_of(path).map_err(|error| LocalStoreError::Failed(Box::new(error)))
 }
 
@@ -80,8 +82,10 @@ async fn configure(connection: &mut SqliteConnection) -> Result<(), LocalStoreEr
     // Sorting and statement journals spill in plain text.
     sqlx::query("pragma temp_store = memory").execute(&mut *connection).await?;
     let temp_store: i64 = sqlx::query_scalar("pragma temp_store").fetch_one(&mut *connection).await?;
-    match (mode.as_str(), synchronous, temp_store) {
-        ("wal", 2, 2) => Ok(()),
+    // What is deleted is overwritten.
+    let secure_delete: i64 = sqlx::query_scalar("pragma secure_delete = on").fetch_one(&mut *connection).await?;
+    match (mode.as_str(), synchronous, temp_store, secure_delete) {
+        ("wal", 2, 2, 1) => Ok(()),
         _ => Err(LocalStoreError::Failed("SQLite does not take the settings that make the store safe".into())),
     }
 }
@@ -100,5 +104,6 @@ async fn migrate(connection: &mut SqliteConnection, new_store: Epoch) -> Result<
         .bind(new_store.as_bytes().as_slice())
         .execute(&mut *transaction)
         .await?;
+    seal::create(&mut transaction).await?;
     Ok(transaction.commit().await?)
 }

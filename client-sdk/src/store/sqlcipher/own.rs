@@ -1,5 +1,7 @@
 //! Own changes: saved, sent, answered, and offered again to a restored gateway.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Position};
 use feldakte_proto::Reason;
@@ -7,7 +9,9 @@ use sqlx::SqliteConnection;
 
 use super::{
     change::{ChangeState, NewRow, Tally, find, hash_of, position_number},
-    document, received, snapshot,
+    document, received,
+    seal::{Column, Sealer},
+    snapshot,
 };
 use crate::store::{Answer, DocumentEdit, LocalStoreError, OwnChange, Parked, Unsent};
 
@@ -44,7 +48,7 @@ async fn save_edit(
             // Both sides wrote the same change, as happens with genesis changes: it is in the log already.
             Some(known) if known.state == ChangeState::Received => {
                 sqlx::query("update change set intent = ? where row = ?")
-                    .bind(&change.intent[..])
+                    .bind(Sealer::of(connection, row).await?.seal(Column::Intent, &change.intent)?)
                     .bind(known.row)
                     .execute(&mut *connection)
                     .await?;
@@ -83,19 +87,26 @@ pub(super) async fn unsent(
     }
 }
 
-/// Row, document, hash, bytes.
-type UnsentRow = (u64, Vec<u8>, Vec<u8>, Vec<u8>);
+/// Row, document's row and id, hash, bytes.
+type UnsentRow = (u64, i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
 async fn unsent_page(connection: &mut SqliteConnection, after: u64) -> Result<Vec<Unsent>, LocalStoreError> {
     let rows: Vec<UnsentRow> = sqlx::query_as(
-        "select change.row, document.id, hash, bytes from change join document on document.row = change.document
+        "select change.row, document, document.id, hash, bytes from change join document on document.row = change.document
          where state = 1 and change.row > ? order by change.row limit ?",
     )
     .bind(i64::try_from(after).unwrap_or(i64::MAX))
     .bind(PAGE)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    let to_unsent = |(row, id, hash, bytes): UnsentRow| {
+    let mut sealers = BTreeMap::new();
+    for (_, document, ..) in &rows {
+        if !sealers.contains_key(document) {
+            sealers.insert(*document, Sealer::of(connection, *document).await?);
+        }
+    }
+    let to_unsent = |(row, document, id, hash, bytes): UnsentRow| {
+        let bytes = sealers[&document].open(Column::Change, bytes)?;
         let document = DocumentId::from_slice(&id).map_err(|_| LocalStoreError::Damaged("a document id"))?;
         Ok(Unsent { row, document, hash: hash_of(&hash)?, bytes: Bytes::from(bytes) })
     };
@@ -157,15 +168,13 @@ pub(super) async fn parked(
     connection: &mut SqliteConnection,
     document: DocumentId,
 ) -> Result<Vec<Parked>, LocalStoreError> {
-    let rows: Vec<(Vec<u8>, Option<u32>, Vec<u8>)> = sqlx::query_as(
-        "select hash, reason, intent from change
-         where document = (select row from document where id = ?) and state = 3 order by row",
-    )
-    .bind(document.to_bytes().as_slice())
-    .fetch_all(connection)
-    .await?;
+    let Some(row) = document::row_of(connection, document).await? else { return Ok(Vec::new()) };
+    let sql = "select hash, reason, intent from change where document = ? and state in (3, 6) order by row";
+    let rows: Vec<(Vec<u8>, Option<u32>, Vec<u8>)> = sqlx::query_as(sql).bind(row).fetch_all(&mut *connection).await?;
+    let sealer = Sealer::of(connection, row).await?;
     let to_parked = |(hash, reason, intent): (Vec<u8>, Option<u32>, Vec<u8>)| {
         let reason = reason.and_then(Reason::from_number).ok_or(LocalStoreError::Damaged("a refusal"))?;
+        let intent = sealer.open(Column::Intent, intent)?;
         Ok(Parked { hash: hash_of(&hash)?, reason, intent: Bytes::from(intent) })
     };
     rows.into_iter().map(to_parked).collect()

@@ -128,7 +128,7 @@ pub(super) async fn confirm(
     let query = sqlx::query_scalar(sql).bind(document).bind(hash.0.as_slice());
     match (query.fetch_one(&mut *connection).await?, known.state) {
         (false, _) => tally.set_durable(connection, known, Some(position)).await,
-        (true, ChangeState::Refused | ChangeState::Replaced) => Ok(()),
+        (true, ChangeState::Refused | ChangeState::Replaced | ChangeState::Kept) => Ok(()),
         (true, _) => park_one(connection, tally, document, known).await,
     }
 }

@@ -10,6 +10,26 @@ create table store (
     check ((epoch is null) = (position is null))
 ) strict;
 
+-- The order to destroy everything; no row without one.
+create table wipe (
+    one integer primary key check (one = 1),
+    id blob not null check (length(id) = 16),
+    -- 1 ordered, 2 carried out, 3 confirmed by the gateway. See WipeStage.
+    stage integer not null check (stage between 1 and 3),
+    -- Sessions that have begun since it was given.
+    sessions integer not null default 0
+) strict;
+
+-- When the gateway was last heard of; no row before the first session. Milliseconds by the gateway's clock.
+create table clock (
+    one integer primary key check (one = 1),
+    -- Gateway clock minus device clock, then.
+    offset_ms integer not null,
+    contact_ms integer not null,
+    -- The latest time that is known to have passed.
+    high_ms integer not null
+) strict;
+
 create table document (
     row integer primary key,
     -- feldakte_core::ids::DocumentId::to_bytes.
@@ -20,30 +40,53 @@ create table document (
     -- How many rows of `change` are in each state, so that listing reads no change.
     local integer not null default 0 check (local >= 0),
     durable integer not null default 0 check (durable >= 0),
-    refused integer not null default 0 check (refused >= 0)
+    refused integer not null default 0 check (refused >= 0),
+    kept integer not null default 0 check (kept >= 0)
 ) strict;
+
+-- The key that wraps the documents' keys. One row, overwritten in place and never moved: see seal.rs.
+create table sealing (
+    one integer primary key check (one = 1),
+    key blob not null check (length(key) = 32)
+) strict;
+
+-- The key under which a document's content is sealed, wrapped: nonce, AES-256-GCM, tag.
+create table document_key (
+    document integer primary key references document (row),
+    key blob not null check (length(key) = 60)
+) strict;
+
+-- Documents whose content was destroyed after the device's access had ended.
+create table purged (
+    -- feldakte_core::ids::DocumentId::to_bytes.
+    id blob primary key check (length(id) = 17),
+    -- The last one used in it: no actor is ever used again.
+    generation integer not null,
+    -- The gateway has taken the receipt.
+    is_confirmed integer not null default 0
+) strict, without rowid;
 
 create table snapshot (
     document integer primary key references document (row),
     -- Hashes of the changes in it, 32 bytes each, ascending.
     covered blob not null,
-    -- Automerge chunks.
+    -- Automerge chunks, sealed.
     chunks blob not null
 ) strict;
 
--- Ascending rows are the order in which changes were stored. Own changes are never deleted: a restored gateway may
--- ask for them again.
+-- Ascending rows are the order in which changes were stored. Own changes are deleted with their document alone: a
+-- restored gateway may ask for them again. `bytes` and `intent` are sealed.
 create table change (
     row integer primary key autoincrement,
     document integer not null references document (row),
     hash blob not null check (length(hash) = 32),
     bytes blob not null,
-    -- 1 local, 2 durable, 3 refused, 5 refused and done again in another change: own changes; 4 received: somebody
-    -- else's. See ChangeState.
-    state integer not null check (state between 1 and 5),
+    -- 1 local, 2 durable, 3 refused, 5 refused and done again in another change, 6 kept for a supervisor: own changes;
+    -- 4 received: somebody else's. See ChangeState.
+    state integer not null check (state between 1 and 6),
     -- Durable and received: where it stands in the log, or a later place.
     position integer,
-    -- Refused: feldakte_proto::Reason.
+    -- Refused and kept: feldakte_proto::Reason.
     reason integer,
     -- Own: what the user did.
     intent blob not null,
@@ -54,7 +97,7 @@ create table change (
 
 create index change_shown on change (document, row) where covered = 0;
 create index change_unsent on change (row) where state = 1;
-create index change_refused on change (document, row) where state = 3;
+create index change_refused on change (document, row) where state in (3, 6);
 
 create table binding (
     document integer not null references document (row),

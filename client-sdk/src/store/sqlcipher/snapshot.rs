@@ -12,6 +12,7 @@ use tracing::debug;
 use super::{
     change::{ChangeState, Known, Tally, hash_of},
     document, received,
+    seal::{Column, Sealer},
 };
 use crate::store::{LocalStoreError, ReceivedSnapshot};
 
@@ -92,7 +93,7 @@ async fn replace(
     sqlx::query("insert or replace into snapshot (document, covered, chunks) values (?, ?, ?)")
         .bind(document)
         .bind(list)
-        .bind(chunks)
+        .bind(Sealer::of(connection, document).await?.seal(Column::Snapshot, &chunks)?)
         .execute(&mut *connection)
         .await?;
     for (hash, known) in changes {
@@ -121,11 +122,11 @@ async fn current(
 ) -> Result<Option<(BTreeSet<ChangeHash>, Vec<u8>)>, LocalStoreError> {
     let found: Option<(Vec<u8>, Vec<u8>)> = sqlx::query_as("select covered, chunks from snapshot where document = ?")
         .bind(document)
-        .fetch_optional(connection)
+        .fetch_optional(&mut *connection)
         .await?;
     let Some((covered, chunks)) = found else { return Ok(None) };
     let covered: Result<_, _> = covered.chunks(32).map(hash_of).collect();
-    Ok(Some((covered?, chunks)))
+    Ok(Some((covered?, Sealer::of(connection, document).await?.open(Column::Snapshot, chunks)?)))
 }
 
 async fn changes(

@@ -1,0 +1,196 @@
+//! A gateway that says what the test wants, to a tablet with the real SDK.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use feldakte_certs::{deny::DenyList, policy, verifier::DeviceVerifier};
+use feldakte_core::{
+    ids::{DocumentId, Epoch, Position, SessionId},
+    limits,
+};
+use feldakte_proto::{
+    Answer, Bundler, ChangesFrame, ClientMessage, Durable, FrameDecoder, Hello, Outcome, Push, Reason, Receipts,
+    Refused, ServerMessage, VERSION, Welcome, WipeOrder,
+};
+use quinn::{Connection, Endpoint, RecvStream, SendStream, crypto::rustls::QuicServerConfig};
+use uuid::Uuid;
+
+use super::{local::Site, within};
+
+/// Where tablets find it. Any device of the site gets in.
+pub fn endpoint(site: &Site) -> Endpoint {
+    let (chain, key) = site.pki.gateway();
+    let verifier = DeviceVerifier::new(site.pki.roots(), DenyList::default()).expect("a verifier");
+    let tls = policy::server_config(chain, key, verifier).expect("a server configuration");
+    let config = QuicServerConfig::try_from(tls).expect("a server configuration");
+    let config = quinn::ServerConfig::with_crypto(Arc::new(config));
+    Endpoint::server(config, (std::net::Ipv4Addr::LOCALHOST, 0).into()).expect("a free port")
+}
+
+/// Takes the session; the device has nothing to catch up with beyond position 1.
+pub fn welcome(epoch: Epoch) -> Welcome {
+    Welcome {
+        version: VERSION,
+        session: SessionId(Uuid::nil()),
+        epoch,
+        head: Position(1),
+        caught_up: false,
+        server_time_ms: now_ms(),
+        restored_to: None,
+        active: None,
+        delivers: Vec::new(),
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    i64::try_from(since.as_millis()).expect("a clock before the year 292 million")
+}
+
+/// The other side of one session.
+pub struct Session {
+    /// The connection beneath.
+    pub connection: Connection,
+    /// How the tablet introduced itself.
+    pub hello: Hello,
+    out: SendStream,
+    input: RecvStream,
+    decoder: FrameDecoder,
+}
+
+impl Session {
+    /// The next session that a tablet begins.
+    pub async fn accept(endpoint: &Endpoint, welcome: Welcome, bootstrap: &[DocumentId]) -> Self {
+        Self::accept_with(endpoint, |_| welcome, bootstrap).await
+    }
+
+    /// The same with an answer to what the tablet says of itself.
+    pub async fn accept_with(
+        endpoint: &Endpoint,
+        welcome: impl FnOnce(&Hello) -> Welcome,
+        bootstrap: &[DocumentId],
+    ) -> Self {
+        let incoming = within("the tablet dials", endpoint.accept()).await.expect("the endpoint is open");
+        let connection =
+            within("the handshake ends", incoming.into_future()).await.expect("the tablet trusts this gateway");
+        let (out, input) = within("a session stream", connection.accept_bi()).await.expect("a session");
+        let decoder = FrameDecoder::new(limits::FRAME_LEN_MAX);
+        let hello = Hello {
+            versions: vec![],
+            build: String::new(),
+            cursor: None,
+            tenant: None,
+            active: None,
+            delivers: vec![],
+        };
+        let mut session = Self { connection, hello, out, input, decoder };
+        session.hello = match session.next().await {
+            ClientMessage::Hello(hello) => hello,
+            _ => panic!("the tablet does not introduce itself"),
+        };
+        let welcome = welcome(&session.hello);
+        session.send(ServerMessage::Welcome(welcome)).await;
+        let bootstrap = bootstrap.to_vec();
+        let frame = ChangesFrame { to: Some(Position(1)), bootstrap, caught_up: true, entries: Vec::new() };
+        session.send(ServerMessage::Changes(frame)).await;
+        session
+    }
+
+    /// Says something.
+    pub async fn send(&mut self, message: ServerMessage) {
+        self.out.write_chunk(message.encode()).await.expect("the tablet listens");
+    }
+
+    /// Sends bytes where the tablet expects snapshots.
+    pub async fn send_stream(&mut self, bytes: Bytes) {
+        let mut stream = self.connection.open_uni().await.expect("the tablet takes snapshots");
+        // The tablet may refuse before it has read everything.
+        let _ = stream.write_chunk(bytes).await;
+        let _ = stream.finish();
+    }
+
+    /// What the tablet says next.
+    pub async fn next(&mut self) -> ClientMessage {
+        within("the tablet says something", async {
+            loop {
+                if let Some(frame) = self.decoder.next_frame().expect("a tablet's frame") {
+                    return ClientMessage::decode(frame).expect("a tablet's message");
+                }
+                let chunk = self.input.read_chunk(usize::MAX, true).await.expect("the session lives");
+                self.decoder.extend(&chunk.expect("the stream is open").bytes);
+            }
+        })
+        .await
+    }
+
+    /// The documents it wants next.
+    pub async fn next_fetch(&mut self) -> Vec<DocumentId> {
+        match self.next().await {
+            ClientMessage::Fetch(fetch) => fetch.documents,
+            _ => panic!("the tablet fetches nothing"),
+        }
+    }
+
+    /// The changes it delivers next.
+    pub async fn next_push(&mut self) -> Push {
+        match self.next().await {
+            ClientMessage::Push(push) => push,
+            _ => panic!("the tablet delivers nothing"),
+        }
+    }
+
+    /// What it reports next.
+    pub async fn next_receipts(&mut self) -> Receipts {
+        match self.next().await {
+            ClientMessage::Receipts(receipts) => receipts,
+            _ => panic!("the tablet reports nothing"),
+        }
+    }
+
+    /// Takes a push into the log at that position.
+    pub async fn take(&mut self, push: &Push, position: u64) {
+        self.answer_push(push, position, None).await;
+    }
+
+    /// Refuses every change of a push.
+    pub async fn refuse(&mut self, push: &Push, reason: Reason) {
+        self.answer_push(push, 1, Some(reason)).await;
+    }
+
+    async fn answer_push(&mut self, push: &Push, position: u64, reason: Option<Reason>) {
+        let refused = |reason| {
+            (0..push.changes.len()).map(move |index| Refused { index: index as u32, reason, expected: 0 }).collect()
+        };
+        let refused = reason.map(refused).unwrap_or_default();
+        let durable = Durable { push: push.push, position: Position(position), cursor: None, refused };
+        self.send(ServerMessage::Durable(durable)).await;
+    }
+
+    /// Everything on the device is to be destroyed.
+    pub async fn order_wipe(&mut self, order: [u8; 16]) {
+        self.send(ServerMessage::Wipe(WipeOrder { order })).await;
+    }
+
+    /// Answers a request.
+    pub async fn answer(&mut self, request: u64, outcome: Outcome) {
+        self.send(ServerMessage::Answer(Answer { request, outcome })).await;
+    }
+
+    /// The device has no grant on these documents.
+    pub async fn deny(&mut self, documents: &[DocumentId]) {
+        let mut bundler = Bundler::default();
+        documents.iter().for_each(|document| bundler.push_unavailable(*document));
+        self.send_stream(bundler.finish().expect("answers")).await;
+    }
+
+    /// The device's grants on these documents end: it asks whether it has others, and is told that it has not.
+    pub async fn end(&mut self, documents: &[DocumentId]) {
+        let frame = ChangesFrame { bootstrap: documents.to_vec(), ..ChangesFrame::default() };
+        self.send(ServerMessage::Changes(frame)).await;
+        let fetched = self.next_fetch().await;
+        self.deny(&fetched).await;
+    }
+}
