@@ -1,6 +1,6 @@
 //! The client object.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use feldakte_client_sdk::{
     Client, ClientOptions, Identity,
@@ -33,6 +33,9 @@ pub struct OpenOptions {
     pub certificate_pem: String,
     /// This device's private key, PEM.
     pub private_key_pem: String,
+    /// Without word from the gateway for so many hours, what is safe there is removed from the device; unsent work stays.
+    #[uniffi(default = None)]
+    pub purge_after_hours: Option<u32>,
 }
 
 /// Gives the key of the local store, 32 bytes, from the platform's key store. Implemented by the app.
@@ -70,15 +73,31 @@ impl FeldakteClient {
     #[uniffi::constructor]
     pub async fn open(options: OpenOptions, keys: Arc<dyn KeySource>) -> Result<Arc<Self>, FfiError> {
         on_runtime(async move {
-            let OpenOptions { directory, gateway, server_name, roots_pem, certificate_pem, private_key_pem } = options;
+            let OpenOptions {
+                directory,
+                gateway,
+                server_name,
+                roots_pem,
+                certificate_pem,
+                private_key_pem,
+                purge_after_hours,
+            } = options;
             let identity =
                 Identity::from_pem(roots_pem.as_bytes(), certificate_pem.as_bytes(), private_key_pem.as_bytes())?;
             let environment = Environment::system();
             let path = PathBuf::from(directory).join("feldakte.db");
             let key = FixedKey(Zeroizing::new(keys.database_key().map_err(|_| FfiError::NoKey)?));
             let store = SqlCipherStore::open(&path, &key, environment.store_id()).await?;
-            let options =
-                ClientOptions { identity, gateway, server_name, renewal: None, store, log: None, environment };
+            let options = ClientOptions {
+                identity,
+                gateway,
+                server_name,
+                renewal: None,
+                store,
+                log: None,
+                purge_after: purge_after_hours.map(|hours| Duration::from_secs(u64::from(hours) * 3600)),
+                environment,
+            };
             Ok(Arc::new(Self { client: Client::open(options).await? }))
         })
         .await

@@ -1,12 +1,15 @@
 //! Between the SDK's types and those that cross the language border: each pair once, every field named.
 
-use feldakte_client_sdk::view::{self, CaseSync, Event, LinkState, SyncState};
+use feldakte_client_sdk::{
+    store::WipeStage,
+    view::{self, CaseSync, Event, LinkState, SyncState},
+};
 
 use crate::{
     error::FfiError,
     types::{
         CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, Edit, Entry, Fact, FactValue,
-        FieldValue, Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value, WholeCase,
+        FieldValue, Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value, WholeCase, WipeProgress,
     },
 };
 
@@ -199,8 +202,8 @@ impl From<CaseSync> for CaseSafety {
             SyncState::Sent => Safety::Sent,
             SyncState::Durable => Safety::Durable,
         };
-        let CaseSync { local, sent, durable, refused, incomplete, revoked } = sync;
-        Self { state, local, sent, durable, refused, incomplete, access_ended: revoked }
+        let CaseSync { local, sent, durable, refused, kept, incomplete, revoked } = sync;
+        Self { state, local, sent, durable, refused, kept, incomplete, access_ended: revoked }
     }
 }
 
@@ -221,6 +224,9 @@ impl From<Event> for Happening {
             Event::Link(state) => Happening::Link { state: state.into() },
             Event::CaseChanged(id, changed) => Happening::CaseChanged { id: id.to_string(), paths: paths_of(changed) },
             Event::SyncChanged(id) => Happening::SafetyChanged { id: id.to_string() },
+            Event::CaseRemoved(id) => Happening::CaseRemoved { id: id.to_string() },
+            Event::ContentExpired => Happening::ContentExpired,
+            Event::Wiped => Happening::Wiped,
         }
     }
 }
@@ -241,8 +247,18 @@ impl From<view::CaseSummary> for CaseOverview {
 }
 
 impl From<view::Status> for ClientStatus {
-    fn from(view::Status { link, cases, sync, all_safe, clock_offset_ms: _ }: view::Status) -> Self {
-        Self { link: link.into(), cases, safety: sync.into(), all_safe }
+    fn from(view::Status { link, cases, sync, all_safe, clock_offset_ms: _, wipe }: view::Status) -> Self {
+        Self { link: link.into(), cases, safety: sync.into(), all_safe, wipe: wipe.map(WipeProgress::from) }
+    }
+}
+
+impl From<WipeStage> for WipeProgress {
+    fn from(stage: WipeStage) -> Self {
+        match stage {
+            WipeStage::Ordered => WipeProgress::Ordered,
+            WipeStage::Destroyed => WipeProgress::Destroyed,
+            WipeStage::Confirmed => WipeProgress::Confirmed,
+        }
     }
 }
 

@@ -30,6 +30,9 @@ pub enum FfiError {
     /// The device may no longer write this case.
     #[error("access to this case has ended")]
     AccessEnded,
+    /// The device was ordered to destroy everything: nothing can be read or written.
+    #[error("this device was wiped")]
+    Wiped,
     /// The edit does not fit the case.
     #[error("the edit does not fit the case: {0}")]
     Edit(String),
@@ -63,6 +66,7 @@ impl From<SdkError> for FfiError {
             SdkError::Store(_) => FfiError::Store,
             SdkError::UnknownCase => FfiError::UnknownCase,
             SdkError::AccessEnded => FfiError::AccessEnded,
+            SdkError::Wiped => FfiError::Wiped,
             SdkError::Edit(why) => FfiError::Edit(why.to_owned()),
             SdkError::Schema(why) => FfiError::Edit(why.to_string()),
             SdkError::AppTooOld => FfiError::AppTooOld,

@@ -14,7 +14,7 @@ pub use error::{CallbackError, FfiError};
 pub use runtime::end_threads;
 pub use types::{
     CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, Edit, Entry, Fact, FactValue, FieldValue,
-    Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value, WholeCase,
+    Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value, WholeCase, WipeProgress,
 };
 
 uniffi::setup_scaffolding!();

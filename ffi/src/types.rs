@@ -302,6 +302,8 @@ pub struct CaseSafety {
     pub durable: u64,
     /// Changes the gateway refused; parked with reason and content.
     pub refused: u64,
+    /// Changes made after access had ended, kept at the gateway for a supervisor.
+    pub kept: u64,
     /// Parts of the case have not arrived yet.
     pub incomplete: bool,
     /// This device's access has ended.
@@ -363,6 +365,19 @@ pub struct ClientStatus {
     pub safety: CaseSafety,
     /// Every change ever made on this device is durable at the gateway.
     pub all_safe: bool,
+    /// How far an order to destroy everything has been carried out; `None` without one.
+    pub wipe: Option<WipeProgress>,
+}
+
+/// How far an order to destroy everything has been carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum WipeProgress {
+    /// Unsent work is being delivered; nothing can be read or written.
+    Ordered,
+    /// Everything is destroyed.
+    Destroyed,
+    /// And the gateway knows.
+    Confirmed,
 }
 
 /// Something an app may want to show at once.
@@ -385,4 +400,13 @@ pub enum Happening {
         /// Its id.
         id: String,
     },
+    /// This device's access to the case has ended, its work is delivered, and its content has been destroyed.
+    CaseRemoved {
+        /// Its id.
+        id: String,
+    },
+    /// The gateway was not heard of for too long: what is safe there was removed, unsent work is still here.
+    ContentExpired,
+    /// By order of the gateway everything on this device was destroyed.
+    Wiped,
 }
