@@ -82,7 +82,7 @@ async fn a_device_hears_of_its_revocation_and_of_nothing_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_tablet_says_so_and_writes_no_more() {
+async fn a_revoked_tablet_loses_the_case_and_gets_it_back_with_a_new_grant() {
     let site = Site::new();
     let gateway = site.start().await;
     let [a, b] = [crew("rtw-1"), crew("rtw-2")].map(|principal| site.pki.enrol(&principal));
@@ -98,9 +98,10 @@ async fn a_revoked_tablet_says_so_and_writes_no_more() {
     b.wait_durable(case).await;
 
     gateway.gateway.revoke(document, vec![subject]).await.unwrap();
-    b.until("b knows", async |client| client.case_sync(case).await.is_ok_and(|sync| sync.revoked)).await;
+    b.until("b loses it", async |client| client.case_sync(case).await.is_err()).await;
+    b.until("its app is told", async |_| b.removed() == [case]).await;
     let refused = b.client.edit(case, vec![feldakte_tests::harness::tablet::fact(document.part, "gcs", "3")]).await;
-    assert!(matches!(refused, Err(feldakte_client_sdk::SdkError::AccessEnded)), "{refused:?}");
+    assert!(matches!(refused, Err(feldakte_client_sdk::SdkError::UnknownCase)), "{refused:?}");
     a.set(case, "geheim", "nach dem Ende").await;
     a.wait_durable(case).await;
 

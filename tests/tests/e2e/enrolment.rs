@@ -133,6 +133,7 @@ async fn client(enrolled: &Enrolled, gateway: &ChildGateway, kept: &Arc<Kept>) -
         renewal: Some(renewal),
         store: memory_store(),
         log: None,
+        purge_after: None,
         environment: Environment::system(),
     };
     Client::open(options).await.unwrap()

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use feldakte_client_sdk::{Client, SdkError};
 use feldakte_core::{
     audit::Reason as Why,
     ids::{DocumentId, Part},
@@ -94,7 +95,8 @@ async fn two_operators_shred_a_case_and_every_device_loses_it_for_good() {
     let ShredOutcome::Shredded { receipt, not_rotated: None } = outcome else { panic!("{outcome:?}") };
     assert_eq!((receipt.requested_by.as_str(), receipt.approved_by.as_str()), ("anna", "berta"));
     for tablet in [&a, &b] {
-        tablet.until("it is told", async |client| client.case_sync(gone).await.is_ok_and(|sync| sync.revoked)).await;
+        let is_gone = async |client: &Client| matches!(client.read(gone).await, Err(SdkError::UnknownCase));
+        tablet.until("it has nothing of it left", is_gone).await;
     }
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(refusal(anna.post::<ShredOutcome>(&path, &REQUEST).await), "conflict");

@@ -1,9 +1,9 @@
 //! What waits for a supervisor, and how it comes to him: late work, emergency access; shares, receipts and wipe orders.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
-use feldakte_client_sdk::{enrol, wire};
+use feldakte_client_sdk::{Client, SdkError, enrol, wire};
 use feldakte_core::{
     access::{Access, BreakGlassReason, Grant, Principal, Role, Subject},
     audit::{Act, Chain, Record},
@@ -17,7 +17,7 @@ use feldakte_gateway::{
     },
     store::{
         audit::sqlite::reader::AuditReader,
-        matters::{Matter, Review, Verdict},
+        matters::{Matter, Review, Verdict, Wipe},
         registry::OperatorRole,
     },
 };
@@ -32,6 +32,8 @@ use feldakte_tests::harness::{
     new_document,
     pki::Enrolled,
     raw::{RawClient, Seen},
+    tablet::{Tablet, texts},
+    until_answered,
 };
 
 const TEXT: &str = "Frau Kanarienvogel atmet nicht";
@@ -354,4 +356,63 @@ async fn what_a_supervisor_reads_and_what_waits_for_him_is_sealed() {
         assert!(!bytes.windows(13).any(|window| window == b"Kanarienvogel"), "{}", path.display());
     }
     assert_eq!(DocumentId { part: Part::Clinical, ..author.document }.case, waiting(&gateway).await[0].matter.case());
+}
+
+/// The whole way of a grant that ends: what was written offline reaches a supervisor, the content leaves the tablet, and the
+/// gateway knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tablet_that_loses_its_grant_delivers_destroys_and_confirms() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let enrolled = site.pki.enrol(&crew("rtw-1"));
+    let tablet = Tablet::online(&enrolled, gateway.address).await;
+    let case = tablet.create("Brustschmerz").await;
+    tablet.wait_durable(case).await;
+    tablet.go_offline().await;
+    tablet.set(case, "gcs", "3").await;
+    gateway.gateway.shared().end_case(case).await.unwrap();
+    tablet.go_online().await;
+    let is_gone = async |client: &Client| matches!(client.read(case).await, Err(SdkError::UnknownCase));
+    tablet.until("nothing of it is left", is_gone).await;
+    assert!(tablet.client.status().await.unwrap().all_safe, "a supervisor has the rest");
+    let reviews = waiting(&gateway).await;
+    assert_eq!(reviews.len(), 1, "{reviews:?}");
+    let document = reviews[0].matter.document();
+    until_answered("the gateway is told", async || !audited(&site, Act::Purged).await.is_empty()).await;
+    assert_eq!(audited(&site, Act::Purged).await[0].about.document, Some(document));
+    let merged = gateway.gateway.shared().decide(reviews[0].id, Verdict::Accepted, &"sibel".parse().unwrap()).await;
+    assert_eq!(merged.unwrap().refused, 0);
+    let colleague = site.pki.enrol(&crew("rtw-2"));
+    let grant = Grant::new(Subject::Device(colleague.principal.device), Access::Read);
+    gateway.gateway.grant(document, vec![grant]).await.unwrap();
+    let reader = Tablet::online(&colleague, gateway.address).await;
+    reader
+        .wait_case(case, "what was written offline is there", |view| texts(view, "gcs") == ["3".to_owned()].into())
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tablet_that_is_ordered_to_wipe_delivers_destroys_everything_and_says_so() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let enrolled = site.pki.enrol(&crew("rtw-1"));
+    let device = enrolled.principal.device;
+    let tablet = Tablet::online(&enrolled, gateway.address).await;
+    let case = tablet.create("Brustschmerz").await;
+    tablet.wait_durable(case).await;
+    tablet.go_offline().await;
+    tablet.set(case, "gcs", "3").await;
+    let never_sent = tablet.create("Sturz").await;
+    let wipe = Wipe { order: uuid::Uuid::from_u128(9), device, ordered_ms: 1, done_ms: None };
+    let shared = gateway.gateway.shared();
+    shared.matters.order_wipe(&wipe).await.unwrap();
+    shared.wipes.order(&wipe);
+    tablet.go_online().await;
+    let is_done = async || shared.matters.wipe_of(device).await.unwrap().unwrap().done_ms.is_some();
+    until_answered("the gateway is told", is_done).await;
+    assert!(matches!(tablet.client.read(case).await, Err(SdkError::Wiped)));
+    assert!(matches!(tablet.client.list().await, Err(SdkError::Wiped)));
+    let kept: BTreeSet<CaseId> = waiting(&gateway).await.iter().map(|review| review.matter.case()).collect();
+    assert_eq!(kept, BTreeSet::from([case, never_sent]), "nothing that was written is lost");
+    assert_eq!(audited(&site, Act::Wiped).await.len(), 1);
 }
