@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use feldakte_core::{
+    access::{Access, BreakGlassReason, Subject},
     case::{DocumentView, Edit, Outcome, schema::CaseKind},
     crdt::Value,
     ids::{CaseId, ChangeHash, DocumentId, EntryId, OrderId, Part, TenantId},
@@ -14,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::{CASE_KIND, Command, Engine},
+    engine::{Asked, CASE_KIND, Command, Engine},
     environment::Environment,
     error::SdkError,
     identity::Identity,
@@ -227,6 +228,34 @@ impl Client {
     /// When the device does not hold the document.
     pub async fn signed(&self, document: DocumentId, heads: Vec<ChangeHash>) -> Result<DocumentView, SdkError> {
         self.ask(|reply| Command::Signed { document, heads, reply }).await
+    }
+
+    /// Opens one case to this device for an hour, in an emergency, with a reason that a supervisor will read. Needs a
+    /// session; what it may read of the case arrives as any other content does. Every use is recorded and reviewed.
+    ///
+    /// # Errors
+    /// [`SdkError::NotConnected`], [`SdkError::NotPermitted`] (also without a text), [`SdkError::UnknownCase`],
+    /// [`SdkError::TooOften`], [`SdkError::Unavailable`].
+    pub async fn break_glass(&self, case: CaseId, reason: BreakGlassReason, text: String) -> Result<(), SdkError> {
+        let asked = Asked::BreakGlass { case, reason, text };
+        self.ask(|reply| Command::Ask { asked, reply }).await
+    }
+
+    /// Gives somebody access to parts of a case that this device may write, until a time by the gateway's clock or until it
+    /// is ended; `None` as access ends it. With [`Subject::Guest`] it shares the case with a unit of another tenant.
+    ///
+    /// # Errors
+    /// [`SdkError::NotConnected`], [`SdkError::NotPermitted`], [`SdkError::TooOften`], [`SdkError::Unavailable`].
+    pub async fn share(
+        &self,
+        case: CaseId,
+        parts: Vec<Part>,
+        subject: Subject,
+        access: Option<Access>,
+        until_ms: Option<i64>,
+    ) -> Result<(), SdkError> {
+        let asked = Asked::Share { case, parts, subject, access, until_ms };
+        self.ask(|reply| Command::Ask { asked, reply }).await
     }
 
     /// The whole client in one look.

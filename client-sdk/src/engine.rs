@@ -22,7 +22,8 @@ use tokio::{
 };
 use tracing::warn;
 
-use self::{clock::Clock, documents::Documents, outbox::Outbox, requests::Requests};
+pub(crate) use self::requests::Asked;
+use self::{clock::Clock, documents::Documents, outbox::Outbox, reads::Reads, requests::Requests};
 use crate::{
     environment::Environment,
     error::SdkError,
@@ -41,6 +42,7 @@ mod inbound;
 mod model;
 mod outbox;
 mod purge;
+mod reads;
 mod redo;
 mod requests;
 mod wipe;
@@ -58,6 +60,7 @@ pub(crate) enum Command {
     Sign { case: CaseId, reply: Reply<()> },
     Outcome { case: CaseId, reply: Reply<Vec<(Part, Outcome)>> },
     Signed { document: DocumentId, heads: Vec<ChangeHash>, reply: Reply<DocumentView> },
+    Ask { asked: Asked, reply: Reply<()> },
     Status { reply: Reply<Status> },
     Shutdown { reply: Reply<()> },
 }
@@ -75,6 +78,7 @@ pub(crate) struct Engine {
     cursor: Option<Cursor>,
     outbox: Outbox,
     requests: Requests,
+    reads: Reads,
     /// Something may be there whose grant has ended: whether it is, only a look at all documents tells.
     look_for_ended: bool,
     link: LinkState,
@@ -123,6 +127,7 @@ impl Engine {
             cursor: state.cursor,
             outbox: Outbox::default(),
             requests: Requests::default(),
+            reads: Reads::default(),
             look_for_ended: true,
             link: LinkState::Offline,
             outbound: None,
@@ -202,6 +207,7 @@ impl Engine {
             Command::Sign { case, reply } => drop(reply.send(self.sign(case).await)),
             Command::Outcome { case, reply } => drop(reply.send(self.outcome(case).await)),
             Command::Signed { document, heads, reply } => drop(reply.send(self.signed(document, &heads).await)),
+            Command::Ask { asked, reply } => self.ask_gateway(asked, reply),
             Command::Status { reply } => drop(reply.send(self.status().await)),
             Command::Shutdown { .. } => {}
         }
@@ -263,6 +269,7 @@ impl Engine {
             documents.push(view);
             authors.extend(bindings.into_iter().map(Author::from));
         }
+        self.note_reads(states.iter().map(|state| state.document)).await;
         Ok(CaseView { case, documents, sync: self.sync_of(&states), authors })
     }
 

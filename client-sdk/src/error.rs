@@ -43,6 +43,18 @@ pub enum SdkError {
     /// No socket can be opened.
     #[error("no network socket can be opened")]
     Network(#[source] std::io::Error),
+    /// There is no session: ask again when there is one.
+    #[error("the gateway cannot be reached")]
+    NotConnected,
+    /// The device or its user may not.
+    #[error("this is not permitted")]
+    NotPermitted,
+    /// The gateway cannot do it at the moment: ask again later.
+    #[error("the gateway cannot do this at the moment")]
+    Unavailable,
+    /// Asked too often within an hour.
+    #[error("this was asked for too often")]
+    TooOften,
     /// The device was ordered to destroy everything: nothing can be read or written. Sign in on another one.
     #[error("this device was wiped")]
     Wiped,

@@ -12,7 +12,7 @@ use feldakte_core::{
     ids::{ChangeHash, Cursor, DocumentId, Epoch, Position},
     log::{Binding, Quarantine},
 };
-use feldakte_proto::{Reason, Receipts};
+use feldakte_proto::{Reason, Receipts, Seen};
 
 #[cfg(feature = "sqlcipher")]
 mod provider;
@@ -105,6 +105,9 @@ pub trait LocalStore: Send + Sync + 'static {
 
     /// Remembers when the gateway was heard of.
     async fn save_clock(&self, clock: ClockState) -> Result<(), LocalStoreError>;
+
+    /// Somebody looks at these documents on the device; readings of one document by one user are put together.
+    async fn note_reads(&self, reads: &[Seen]) -> Result<(), LocalStoreError>;
 
     /// What the gateway has to be told: [`feldakte_core::limits::RECEIPTS_MAX`] of each kind at most.
     async fn receipts(&self) -> Result<Receipts, LocalStoreError>;

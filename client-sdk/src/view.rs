@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use feldakte_core::log::Binding;
 pub use feldakte_core::{
-    access::Role,
+    access::{Access, BreakGlassReason, Role, Subject},
     case::{
         Addendum, Claim, Conflict, DocumentView, Edit, ElementId, Entry, Event as CaseEvent, Fact, Finalisation, Flag,
         Link, Links, Order, OrderState, OrderStep, Outcome, Path, Provenance, Recorded, Status as CaseStatus, Verdict,

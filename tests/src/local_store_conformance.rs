@@ -70,6 +70,7 @@ macro_rules! for_each_local_store_behaviour {
             what_is_unsent_or_parked_is_not_destroyed
             a_document_that_comes_back_has_a_new_actor
             receipts_stay_until_they_are_confirmed
+            readings_are_put_together_and_stay_until_they_are_confirmed
             eviction_removes_what_is_safe_and_nothing_else
             a_wipe_destroys_everything_and_is_receipted
             without_an_order_nothing_is_wiped

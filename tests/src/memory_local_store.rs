@@ -16,7 +16,7 @@ use feldakte_client_sdk::store::{
     Parked, Received, ReceivedSnapshot, Unsent,
 };
 use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position};
-use feldakte_proto::Receipts;
+use feldakte_proto::{Receipts, Seen};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -216,6 +216,10 @@ impl LocalStore for MemoryLocalStore {
 
     async fn save_clock(&self, clock: ClockState) -> Result<(), LocalStoreError> {
         self.write(|tables| tables.save_clock(clock)).await
+    }
+
+    async fn note_reads(&self, reads: &[Seen]) -> Result<(), LocalStoreError> {
+        self.write(|tables| tables.note_reads(reads)).await
     }
 
     async fn receipts(&self) -> Result<Receipts, LocalStoreError> {

@@ -2,11 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use feldakte_proto::{Answer, ClientMessage, Outcome, Receipts};
+use feldakte_core::{
+    access::{Access, BreakGlassReason, Subject},
+    ids::{CaseId, Part},
+};
+use feldakte_proto::{Answer, BreakGlass, ClientMessage, Outcome, Receipts, Share};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::Engine;
+use super::{Engine, Reply};
 use crate::error::SdkError;
 
 /// What is under way in this session, and when the next receipts are.
@@ -22,6 +26,13 @@ pub(super) struct Requests {
 /// A request without an answer.
 enum Request {
     Receipts(Receipts),
+    Asked(Reply<()>),
+}
+
+/// What an app asks the gateway for.
+pub(crate) enum Asked {
+    BreakGlass { case: CaseId, reason: BreakGlassReason, text: String },
+    Share { case: CaseId, parts: Vec<Part>, subject: Subject, access: Option<Access>, until_ms: Option<i64> },
 }
 
 /// When receipts are sent.
@@ -32,6 +43,8 @@ enum Due {
     Now,
     /// There are none, or some are under way.
     Later,
+    /// There are some that wait for others.
+    Soon(Instant),
     /// The gateway could not take them.
     At(Instant),
 }
@@ -42,15 +55,30 @@ impl Requests {
         self.open.len()
     }
 
-    /// The session is gone: receipts are sent again in the next one.
+    /// The session is gone: receipts are sent again in the next one, everything else is for who asked to decide.
     pub(super) fn reset(&mut self) {
+        for request in std::mem::take(&mut self.open).into_values() {
+            if let Request::Asked(reply) = request {
+                let _ = reply.send(Err(SdkError::NotConnected));
+            }
+        }
         *self = Self { last: self.last, ..Self::default() };
     }
 
     pub(super) fn receipts_are_due(&mut self) {
-        let is_under_way = self.open.values().any(|request| matches!(request, Request::Receipts(_)));
-        if !is_under_way && self.receipts == Due::Later {
+        if !self.are_receipts_under_way() && matches!(self.receipts, Due::Later | Due::Soon(_)) {
             self.receipts = Due::Now;
+        }
+    }
+
+    fn are_receipts_under_way(&self) -> bool {
+        self.open.values().any(|request| matches!(request, Request::Receipts(_)))
+    }
+
+    /// Readings are told together.
+    pub(super) fn receipts_are_due_soon(&mut self) {
+        if self.receipts == Due::Later {
+            self.receipts = Due::Soon(Instant::now() + READINGS_TOLD_AFTER);
         }
     }
 
@@ -58,7 +86,7 @@ impl Requests {
         match self.receipts {
             Due::Now => true,
             Due::Later => false,
-            Due::At(moment) => moment <= Instant::now(),
+            Due::Soon(moment) | Due::At(moment) => moment <= Instant::now(),
         }
     }
 
@@ -79,7 +107,8 @@ impl Engine {
     /// Sends what the gateway has to be told, one frame at a time.
     pub(super) async fn send_receipts(&mut self) -> Result<(), SdkError> {
         let Some(outbound) = self.outbound.clone() else { return Ok(()) };
-        if !self.requests.are_receipts_due() {
+        // The answer to those that are under way says which are left.
+        if self.requests.are_receipts_under_way() || !self.requests.are_receipts_due() {
             return Ok(());
         }
         self.requests.receipts = Due::Later;
@@ -93,6 +122,25 @@ impl Engine {
             self.requests.receipts = Due::Now;
         }
         Ok(())
+    }
+
+    /// Asks at once or not at all: what was asked for in an emergency must not happen hours later.
+    pub(super) fn ask_gateway(&mut self, asked: Asked, reply: Reply<()>) {
+        let Some(outbound) = self.outbound.clone() else { return drop(reply.send(Err(SdkError::NotConnected))) };
+        let request = self.requests.open_new(Request::Asked(reply));
+        let message = match asked {
+            Asked::BreakGlass { case, reason, text } => {
+                ClientMessage::BreakGlass(BreakGlass { request, case, reason, text })
+            }
+            Asked::Share { case, parts, subject, access, until_ms } => {
+                ClientMessage::Share(Share { request, case, parts, subject, access, until_ms })
+            }
+        };
+        if outbound.try_send(message).is_err()
+            && let Some(Request::Asked(reply)) = self.requests.open.remove(&request)
+        {
+            let _ = reply.send(Err(SdkError::NotConnected));
+        }
     }
 
     /// Everything is destroyed, as ordered.
@@ -120,12 +168,28 @@ impl Engine {
                 debug!(?outcome, "the gateway takes no receipts");
                 self.requests.put_off_receipts();
             }
+            (Some(Request::Asked(reply)), outcome) => {
+                // Who has gone away finds out by what he may read.
+                let _ = reply.send(result_of(outcome));
+            }
             (None, _) => {}
         }
         Ok(())
     }
 }
 
+fn result_of(outcome: Outcome) -> Result<(), SdkError> {
+    match outcome {
+        Outcome::Done => Ok(()),
+        Outcome::NotPermitted => Err(SdkError::NotPermitted),
+        Outcome::Unknown => Err(SdkError::UnknownCase),
+        Outcome::Unavailable => Err(SdkError::Unavailable),
+        Outcome::TooOften => Err(SdkError::TooOften),
+    }
+}
+
+/// How long readings wait for others.
+const READINGS_TOLD_AFTER: Duration = Duration::from_secs(60);
 /// When receipts that the gateway could not take are sent again; doubled each time.
 const RECEIPTS_AGAIN: Duration = Duration::from_secs(60);
 /// Up to an hour.

@@ -131,6 +131,7 @@ impl Command {
             Command::Parked { reply, .. } => drop(reply.send(Err(SdkError::Wiped))),
             Command::Outcome { reply, .. } => drop(reply.send(Err(SdkError::Wiped))),
             Command::Signed { reply, .. } => drop(reply.send(Err(SdkError::Wiped))),
+            Command::Ask { reply, .. } => drop(reply.send(Err(SdkError::Wiped))),
             allowed @ (Command::Status { .. } | Command::Shutdown { .. }) => return Some(allowed),
         }
         None

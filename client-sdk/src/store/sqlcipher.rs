@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position};
-use feldakte_proto::Receipts;
+use feldakte_proto::{Receipts, Seen};
 use tokio::sync::Mutex;
 
 use self::connection::Slot;
@@ -26,6 +26,7 @@ mod error;
 mod open;
 mod own;
 mod purge;
+mod reads;
 mod received;
 mod seal;
 mod snapshot;
@@ -196,6 +197,12 @@ impl LocalStore for SqlCipherStore {
     async fn save_clock(&self, clock: ClockState) -> Result<(), LocalStoreError> {
         let mut slot = self.slot.lock().await;
         let outcome = document::save_clock(slot.begin().await?, clock).await;
+        slot.end(outcome).await
+    }
+
+    async fn note_reads(&self, reads: &[Seen]) -> Result<(), LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = reads::note(slot.begin().await?, reads).await;
         slot.end(outcome).await
     }
 

@@ -4,8 +4,12 @@ use anyhow::Result;
 use feldakte_client_sdk::store::{
     Answer, ClockState, DocumentState, Received, ReceivedEntry, SharedLocalStore, Wipe, WipeStage,
 };
-use feldakte_core::{ids::DocumentId, limits};
-use feldakte_proto::{Reason, Receipts};
+use feldakte_core::{
+    ids::{DocumentId, UserId},
+    limits,
+};
+use feldakte_proto::{Reason, Receipts, Seen};
+use uuid::Uuid;
 
 use super::{answer, chunks, contents, counts, document, entry, hash, load, own, receive, snapshot, state, unsent};
 
@@ -177,5 +181,22 @@ pub async fn the_clock_is_kept(store: SharedLocalStore) -> Result<()> {
         store.save_clock(clock).await?;
         assert_eq!(store.state().await?.clock, Some(clock));
     }
+    Ok(())
+}
+
+/// Told once each, whatever is read while the gateway is being told.
+pub async fn readings_are_put_together_and_stay_until_they_are_confirmed(store: SharedLocalStore) -> Result<()> {
+    let user = Some(UserId(Uuid::from_u128(5)));
+    let seen =
+        |number, user, first_ms, last_ms, count| Seen { document: document(number), user, first_ms, last_ms, count };
+    store.note_reads(&[seen(1, None, 5, 5, 1), seen(1, user, 6, 6, 1), seen(2, None, 7, 9, 2)]).await?;
+    store.note_reads(&[seen(1, None, 8, 9, 2)]).await?;
+    let told = store.receipts().await?;
+    assert_eq!(told.reads, [seen(1, None, 5, 9, 3), seen(1, user, 6, 6, 1), seen(2, None, 7, 9, 2)]);
+    store.note_reads(&[seen(1, None, 20, 20, 1)]).await?;
+    store.confirm(&told).await?;
+    assert_eq!(store.receipts().await?.reads, [seen(1, None, 9, 20, 1)]);
+    store.confirm(&store.receipts().await?).await?;
+    assert_eq!(store.receipts().await?, Receipts::default());
     Ok(())
 }

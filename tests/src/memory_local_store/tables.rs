@@ -10,11 +10,11 @@ use feldakte_client_sdk::store::{
     ReceivedSnapshot, Unsent, Wipe, WipeStage,
 };
 use feldakte_core::{
-    ids::{ActorId, ChangeHash, Cursor, DocumentId, Epoch, Position},
+    ids::{ActorId, ChangeHash, Cursor, DocumentId, Epoch, Position, UserId},
     limits,
     log::{Binding, Quarantine},
 };
-use feldakte_proto::{Reason, Receipts};
+use feldakte_proto::{Reason, Receipts, Seen};
 
 /// Everything a device's store holds.
 #[derive(Debug, Clone)]
@@ -23,6 +23,7 @@ pub(super) struct Tables {
     cursor: Option<Cursor>,
     documents: BTreeMap<DocumentId, Document>,
     purged: BTreeMap<DocumentId, Purged>,
+    reads: BTreeMap<(DocumentId, Option<UserId>), Seen>,
     wipe: Option<Wipe>,
     clock: Option<ClockState>,
     last_row: u64,
@@ -82,8 +83,8 @@ impl State {
 
 impl Tables {
     pub(super) fn new(store: Epoch) -> Self {
-        let (documents, purged) = (BTreeMap::new(), BTreeMap::new());
-        Self { store, cursor: None, documents, purged, wipe: None, clock: None, last_row: 0 }
+        let (documents, purged, reads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { store, cursor: None, documents, purged, reads, wipe: None, clock: None, last_row: 0 }
     }
 
     pub(super) fn state(&self) -> LocalState {
@@ -254,14 +255,36 @@ impl Tables {
         purged
     }
 
+    pub(super) fn note_reads(&mut self, reads: &[Seen]) {
+        for seen in reads {
+            let known =
+                self.reads.entry((seen.document, seen.user)).or_insert_with(|| Seen { count: 0, ..seen.clone() });
+            known.first_ms = known.first_ms.min(seen.first_ms);
+            known.last_ms = known.last_ms.max(seen.last_ms);
+            known.count += seen.count;
+        }
+    }
+
+    fn confirm_reads(&mut self, reads: &[Seen]) {
+        for seen in reads {
+            if let Some(known) = self.reads.get_mut(&(seen.document, seen.user)) {
+                known.count = known.count.saturating_sub(seen.count);
+                known.first_ms = known.first_ms.max(seen.last_ms);
+            }
+        }
+        self.reads.retain(|_, known| known.count > 0);
+    }
+
     pub(super) fn receipts(&self) -> Receipts {
         let due = self.purged.iter().filter(|(_, purged)| !purged.is_confirmed);
         let purged = due.map(|(id, _)| *id).take(limits::RECEIPTS_MAX).collect();
         let wipe = self.wipe.filter(|wipe| wipe.stage == WipeStage::Destroyed);
-        Receipts { purged, wiped: wipe.map(|wipe| wipe.order), ..Receipts::default() }
+        let reads = self.reads.values().take(limits::RECEIPTS_MAX).cloned().collect();
+        Receipts { purged, wiped: wipe.map(|wipe| wipe.order), reads, ..Receipts::default() }
     }
 
     pub(super) fn confirm(&mut self, receipts: &Receipts) {
+        self.confirm_reads(&receipts.reads);
         for id in &receipts.purged {
             self.purged.entry(*id).and_modify(|purged| purged.is_confirmed = true);
         }
@@ -293,6 +316,7 @@ impl Tables {
         wipe.stage = WipeStage::Destroyed;
         self.documents.clear();
         self.purged.clear();
+        self.reads.clear();
         self.cursor = None;
     }
 

@@ -19,7 +19,7 @@ use feldakte_core::{
     crdt::Document,
     ids::{ChangeHash, Cursor, DocumentId, Position},
 };
-use feldakte_proto::Receipts;
+use feldakte_proto::{Receipts, Seen};
 
 use super::witness::Witness;
 
@@ -192,6 +192,11 @@ impl LocalStore for WatchedLocalStore {
     async fn save_clock(&self, clock: ClockState) -> Result<(), LocalStoreError> {
         self.room()?;
         self.inner.save_clock(clock).await
+    }
+
+    async fn note_reads(&self, reads: &[Seen]) -> Result<(), LocalStoreError> {
+        self.room()?;
+        self.inner.note_reads(reads).await
     }
 
     async fn receipts(&self) -> Result<Receipts, LocalStoreError> {

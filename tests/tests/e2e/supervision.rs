@@ -416,3 +416,46 @@ async fn a_tablet_that_is_ordered_to_wipe_delivers_destroys_everything_and_says_
     assert_eq!(kept, BTreeSet::from([case, never_sent]), "nothing that was written is lost");
     assert_eq!(audited(&site, Act::Wiped).await.len(), 1);
 }
+
+/// As an app does it: asked for, opened, read, recorded; without a session nothing is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tablet_opens_a_case_in_an_emergency_and_tells_who_has_read_it() {
+    let (site, clock) = (Site::new(), Clock::default());
+    let gateway = site.start_at(&clock).await;
+    let owner = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.address).await;
+    let case = owner.create("Brustschmerz").await;
+    owner.wait_durable(case).await;
+    let enrolled = site.pki.enrol(&crew("nef-7"));
+    let helper = Tablet::online(&enrolled, gateway.address).await;
+    let open = async || helper.client.break_glass(case, BreakGlassReason::LifeInDanger, TEXT.to_owned()).await;
+    let none = helper.client.break_glass(case, BreakGlassReason::Other, String::new()).await;
+    assert!(matches!(none, Err(SdkError::NotPermitted)), "{none:?}");
+    helper.go_offline().await;
+    assert!(matches!(open().await, Err(SdkError::NotConnected)));
+    helper.go_online().await;
+    open().await.unwrap();
+    helper.wait_equal(&owner, case).await;
+    helper.set(case, "gcs", "3").await;
+    helper.wait_durable(case).await;
+
+    let subject = Subject::Unit("rtw-9".parse().unwrap());
+    let share = helper.client.share(case, vec![Part::Clinical], subject, Some(Access::Read), None).await;
+    share.unwrap();
+    let colleague = Tablet::online(&site.pki.enrol(&crew("rtw-9")), gateway.address).await;
+    colleague.wait_equal(&owner, case).await;
+    let unknown = helper
+        .client
+        .share(new_document().case, vec![Part::Clinical], Subject::Device(enrolled.principal.device), None, None)
+        .await;
+    assert!(matches!(unknown, Err(SdkError::NotPermitted)), "{unknown:?}");
+
+    clock.advance(Duration::from_secs(3601));
+    let is_gone = async |client: &Client| matches!(client.read(case).await, Err(SdkError::UnknownCase));
+    helper.until("the hour is over and nothing is left", is_gone).await;
+    until_answered("the gateway is told who has read", async || {
+        let reads = audited(&site, Act::ReadOffline).await;
+        let by = feldakte_core::audit::Actor::of(&enrolled.principal);
+        reads.iter().any(|read| read.who == by && read.about.case == Some(case))
+    })
+    .await;
+}

@@ -5,7 +5,7 @@ use feldakte_proto::Receipts;
 use sqlx::SqliteConnection;
 
 use super::{
-    document,
+    document, reads,
     seal::{self, Column, Sealer},
     wipe,
 };
@@ -116,7 +116,8 @@ pub(super) async fn receipts(connection: &mut SqliteConnection) -> Result<Receip
     let to_id = |id: &Vec<u8>| DocumentId::from_slice(id).map_err(|_| LocalStoreError::Damaged("a document id"));
     let purged = ids.iter().map(to_id).collect::<Result<_, _>>()?;
     let wipe = wipe::current(connection).await?.filter(|wipe| wipe.stage == WipeStage::Destroyed);
-    Ok(Receipts { purged, wiped: wipe.map(|wipe| wipe.order), ..Receipts::default() })
+    let reads = reads::unconfirmed(connection).await?;
+    Ok(Receipts { purged, wiped: wipe.map(|wipe| wipe.order), reads, ..Receipts::default() })
 }
 
 pub(super) async fn confirm(connection: &mut SqliteConnection, receipts: &Receipts) -> Result<(), LocalStoreError> {
@@ -126,6 +127,7 @@ pub(super) async fn confirm(connection: &mut SqliteConnection, receipts: &Receip
             .execute(&mut *connection)
             .await?;
     }
+    reads::confirm(connection, &receipts.reads).await?;
     match receipts.wiped {
         Some(order) => wipe::confirm(connection, order).await,
         None => Ok(()),

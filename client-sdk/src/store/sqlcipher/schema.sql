@@ -121,4 +121,15 @@ create table quarantine (
     primary key (document, hash)
 ) strict, without rowid;
 
+-- Who has looked at what, until the gateway has been told. Times by the device's clock.
+create table reading (
+    document blob not null check (length(document) = 17),
+    -- Empty when nobody had signed in.
+    user blob not null check (length(user) in (0, 16)),
+    first integer not null,
+    last integer not null,
+    count integer not null,
+    primary key (document, user)
+) strict, without rowid;
+
 pragma user_version = 1;

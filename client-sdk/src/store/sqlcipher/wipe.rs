@@ -46,6 +46,7 @@ const DELETE: &[&str] = &[
     "delete from binding",
     "delete from quarantine",
     "delete from purged",
+    "delete from reading",
     "delete from document",
     "update store set epoch = null, position = null",
 ];
