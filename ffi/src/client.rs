@@ -15,7 +15,9 @@ use crate::{
     convert::case_id,
     error::{CallbackError, FfiError},
     runtime::{in_runtime, on_runtime},
-    types::{CaseOverview, CaseSafety, ClientStatus, Edit, Happening, OrderView, ParkedChange, WholeCase},
+    types::{
+        CaseOverview, CaseSafety, ClientStatus, Edit, EmergencyReason, Happening, OrderView, ParkedChange, WholeCase,
+    },
 };
 
 /// What a client is opened with.
@@ -195,6 +197,16 @@ impl FeldakteClient {
     pub async fn parked(&self, case_id: String) -> Result<Vec<ParkedChange>, FfiError> {
         let (client, id) = (self.client.clone(), self::case_id(&case_id)?);
         on_runtime(async move { Ok(client.parked(id).await?.into_iter().map(Into::into).collect()) }).await
+    }
+
+    /// Opens one case to this device for an hour, in an emergency, with words that a supervisor will read. Needs a session;
+    /// what it may read of the case arrives as any other content does.
+    ///
+    /// # Errors
+    /// Without a session, without words, for a case that nobody knows, or asked too often.
+    pub async fn break_glass(&self, case_id: String, reason: EmergencyReason, text: String) -> Result<(), FfiError> {
+        let (client, id) = (self.client.clone(), self::case_id(&case_id)?);
+        on_runtime(async move { Ok(client.break_glass(id, reason.into(), text).await?) }).await
     }
 
     /// The whole client in one look.

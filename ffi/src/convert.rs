@@ -8,8 +8,9 @@ use feldakte_client_sdk::{
 use crate::{
     error::FfiError,
     types::{
-        CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, Edit, Entry, Fact, FactValue,
-        FieldValue, Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value, WholeCase, WipeProgress,
+        CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, Edit, EmergencyReason, Entry, Fact,
+        FactValue, FieldValue, Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value, WholeCase,
+        WipeProgress,
     },
 };
 
@@ -249,6 +250,17 @@ impl From<view::CaseSummary> for CaseOverview {
 impl From<view::Status> for ClientStatus {
     fn from(view::Status { link, cases, sync, all_safe, clock_offset_ms: _, wipe }: view::Status) -> Self {
         Self { link: link.into(), cases, safety: sync.into(), all_safe, wipe: wipe.map(WipeProgress::from) }
+    }
+}
+
+impl From<EmergencyReason> for view::BreakGlassReason {
+    fn from(reason: EmergencyReason) -> Self {
+        match reason {
+            EmergencyReason::LifeInDanger => view::BreakGlassReason::LifeInDanger,
+            EmergencyReason::TakenOver => view::BreakGlassReason::TakenOver,
+            EmergencyReason::WronglyAssigned => view::BreakGlassReason::WronglyAssigned,
+            EmergencyReason::Other => view::BreakGlassReason::Other,
+        }
     }
 }
 

@@ -30,6 +30,18 @@ pub enum FfiError {
     /// The device may no longer write this case.
     #[error("access to this case has ended")]
     AccessEnded,
+    /// There is no session: ask again when there is one.
+    #[error("the gateway cannot be reached")]
+    NotConnected,
+    /// The device or its user may not.
+    #[error("this is not permitted")]
+    NotPermitted,
+    /// The gateway cannot do it at the moment: ask again later.
+    #[error("the gateway cannot do this at the moment")]
+    Unavailable,
+    /// Asked too often within an hour.
+    #[error("this was asked for too often")]
+    TooOften,
     /// The device was ordered to destroy everything: nothing can be read or written.
     #[error("this device was wiped")]
     Wiped,
@@ -66,6 +78,10 @@ impl From<SdkError> for FfiError {
             SdkError::Store(_) => FfiError::Store,
             SdkError::UnknownCase => FfiError::UnknownCase,
             SdkError::AccessEnded => FfiError::AccessEnded,
+            SdkError::NotConnected => FfiError::NotConnected,
+            SdkError::NotPermitted => FfiError::NotPermitted,
+            SdkError::Unavailable => FfiError::Unavailable,
+            SdkError::TooOften => FfiError::TooOften,
             SdkError::Wiped => FfiError::Wiped,
             SdkError::Edit(why) => FfiError::Edit(why.to_owned()),
             SdkError::Schema(why) => FfiError::Edit(why.to_string()),

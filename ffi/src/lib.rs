@@ -13,8 +13,8 @@ pub use client::{FeldakteClient, KeySource, OpenOptions, Watcher};
 pub use error::{CallbackError, FfiError};
 pub use runtime::end_threads;
 pub use types::{
-    CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, Edit, Entry, Fact, FactValue, FieldValue,
-    Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value, WholeCase, WipeProgress,
+    CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, Edit, EmergencyReason, Entry, Fact,
+    FactValue, FieldValue, Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value, WholeCase, WipeProgress,
 };
 
 uniffi::setup_scaffolding!();

@@ -369,6 +369,19 @@ pub struct ClientStatus {
     pub wipe: Option<WipeProgress>,
 }
 
+/// Why somebody opens a case that was not granted to him.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum EmergencyReason {
+    /// A life is in danger.
+    LifeInDanger,
+    /// Taken over from somebody who could not share the case.
+    TakenOver,
+    /// The case was assigned to somebody else by mistake.
+    WronglyAssigned,
+    /// The text says why.
+    Other,
+}
+
 /// How far an order to destroy everything has been carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum WipeProgress {
