@@ -13,10 +13,7 @@ use feldakte_core::{
     ids::{Cursor, DocumentId, Position, SessionId},
     limits,
 };
-use feldakte_proto::{
-    ChangesFrame, ClientMessage, CloseCode, DecodeError, Durable, Hello, Push, RawEntry, Reason, ServerMessage,
-    Welcome, WipeOrder, negotiate,
-};
+use feldakte_proto::{ClientMessage, Hello, Push, Reason, ServerMessage, Welcome, WipeOrder, negotiate};
 use quinn::{Connection, SendStream};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
@@ -24,10 +21,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     audit::{Trail, trail},
-    catch_up::CatchUp,
     gateway::Shared,
-    ledgers::LedgerError,
-    mailbox::{Answer, Mail, Mailbox, Post},
+    mailbox::{Mailbox, Post},
     pushes::{self, Submitted},
     quotas::Rest,
     registry::leaf_of,
@@ -35,119 +30,14 @@ use crate::{
     requests::Asking,
     snapshots::Fetcher,
     speaker::Speaker,
-    store::{Reader, StoreError},
-    wire::{self, FrameReader, Outlet, ReadFrameError, SendFrameError},
+    store::Reader,
+    wire::{self, FrameReader, Outlet, ReadFrameError},
 };
 
-/// Why a session ended.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The device sent something we do not take.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// A message came where none of its kind may come.
-    #[error("unexpected message: {0}")]
-    Unexpected(&'static str),
-    /// The certificate does not name a device, has expired or is denied.
-    #[error("not permitted")]
-    NotPermitted,
-    /// No protocol version in common.
-    #[error("no version in common")]
-    Version,
-    /// No complete `Hello` in time.
-    #[error("no hello in time")]
-    HelloTimeout,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A ledger could not be read.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// The device takes no bytes.
-    #[error("the device takes no bytes")]
-    Stalled,
-    /// A grant ended, and bytes that were under way did not leave in time.
-    #[error("a grant ended while bytes were under way")]
-    Lapsed,
-    /// A user's sign-in ended while the session began.
-    #[error("a sign-in has ended")]
-    SignInEnded,
-    /// The gateway is going down.
-    #[error("draining")]
-    Draining,
-    /// The connection is gone.
-    #[error("the connection is gone")]
-    Gone,
-}
+mod error;
+mod tail;
 
-impl SessionError {
-    fn close_code(&self) -> CloseCode {
-        match self {
-            SessionError::Decode(error) => CloseCode::from(error),
-            SessionError::Unexpected(_) => CloseCode::Protocol,
-            SessionError::NotPermitted => CloseCode::NotPermitted,
-            SessionError::Version => CloseCode::Version,
-            SessionError::HelloTimeout => CloseCode::HelloTimeout,
-            SessionError::Store(_) | SessionError::Ledger(_) => CloseCode::StoreUnavailable,
-            SessionError::Stalled => CloseCode::Stalled,
-            SessionError::Lapsed => CloseCode::Lapsed,
-            SessionError::SignInEnded => CloseCode::SignInEnded,
-            SessionError::Draining => CloseCode::Draining,
-            SessionError::Gone => CloseCode::Done,
-        }
-    }
-
-    /// What the audit log says of it.
-    fn audit_reason(&self) -> audit::Reason {
-        match self {
-            SessionError::Decode(_) | SessionError::Unexpected(_) => audit::Reason::Protocol,
-            SessionError::NotPermitted => audit::Reason::NotPermitted,
-            SessionError::SignInEnded => audit::Reason::Expired,
-            SessionError::Version => audit::Reason::Version,
-            SessionError::HelloTimeout => audit::Reason::HelloTimeout,
-            SessionError::Store(_) | SessionError::Ledger(_) => audit::Reason::StoreUnavailable,
-            SessionError::Stalled => audit::Reason::Stalled,
-            SessionError::Lapsed => audit::Reason::Lapsed,
-            SessionError::Draining => audit::Reason::Draining,
-            SessionError::Gone => audit::Reason::Gone,
-        }
-    }
-
-    /// For metrics: one word, from a closed set.
-    fn name(&self) -> &'static str {
-        match self {
-            SessionError::Decode(_) | SessionError::Unexpected(_) => "protocol",
-            SessionError::NotPermitted => "not_permitted",
-            SessionError::Version => "version",
-            SessionError::HelloTimeout => "hello_timeout",
-            SessionError::Store(_) | SessionError::Ledger(_) => "store",
-            SessionError::Stalled => "stalled",
-            SessionError::Lapsed => "lapsed",
-            SessionError::SignInEnded => "sign_in_ended",
-            SessionError::Draining => "draining",
-            SessionError::Gone => "gone",
-        }
-    }
-}
-
-impl From<ReadFrameError> for SessionError {
-    fn from(error: ReadFrameError) -> Self {
-        match error {
-            ReadFrameError::Decode(error) => SessionError::Decode(error),
-            ReadFrameError::Truncated => SessionError::Unexpected("the stream ended inside a frame"),
-            ReadFrameError::Stream(_) => SessionError::Gone,
-        }
-    }
-}
-
-impl From<SendFrameError> for SessionError {
-    fn from(error: SendFrameError) -> Self {
-        match error {
-            SendFrameError::Stalled => SessionError::Stalled,
-            SendFrameError::Stream(_) => SessionError::Gone,
-        }
-    }
-}
+pub use error::SessionError;
 
 /// Serves a connection to its end.
 pub async fn serve(shared: Arc<Shared>, connection: Connection, shutdown: CancellationToken) {
@@ -550,131 +440,6 @@ impl Session {
                 let (id, device) = (self.device.mailbox.session(), self.device.speaker.principal.device);
                 warn!(session = %id, %device, ?reason, "refused");
             }
-        }
-    }
-
-    async fn handle_post(&mut self, Post { mail, lagged }: Post) -> Result<(), SessionError> {
-        if self.withheld || !self.device.shared.audit.is_available() {
-            return self.withhold(mail).await;
-        }
-        let planned = self.device.mailbox.last_revoked();
-        self.device.trail.note_live(&mail, self.sent);
-        let mut frame = ChangesFrame::default();
-        for mail in mail {
-            match mail {
-                // What overlaps with a catch-up has been sent already.
-                Mail::Entry(entry) if entry.position <= self.sent => {}
-                Mail::Entry(entry) => {
-                    self.sent = entry.position;
-                    frame.to = (!lagged).then_some(entry.position);
-                    frame.entries.push(RawEntry { position: entry.position, entry: entry.encoded.clone() });
-                }
-                Mail::Answer(answer) => {
-                    self.flush(&mut frame).await?;
-                    self.send_answer(answer, lagged).await?;
-                }
-            }
-        }
-        self.flush(&mut frame).await?;
-        if lagged {
-            let (_, catch_up) = self.join_tail().await?;
-            self.send_catch_up(catch_up, planned).await?;
-        }
-        Ok(())
-    }
-
-    /// Answers pushes and sends nothing else: what becomes durable meanwhile is read from the store later.
-    async fn withhold(&mut self, mail: Vec<Mail>) -> Result<(), SessionError> {
-        self.withheld = true;
-        self.device.mailbox.restart();
-        for mail in mail {
-            if let Mail::Answer(answer) = mail {
-                self.send_answer(answer, true).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends what was withheld.
-    async fn resume(&mut self) -> Result<(), SessionError> {
-        self.withheld = false;
-        let planned = self.device.mailbox.last_revoked();
-        match self.join_tail().await? {
-            (_, Some(catch_up)) => self.send_catch_up(Some(catch_up), planned).await,
-            (head, None) => self.send_nothing(head).await,
-        }
-    }
-
-    /// Tells a device that waits to be caught up that there is nothing for it.
-    async fn send_nothing(&mut self, head: Position) -> Result<(), SessionError> {
-        let nothing = ChangesFrame { to: Some(head), caught_up: true, ..ChangesFrame::default() };
-        self.send(ServerMessage::Changes(nothing)).await
-    }
-
-    /// Whether the reading of all that the catch-up holds is recorded; if not, nothing of it may be sent.
-    async fn record_reads(&mut self, catch_up: &CatchUp) -> bool {
-        let (documents, span) = catch_up.content();
-        // Boxed, as all that waits for the audit log: ten thousand idle sessions need not have room for it.
-        self.withheld = Box::pin(self.device.trail.record_reads(documents, Some(span))).await.is_err();
-        !self.withheld
-    }
-
-    async fn send_answer(&mut self, answer: Answer, lagged: bool) -> Result<(), SessionError> {
-        let Answer { push, position, refused } = answer;
-        self.in_flight.pop_front();
-        let cursor = if lagged {
-            None
-        } else {
-            self.sent = self.sent.max(position);
-            Some(self.sent)
-        };
-        self.send(ServerMessage::Durable(Durable { push, position, cursor, refused })).await
-    }
-
-    async fn flush(&mut self, frame: &mut ChangesFrame) -> Result<(), SessionError> {
-        if frame.entries.is_empty() {
-            return Ok(());
-        }
-        self.send(ServerMessage::Changes(std::mem::take(frame))).await
-    }
-
-    /// Registers for the live tail and finds out what lies before it.
-    async fn join_tail(&mut self) -> Result<(Position, Option<CatchUp>), SessionError> {
-        let Device { shared, reader, mailbox, .. } = &self.device;
-        shared.hub.unregister(reader, mailbox);
-        let head = shared.hub.register(reader, mailbox);
-        let catch_up = CatchUp::plan(&shared.store, reader, self.sent, head).await?;
-        if catch_up.is_empty() {
-            self.sent = self.sent.max(head);
-            self.outlet.passed(self.sent);
-            return Ok((head, None));
-        }
-        Ok((head, Some(catch_up)))
-    }
-
-    /// Sends what was found when the last grant had ended at `planned`. One that ends meanwhile makes a new plan
-    /// necessary, before anything more of the old one is sent.
-    async fn send_catch_up(&mut self, catch_up: Option<CatchUp>, mut planned: Position) -> Result<(), SessionError> {
-        let Some(mut catch_up) = catch_up else { return Ok(()) };
-        if !self.record_reads(&catch_up).await {
-            return Ok(());
-        }
-        loop {
-            let Some(frame) = catch_up.next_frame(&self.device.shared).await? else { return Ok(()) };
-            let revoked = self.device.mailbox.last_revoked();
-            if revoked != planned {
-                planned = revoked;
-                match self.join_tail().await? {
-                    (_, Some(again)) => catch_up = again,
-                    (head, None) => return self.send_nothing(head).await,
-                }
-                if !self.record_reads(&catch_up).await {
-                    return Ok(());
-                }
-                continue;
-            }
-            self.sent = frame.to.map_or(self.sent, |to| self.sent.max(to));
-            self.send(ServerMessage::Changes(frame)).await?;
         }
     }
 
