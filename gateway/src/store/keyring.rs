@@ -158,13 +158,20 @@ impl Keyring {
             return Ok(all);
         }
         let mut writing = self.file.begin().await?;
+        let mut late = Vec::new();
         for (case, tenant, wrapped, _) in &new {
-            insert(&mut writing, *case, tenant, wrapped).await?;
+            if !insert(&mut writing, *case, tenant, wrapped).await? {
+                late.push(*case);
+            }
         }
         writing.commit().await?;
-        let mut cache = self.cache();
-        for (case, _, _, cipher) in new {
-            all.insert(case, cache.put(case, Held::Key(Arc::new(cipher))));
+        for (case, _, _, cipher) in new.into_iter().filter(|(case, ..)| !late.contains(case)) {
+            all.insert(case, self.cache().put(case, Held::Key(Arc::new(cipher))));
+        }
+        // Somebody else was faster: his key counts.
+        for case in late {
+            let held = self.held(case).await?.ok_or(StoreError::Damaged("a case's key"))?;
+            all.insert(case, held);
         }
         Ok(all)
     }
@@ -207,16 +214,17 @@ async fn find(connection: &mut SqliteConnection, case: CaseId) -> Result<Option<
     Ok(is_shredded.then_some(Found::Shredded))
 }
 
+/// Whether the case had none, and was not shredded meanwhile.
 async fn insert(
     writing: &mut Writing<'_>,
     case: CaseId,
     tenant: &TenantId,
     WrappedKey { by, bytes }: &WrappedKey,
-) -> Result<(), StoreError> {
-    let sql = "insert into case_key (id, tenant, wrapped_by, wrapped) values (?, ?, ?, ?)";
+) -> Result<bool, StoreError> {
+    let sql = "insert or ignore into case_key (id, tenant, wrapped_by, wrapped)
+        select ?1, ?2, ?3, ?4 where not exists (select 1 from shredded where id = ?1)";
     let query = sqlx::query(sql).bind(&case.as_bytes()[..]).bind(tenant.as_str()).bind(&by.0).bind(&bytes[..]);
-    query.execute(writing.connection()).await?;
-    Ok(())
+    Ok(query.execute(writing.connection()).await?.rows_affected() == 1)
 }
 
 /// The file's own id; a new file gets one.

@@ -90,7 +90,7 @@ fn review(number: u128, log: &str, matter: Matter) -> Review {
     Review { id: Uuid::from_u128(number), log: tenant(log), who, at_ms, matter, content, decision: None }
 }
 
-fn evidence(number: u128, log: &str) -> Review {
+pub fn evidence(number: u128, log: &str) -> Review {
     review(number, log, Matter::Evidence { document: document(number), changes: 3 })
 }
 

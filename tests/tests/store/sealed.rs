@@ -20,7 +20,8 @@ use feldakte_gateway::{
     store::{
         Store, StoreError, StoredSnapshot,
         keyring::{Keyring, Receipt, Shredded},
-        sealed::SealedStore,
+        matters::{MatterStore, sqlite::SqliteMatterStore},
+        sealed::{SealedMatters, SealedStore},
         sqlite::SqliteStore,
     },
 };
@@ -235,6 +236,25 @@ async fn rotation_wraps_all_keys_again_and_touches_no_content() -> Result<()> {
     assert_ne!(after[0].wrapped_by, before[0].wrapped_by);
     vault.back_up("after").await?;
     assert!(vault.read_with("after.log", "after.keys", documents[599]).await?.contains("content 599"));
+    Ok(())
+}
+
+/// A supervisor's matter and an entry of the log may be the first of a case at the same moment.
+#[tokio::test]
+async fn whoever_is_first_makes_the_key_and_all_others_use_it() -> Result<()> {
+    let vault = Vault::new().await?;
+    let (dortmund, matters) = (tenant("dortmund"), SqliteMatterStore::open(&vault.path("matters.db")).await?);
+    let matters = SealedMatters::new(matters, vault.keyring.clone());
+    for round in 0..20 {
+        let document = document(round * 3);
+        let review = super::matters::evidence(round * 3, "dortmund");
+        let append = [about(document).change(b"content").append()];
+        let (appended, kept) = tokio::join!(vault.store.append(&append), matters.keep(&review));
+        let position = appended?[0];
+        kept?;
+        assert_eq!(vault.store.read(&dortmund, &[position]).await?.len(), 1, "round {round}");
+        assert_eq!(matters.review(review.id).await?, Some(review), "round {round}");
+    }
     Ok(())
 }
 
