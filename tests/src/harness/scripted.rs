@@ -128,9 +128,13 @@ impl Session {
 
     /// The documents it wants next.
     pub async fn next_fetch(&mut self) -> Vec<DocumentId> {
-        match self.next().await {
-            ClientMessage::Fetch(fetch) => fetch.documents,
-            _ => panic!("the tablet fetches nothing"),
+        loop {
+            match self.next().await {
+                ClientMessage::Fetch(fetch) => return fetch.documents,
+                // It tells what was read whenever it likes.
+                ClientMessage::Receipts(_) => {}
+                _ => panic!("the tablet fetches nothing"),
+            }
         }
     }
 
