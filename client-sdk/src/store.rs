@@ -34,6 +34,10 @@ pub trait LocalStore: Send + Sync + 'static {
     /// One document's row; `None` when the device does not hold it.
     async fn document(&self, document: DocumentId) -> Result<Option<DocumentState>, LocalStoreError>;
 
+    /// With which generation a document begins that the device does not hold: one above that of its last life here, so that
+    /// no actor is ever used again.
+    async fn first_generation(&self, document: DocumentId) -> Result<u32, LocalStoreError>;
+
     /// The document's content: snapshot and changes as automerge chunks in stored order, without refused and
     /// quarantined ones. `None` when the device does not hold it.
     async fn load(&self, document: DocumentId) -> Result<Option<LocalDocument>, LocalStoreError>;

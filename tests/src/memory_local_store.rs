@@ -148,6 +148,10 @@ impl LocalStore for MemoryLocalStore {
         self.read(|tables| tables.document(document)).await
     }
 
+    async fn first_generation(&self, document: DocumentId) -> Result<u32, LocalStoreError> {
+        self.read(|tables| tables.first_generation(document)).await
+    }
+
     async fn load(&self, document: DocumentId) -> Result<Option<LocalDocument>, LocalStoreError> {
         self.read(|tables| tables.load(document)).await
     }

@@ -231,7 +231,10 @@ impl Documents {
 
     async fn load(&self, id: DocumentId) -> Result<Open, SdkError> {
         let stored = self.store.load(id).await?;
-        let generation = stored.as_ref().map_or(0, |stored| stored.state.generation);
+        let generation = match &stored {
+            Some(stored) => stored.state.generation,
+            None => self.store.first_generation(id).await?,
+        };
         let own: Vec<ActorId> = (0..=generation)
             .map(|generation| {
                 case::user_actor(self.principal.device, self.principal.user, id, self.store_id, generation)

@@ -91,6 +91,12 @@ impl LocalStore for SqlCipherStore {
         slot.end(outcome).await
     }
 
+    async fn first_generation(&self, document: DocumentId) -> Result<u32, LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = document::first_generation(slot.begin().await?, document).await;
+        slot.end(outcome).await
+    }
+
     async fn load(&self, document: DocumentId) -> Result<Option<LocalDocument>, LocalStoreError> {
         let mut slot = self.slot.lock().await;
         let outcome = document::load(slot.begin().await?, document).await;

@@ -89,7 +89,9 @@ pub async fn a_document_that_comes_back_has_a_new_actor(store: SharedLocalStore)
     store.save_edit(document(1), &[own(1)]).await?;
     store.save_answer(&kept(document(1), &[1])).await?;
     end(&store, document(1)).await?;
+    assert_eq!(store.first_generation(document(1)).await?, 0, "nothing of it was destroyed");
     assert_eq!(store.purge(&[document(1)]).await?, [document(1)]);
+    assert_eq!(store.first_generation(document(1)).await?, 2, "what is written before it comes back, too");
     let bootstrap = vec![document(1)];
     store.save_received(&Received { bootstrap, ..Received::default() }).await?;
     let state = state(&store, document(1)).await?;

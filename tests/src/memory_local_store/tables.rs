@@ -99,6 +99,10 @@ impl Tables {
         self.documents.get(&id).map(|document| document.state(id))
     }
 
+    pub(super) fn first_generation(&self, id: DocumentId) -> u32 {
+        self.purged.get(&id).map_or(0, |purged| purged.generation + 1)
+    }
+
     pub(super) fn load(&self, id: DocumentId) -> Option<LocalDocument> {
         let document = self.documents.get(&id)?;
         let snapshot = document.snapshot.iter().map(|snapshot| snapshot.chunks.clone());

@@ -96,6 +96,10 @@ impl LocalStore for WatchedLocalStore {
         self.inner.document(document).await
     }
 
+    async fn first_generation(&self, document: DocumentId) -> Result<u32, LocalStoreError> {
+        self.inner.first_generation(document).await
+    }
+
     async fn load(&self, document: DocumentId) -> Result<Option<LocalDocument>, LocalStoreError> {
         self.inner.load(document).await
     }

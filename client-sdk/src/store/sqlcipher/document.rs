@@ -98,6 +98,15 @@ pub(super) async fn row_of(
         .await?)
 }
 
+/// With which generation it begins, when the device does not hold it.
+pub(super) async fn first_generation(
+    connection: &mut SqliteConnection,
+    document: DocumentId,
+) -> Result<u32, LocalStoreError> {
+    let sql = "select coalesce((select generation + 1 from purged where id = ?), 0)";
+    Ok(sqlx::query_scalar(sql).bind(document.to_bytes().to_vec()).fetch_one(connection).await?)
+}
+
 /// The document's row number; it is added when the device does not hold it.
 pub(super) async fn row_or_new(
     connection: &mut SqliteConnection,
@@ -106,9 +115,10 @@ pub(super) async fn row_or_new(
     if let Some(row) = row_of(connection, document).await? {
         return Ok(row);
     }
-    let sql = "insert into document (id, generation)
-        values (?1, coalesce((select generation + 1 from purged where id = ?1), 0))";
-    let added = sqlx::query(sql).bind(document.to_bytes().as_slice()).execute(&mut *connection).await?;
+    let generation = first_generation(connection, document).await?;
+    let sql = "insert into document (id, generation) values (?, ?)";
+    let query = sqlx::query(sql).bind(document.to_bytes().to_vec()).bind(generation);
+    let added = query.execute(&mut *connection).await?;
     let row = added.last_insert_rowid();
     seal::add_key(connection, row).await?;
     Ok(row)
