@@ -1,16 +1,21 @@
 //! Matters in memory: it is the disk, not the process, and goes on after a crash.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
-use feldakte_core::ids::{DeviceId, TenantId};
+use bytes::Bytes;
+use feldakte_core::{
+    change::Change,
+    ids::{ChangeHash, DeviceId, DocumentId, TenantId},
+};
 use feldakte_gateway::store::{
     StoreError,
-    matters::{Decision, MatterStore, Review, Wipe},
+    matters::{Decision, Matter, MatterStore, Review, Wipe},
 };
+use feldakte_proto::decode_entry;
 use uuid::Uuid;
 
 /// Reviews and wipe orders, durable as soon as they are kept.
@@ -27,6 +32,26 @@ impl MemoryMatterStore {
     /// An empty one.
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// Every change that is kept, and its document.
+    pub fn evidence(&self) -> BTreeSet<(DocumentId, ChangeHash)> {
+        let named = self.late_changes().into_iter().flat_map(|(document, changes)| {
+            let changes = changes.into_iter().filter_map(|bytes| Change::parse(bytes).ok());
+            changes.map(move |change| (document, change.hash))
+        });
+        named.collect()
+    }
+
+    /// The bytes of those changes, by document.
+    pub fn late_changes(&self) -> BTreeMap<DocumentId, Vec<Bytes>> {
+        let state = self.state();
+        let kept = state.reviews.values().filter(|review| matches!(review.matter, Matter::Evidence { .. }));
+        let mut by_document: BTreeMap<DocumentId, Vec<Bytes>> = BTreeMap::new();
+        for entry in kept.filter_map(|review| decode_entry(review.content.clone()?).ok()) {
+            by_document.entry(entry.document).or_default().extend(entry.changes);
+        }
+        by_document
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

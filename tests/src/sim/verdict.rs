@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use feldakte_core::{
     case::{self, Authors, DocumentView, GENESIS_ACTOR},
+    change::Change,
     crdt::Document,
-    ids::DocumentId,
+    ids::{ChangeHash, DocumentId},
 };
 
 use super::{edits, tablet::Report, witness::Witness};
@@ -82,7 +84,10 @@ impl Verdict {
             }
         }
         let lost = witness.saved_tokens(tablet);
-        let lost = lost.iter().find(|token| !logged.contains(*token) && !report.parked.contains(*token));
+        let kept = tokens_in_evidence(witness);
+        let is_somewhere =
+            |token: &String| logged.contains(token) || report.parked.contains(token) || kept.contains(token);
+        let lost = lost.iter().find(|token| !is_somewhere(token));
         if let Some(token) = lost {
             return Some(format!("entry {token} of tablet {tablet} was saved on the device and is nowhere"));
         }
@@ -101,6 +106,44 @@ impl Verdict {
             self.built.insert(id, (changes.len(), DocumentView::of(id.part, &mut document, &authors)));
         }
         &self.built[&id].1
+    }
+}
+
+/// Entries in what waits for a supervisor, as they would stand in the case once he has taken it in.
+fn tokens_in_evidence(witness: &Witness) -> BTreeSet<String> {
+    let mut tokens = BTreeSet::new();
+    for (id, evidence) in witness.evidence() {
+        let logged = witness.with_document(id, |truth| truth.changes.clone()).unwrap_or_default();
+        let changes = in_causal_order(logged, evidence);
+        let mut document = Document::load(&changes.concat(), GENESIS_ACTOR).expect("evidence of an honest world loads");
+        let view = DocumentView::of(id.part, &mut document, &Authors::default());
+        tokens.extend(view.entries.iter().filter_map(|item| edits::token_of(&item.fields).map(str::to_owned)));
+    }
+    tokens
+}
+
+/// What is logged, then the evidence as far as what it stands on is there, each change once.
+fn in_causal_order(mut changes: Vec<Bytes>, evidence: Vec<Bytes>) -> Vec<Bytes> {
+    let parse = |bytes: &Bytes| Change::parse(bytes.clone()).expect("an honest world's change");
+    let mut known: BTreeSet<ChangeHash> = changes.iter().map(|bytes| parse(bytes).hash).collect();
+    let mut waiting: Vec<Change> = evidence.iter().map(parse).collect();
+    loop {
+        let before = waiting.len();
+        for change in std::mem::take(&mut waiting) {
+            if known.contains(&change.hash) {
+                continue;
+            }
+            match change.deps.iter().all(|dep| known.contains(dep)) {
+                true => {
+                    known.insert(change.hash);
+                    changes.push(change.bytes);
+                }
+                false => waiting.push(change),
+            }
+        }
+        if waiting.len() == before {
+            return changes;
+        }
     }
 }
 

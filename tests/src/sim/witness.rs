@@ -4,11 +4,12 @@
 //! store. It shares no code with gateway or SDK beyond the types.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use bytes::Bytes;
 use feldakte_client_sdk::{
     store::{Answer, Received, ReceivedSnapshot},
     view::Author,
@@ -23,6 +24,7 @@ use feldakte_gateway::store::Append;
 pub use self::truth::AuthorityPromise;
 use self::truth::{DeviceTruth, DocumentTruth, State};
 use super::{authority::Moment, trace::Trace};
+use crate::memory_matter_store::MemoryMatterStore;
 
 mod judge;
 mod truth;
@@ -68,14 +70,16 @@ pub struct Suspect {
 pub struct Witness {
     trace: Trace,
     tablets: Vec<Suspect>,
+    /// What the gateway keeps for a supervisor: nobody has lost it.
+    matters: Arc<MemoryMatterStore>,
     state: Mutex<State>,
 }
 
 impl Witness {
     /// For these tablets.
-    pub fn new(trace: Trace, tablets: Vec<Suspect>) -> Self {
+    pub fn new(trace: Trace, tablets: Vec<Suspect>, matters: Arc<MemoryMatterStore>) -> Self {
         let devices = tablets.iter().map(|_| DeviceTruth::default()).collect();
-        Self { trace, tablets, state: Mutex::new(State { devices, ..State::default() }) }
+        Self { trace, tablets, matters, state: Mutex::new(State { devices, ..State::default() }) }
     }
 
     /// The first broken invariant.
@@ -243,7 +247,8 @@ impl Witness {
             let state = self.state();
             let saved = &state.devices[tablet].saved;
             let replaced = &state.devices[tablet].replaced;
-            let is_kept = |change: &_| held.contains(change) || replaced.contains(change);
+            let evidence = self.matters.evidence();
+            let is_kept = |change: &_| held.contains(change) || replaced.contains(change) || evidence.contains(change);
             saved.iter().copied().find(|change| !is_kept(change) && !state.told_durable.contains_key(change))
         };
         if let Some((document, hash)) = missing {
@@ -260,7 +265,10 @@ impl Witness {
                 state.documents.get(document).is_some_and(|truth| truth.hashes.contains(hash))
             };
             let DeviceTruth { saved, replaced, .. } = &state.devices[tablet];
-            saved.difference(replaced).copied().find(|(document, hash)| !is_stored(document, hash))
+            let evidence = self.matters.evidence();
+            let is_lost =
+                |change: &(DocumentId, ChangeHash)| !is_stored(&change.0, &change.1) && !evidence.contains(change);
+            saved.difference(replaced).copied().find(is_lost)
         };
         if let Some((document, hash)) = missing {
             let what = format!("tablet {tablet} shows all safe, and {hash:?} of {document} is not in the log");
@@ -271,6 +279,11 @@ impl Witness {
     /// All documents there are, ascending.
     pub fn documents(&self) -> Vec<DocumentId> {
         self.state().documents.keys().copied().collect()
+    }
+
+    /// What waits for a supervisor, by document.
+    pub fn evidence(&self) -> BTreeMap<DocumentId, Vec<Bytes>> {
+        self.matters.late_changes()
     }
 
     /// Looks at what the log says about a document.
@@ -311,7 +324,8 @@ impl Witness {
             state.documents.get(document).is_some_and(|truth| truth.hashes.contains(hash))
         };
         let DeviceTruth { saved, replaced, .. } = &state.devices[tablet];
-        saved.difference(replaced).filter(|change| !is_stored(change)).copied().collect()
+        let evidence = self.matters.evidence();
+        saved.difference(replaced).filter(|change| !is_stored(change) && !evidence.contains(change)).copied().collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -164,8 +164,8 @@ impl World {
             plan.tablets.iter().map(|tablet| TabletMachine::new(tablet.cast, &plan, sabotage, &mut rng)).collect();
         let suspects =
             tablets.iter().map(|(machine, store)| Suspect { principal: machine.principal.clone(), store: *store });
-        let witness = Arc::new(Witness::new(trace.clone(), suspects.collect()));
         let gateway = GatewayMachine::new(&plan, sabotage, &mut rng);
+        let witness = Arc::new(Witness::new(trace.clone(), suspects.collect(), gateway.matters.clone()));
         let tablets = tablets.into_iter().map(|(machine, _)| machine).collect();
         Arc::new(Self { plan, trace, witness, gateway, tablets, is_active: AtomicBool::new(true) })
     }
