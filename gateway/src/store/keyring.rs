@@ -12,6 +12,7 @@ use std::{
 
 use feldakte_core::ids::{CaseId, TenantId};
 use sqlx::SqliteConnection;
+use tokio::sync::RwLock;
 use uuid::Uuid;
 
 use self::cache::Cache;
@@ -41,6 +42,8 @@ pub struct Keyring {
     cache: Mutex<Cache>,
     /// One rotation at a time.
     rotating: tokio::sync::Mutex<()>,
+    /// Shared from wrapping a new key until it is in the file; alone may a tenant's old key be destroyed.
+    wrapping: RwLock<()>,
 }
 
 /// What the keyring knows of a case.
@@ -62,7 +65,8 @@ impl Keyring {
         let id = own_id(&file).await?;
         // What was deleted before a crash may stand in the write-ahead log still.
         file.empty_write_ahead_log().await?;
-        Ok(Arc::new(Self { file, id, encryption, cache: Mutex::default(), rotating: tokio::sync::Mutex::default() }))
+        let (cache, rotating, wrapping) = (Mutex::default(), tokio::sync::Mutex::default(), RwLock::default());
+        Ok(Arc::new(Self { file, id, encryption, cache, rotating, wrapping }))
     }
 
     /// Whether the tenant keys are those that the case keys are wrapped with; names the first tenant whose key is missing.
@@ -143,19 +147,22 @@ impl Keyring {
         &self,
         cases: impl IntoIterator<Item = (CaseId, &TenantId)>,
     ) -> Result<BTreeMap<CaseId, Held>, StoreError> {
-        let (mut all, mut new) = (BTreeMap::new(), Vec::new());
+        let (mut all, mut missing) = (BTreeMap::new(), Vec::new());
         for (case, tenant) in cases {
             match self.held(case).await? {
                 Some(held) => drop(all.insert(case, held)),
-                None => {
-                    let key = CaseKey::generate()?;
-                    let wrapped = self.encryption.wrap(tenant, case, &key).await?;
-                    new.push((case, tenant, wrapped, CaseCipher::new(&key)?));
-                }
+                None => missing.push((case, tenant)),
             }
         }
-        if new.is_empty() {
+        if missing.is_empty() {
             return Ok(all);
+        }
+        let _wrapping = self.wrapping.read().await;
+        let mut new = Vec::with_capacity(missing.len());
+        for (case, tenant) in missing {
+            let key = CaseKey::generate()?;
+            let wrapped = self.encryption.wrap(tenant, case, &key).await?;
+            new.push((case, tenant, wrapped, CaseCipher::new(&key)?));
         }
         let mut writing = self.file.begin().await?;
         let mut late = Vec::new();

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -393,6 +394,72 @@ async fn a_key_is_on_the_disk_before_anything_is_sealed_under_it() -> Result<()>
     let refused = vault.write(1, &long).await.err().context("there is no room")?;
     assert!(matches!(refused.downcast_ref(), Some(StoreError::Full)), "{refused:?}");
     assert!(vault.keyring.tenant_of(document(1).case).await?.is_some());
+    Ok(())
+}
+
+/// Tenant keys in a file; a key that was wrapped is handed out when the test says so.
+struct Gated {
+    keys: TenantKeys,
+    is_held: AtomicBool,
+    wrapped: tokio::sync::Notify,
+    go: tokio::sync::Notify,
+}
+
+#[async_trait]
+impl KeyEncryption for Gated {
+    async fn wrap(&self, tenant: &TenantId, case: CaseId, key: &CaseKey) -> Result<WrappedKey, KeyError> {
+        let wrapped = self.keys.wrap(tenant, case, key).await;
+        if self.is_held.swap(false, Ordering::Relaxed) {
+            self.wrapped.notify_one();
+            self.go.notified().await;
+        }
+        wrapped
+    }
+
+    async fn unwrap(&self, tenant: &TenantId, case: CaseId, wrapped: &WrappedKey) -> Result<CaseKey, KeyError> {
+        self.keys.unwrap(tenant, case, wrapped).await
+    }
+
+    async fn renew(&self, tenant: &TenantId) -> Result<KeyId, KeyError> {
+        self.keys.renew(tenant).await
+    }
+
+    async fn retire_all_but(&self, tenant: &TenantId, keep: &KeyId) -> Result<(), KeyError> {
+        self.keys.retire_all_but(tenant, keep).await
+    }
+}
+
+/// Its key was wrapped by the old tenant key and is not in the file yet: destroyed now, the old key would take the case
+/// with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_case_that_begins_during_a_rotation_is_readable_after_it() -> Result<()> {
+    let mut gate = None;
+    let vault = Vault::with(|directory| {
+        let keys = TenantKeys::in_file(&directory.join(TENANT_KEYS))?;
+        let (is_held, wrapped, go) = (AtomicBool::new(false), Default::default(), Default::default());
+        let gated = Arc::new(Gated { keys, is_held, wrapped, go });
+        gate = Some(gated.clone());
+        Ok(gated)
+    })
+    .await?;
+    let gate = gate.context("it was made")?;
+    vault.write(1, "before").await?;
+    gate.is_held.store(true, Ordering::Relaxed);
+    let (store, keyring) = (vault.store.clone(), vault.keyring.clone());
+    let append = tokio::spawn(async move { store.append(&[about(document(4)).change(b"during").append()]).await });
+    gate.wrapped.notified().await;
+    let mut rotation = tokio::spawn(async move { keyring.rotate(&tenant("dortmund")).await });
+    // As far as it comes while the case waits.
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut rotation).await;
+    gate.go.notify_one();
+    append.await??;
+    match early {
+        Ok(rotated) => drop(rotated??),
+        Err(_) => drop(rotation.await??),
+    }
+    vault.back_up("after").await?;
+    assert!(vault.read_with("after.log", "after.keys", document(4)).await?.contains("during"));
+    assert_eq!(vault.keyring.missing().await?, None);
     Ok(())
 }
 

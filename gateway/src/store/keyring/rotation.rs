@@ -37,15 +37,12 @@ impl Keyring {
     pub async fn rotate(&self, tenant: &TenantId) -> Result<Rotated, StoreError> {
         let _one = self.rotating.lock().await;
         let to = self.encryption.renew(tenant).await?;
-        let mut rewrapped = 0;
-        loop {
-            let page = self.wrapped_otherwise(tenant, &to).await?;
-            if page.is_empty() {
-                break;
-            }
-            rewrapped += self.rewrap(tenant, page).await?;
-        }
+        let mut rewrapped = self.rewrap_all(tenant, &to).await?;
+        // A case that began meanwhile may be wrapped by the old key still.
+        let alone = self.wrapping.write().await;
+        rewrapped += self.rewrap_all(tenant, &to).await?;
         self.encryption.retire_all_but(tenant, &to).await?;
+        drop(alone);
         self.file.empty_write_ahead_log().await?;
         Ok(Rotated { to, rewrapped })
     }
@@ -64,6 +61,17 @@ impl Keyring {
             Ok(TenantSummary { tenant, wrapped_by: KeyId(by), cases: cases.cast_unsigned() })
         };
         rows.into_iter().map(summary).collect()
+    }
+
+    async fn rewrap_all(&self, tenant: &TenantId, to: &KeyId) -> Result<u64, StoreError> {
+        let mut rewrapped = 0;
+        loop {
+            let page = self.wrapped_otherwise(tenant, to).await?;
+            if page.is_empty() {
+                return Ok(rewrapped);
+            }
+            rewrapped += self.rewrap(tenant, page).await?;
+        }
     }
 
     async fn wrapped_otherwise(
