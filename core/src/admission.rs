@@ -199,6 +199,12 @@ impl Ledger {
         access::decide(rules, principal, &self.tenant, self.document, &self.grants)
     }
 
+    /// Whose grants are valid at that moment: who hears of what is written then.
+    pub fn readers(&self, now_ms: i64) -> Vec<Subject> {
+        let valid = self.grants.iter().filter(|grant| grant.covers(now_ms));
+        valid.map(|grant| grant.subject.clone()).collect()
+    }
+
     /// Whether `principal` may write the document, or could once: what it could not deliver in time is kept for a
     /// supervisor, and not thrown away.
     pub fn could_write(&self, log: &TenantId, principal: &Principal) -> bool {

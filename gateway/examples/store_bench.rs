@@ -140,7 +140,7 @@ async fn reads(store: &Arc<SqliteStore>, workload: &Workload, long: DocumentId) 
     for (what, after) in [("1 new", Position(head.0 - 1)), ("200 new", almost), ("all new", Position::START)] {
         let mut figures = Figures::new(1)?;
         for _ in 0..200 {
-            figures.time(store.changed(&reader, after, head)).await??;
+            figures.time(store.changed(&reader, after, head, 0)).await??;
         }
         figures.print(&format!("changed: 1,064 granted, {what}"))?;
     }

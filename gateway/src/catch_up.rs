@@ -38,10 +38,10 @@ impl CatchUp {
     pub async fn plan(
         store: &SharedStore,
         reader: &Reader,
-        after: Position,
-        up_to: Position,
+        (after, up_to): (Position, Position),
+        now_ms: i64,
     ) -> Result<CatchUp, StoreError> {
-        let mut changed = if after < up_to { store.changed(reader, after, up_to).await? } else { Vec::new() };
+        let mut changed = if after < up_to { store.changed(reader, after, up_to, now_ms).await? } else { Vec::new() };
         changed.retain(|change| reader.parts.contains(change.document.part));
         let (mut bootstrap, mut tail, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for change in &changed {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use feldakte_core::{
     admission::{self, Ledger, Opening},
+    change::{Change, ChangeError},
     ids::{DocumentId, Part, TenantId},
     limits,
 };
 use feldakte_proto::{Push, Reason, Refused, encode_entry};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{error, warn};
 
 use crate::{
@@ -55,62 +57,105 @@ pub async fn submit(
     let bytes = cost.bytes + cost.changes * CHANGE_OVERHEAD;
     let bytes = u32::try_from(bytes.min(limits::SEQUENCER_BYTES as u64)).expect("the limit is far below 4 GiB");
     let room = shared.room.clone().acquire_many_owned(bytes).await.map_err(|_| SessionError::Draining)?;
-    let ledger = open_or_refuse(shared, &speaker.log, document).await?;
-    if let Ok(ledger) = &ledger
-        && ledger.with(|ledger| speaker.is_late(shared, by, ledger))
-    {
-        let kept = evidence::keep(shared, (speaker, by), ledger, (document, changes)).await?;
-        cost.stored = kept.bytes;
-        let slot = shared.submissions.reserve().await.map_err(|_| SessionError::Draining)?;
-        let (trail, mailbox) = (trail.clone(), mailbox.clone());
-        let author = Author::Session { trail, user: by.principal.user, mailbox, push, refused: kept.refused };
-        let (tenant, readers, room) = (speaker.log.clone(), Vec::new(), Some(room));
-        slot.send(Submission { tenant, entry: None, readers, ledger: None, room, author });
-        return Ok(Submitted { bytes, cost, reasons: kept.reasons });
-    }
-    let opening = match &ledger {
-        Ok(ledger) if ledger.with(|ledger| ledger.is_free()) => opening(shared, (speaker, by), document).await?,
-        _ => Opening::Free,
-    };
-    let slot = shared.submissions.reserve().await.map_err(|_| SessionError::Draining)?;
-    let answer = |refused: Vec<Refused>| {
-        let (trail, mailbox) = (trail.clone(), mailbox.clone());
-        Author::Session { trail, user: by.principal.user, mailbox, push, refused }
-    };
-    let (tenant, room) = (speaker.log.clone(), Some(room));
-    let ledger = match ledger {
+    let under_way = UnderWay { shared, speaker, by, trail, mailbox, push, room };
+    let ledger = match open_or_refuse(shared, &speaker.log, document).await? {
         Ok(ledger) => ledger,
         Err(reason) => {
             let refused = (0..).take(changes.len()).map(|index| Refused { index, reason, expected: 0 }).collect();
-            let readers = Vec::new();
-            slot.send(Submission { tenant, entry: None, readers, ledger: None, room, author: answer(refused) });
+            under_way.answer(refused).await?;
             return Ok(Submitted { bytes, cost, reasons: vec![reason] });
         }
     };
+    let opening = match ledger.with(|ledger| ledger.is_free()) {
+        true => opening(shared, (speaker, by), document).await?,
+        false => Opening::Free,
+    };
     let parsed = admission::parse(changes);
-    let held = Some(ledger.clone());
-    // Submitted under the ledger's lock: the order of admission is the order of the log.
-    let reasons = ledger.with(|ledger| {
-        let actors_before = ledger.actors();
-        let admitted = ledger.admit(speaker.rules(shared, by, ledger), &by.principal, opening, parsed);
-        watch_actors(shared, ledger, actors_before);
-        shared.metrics.changes_known.inc_by(admitted.duplicates as u64);
-        let refused: Vec<Refused> =
-            admitted.refused.iter().map(|(index, refusal)| Refused::new(*index, *refusal)).collect();
-        let reasons: Vec<Reason> = refused.iter().map(|refused| refused.reason).collect();
-        let entry = admitted.entry.map(|entry| {
-            let encoded = encode_entry(&entry);
-            cost.stored = encoded.len() as u64;
-            (entry, encoded)
-        });
-        let readers = ledger.grants().iter().map(|grant| grant.subject.clone()).collect();
-        slot.send(Submission { tenant, entry, readers, ledger: held, room, author: answer(refused) });
-        reasons
-    });
+    let slot = shared.submissions.reserve().await.map_err(|_| SessionError::Draining)?;
+    let reasons = match under_way.admit(slot, &ledger, opening, parsed, &mut cost) {
+        Ok(reasons) => reasons,
+        Err(Late { under_way, parsed }) => {
+            let kept = evidence::keep(shared, (speaker, by), &ledger, (document, parsed)).await?;
+            cost.stored = kept.bytes;
+            under_way.answer(kept.refused).await?;
+            return Ok(Submitted { bytes, cost, reasons: kept.reasons });
+        }
+    };
     for reason in &reasons {
         shared.metrics.changes_refused.get_or_create(&vec![("reason", format!("{reason:?}"))]).inc();
     }
     Ok(Submitted { bytes, cost, reasons })
+}
+
+/// A push that has no place in the queue yet.
+struct UnderWay<'p> {
+    shared: &'p Shared,
+    speaker: &'p Speaker,
+    by: &'p speaker::Author,
+    trail: &'p Arc<Trail>,
+    mailbox: &'p Arc<Mailbox>,
+    push: u64,
+    /// Its share of the queue.
+    room: OwnedSemaphorePermit,
+}
+
+/// Its author's access has ended: nothing of it enters the log.
+struct Late<'p> {
+    under_way: UnderWay<'p>,
+    parsed: Parsed,
+}
+
+type Parsed = Vec<Result<Change, ChangeError>>;
+
+impl<'p> UnderWay<'p> {
+    /// Submits what may enter, under the ledger's lock: the order of admission is the order of the log, and nobody's access
+    /// ends between the question and the act.
+    fn admit(
+        self,
+        slot: mpsc::Permit<'_, Submission>,
+        cell: &Arc<LedgerCell>,
+        opening: Opening,
+        parsed: Parsed,
+        cost: &mut Cost,
+    ) -> Result<Vec<Reason>, Late<'p>> {
+        cell.with(|ledger| {
+            let Self { shared, speaker, by, .. } = self;
+            if speaker.is_late(shared, by, ledger) {
+                return Err(Late { under_way: self, parsed });
+            }
+            let actors_before = ledger.actors();
+            let admitted = ledger.admit(speaker.rules(shared, by, ledger), &by.principal, opening, parsed);
+            watch_actors(shared, ledger, actors_before);
+            shared.metrics.changes_known.inc_by(admitted.duplicates as u64);
+            let refused: Vec<Refused> =
+                admitted.refused.iter().map(|(index, refusal)| Refused::new(*index, *refusal)).collect();
+            let reasons = refused.iter().map(|refused| refused.reason).collect();
+            let entry = admitted.entry.map(|entry| {
+                let encoded = encode_entry(&entry);
+                cost.stored = encoded.len() as u64;
+                (entry, encoded)
+            });
+            let readers = ledger.readers(shared.environment.latest_ms());
+            slot.send(Submission { entry, readers, ledger: Some(cell.clone()), ..self.submission(refused) });
+            Ok(reasons)
+        })
+    }
+
+    /// Has it answered in its turn; nothing of it is new.
+    async fn answer(self, refused: Vec<Refused>) -> Result<(), SessionError> {
+        let slot = self.shared.submissions.reserve().await.map_err(|_| SessionError::Draining)?;
+        slot.send(self.submission(refused));
+        Ok(())
+    }
+
+    /// One without an entry.
+    fn submission(self, refused: Vec<Refused>) -> Submission {
+        let Self { shared: _, speaker, by, trail, mailbox, push, room } = self;
+        let (trail, mailbox) = (trail.clone(), mailbox.clone());
+        let author = Author::Session { trail, user: by.principal.user, mailbox, push, refused };
+        let (tenant, readers, room) = (speaker.log.clone(), Vec::new(), Some(room));
+        Submission { tenant, entry: None, readers, ledger: None, room, author }
+    }
 }
 
 /// The document's ledger; or why nothing of it can be taken, which is nobody else's trouble.

@@ -48,8 +48,15 @@ pub trait Store: Send + Sync + 'static {
     async fn entries_after(&self, document: DocumentId, after: Position) -> Result<Vec<Stored>, StoreError>;
 
     /// Documents of these subjects in which something happened in `(after, up_to]`, by their last position. Must
-    /// not read any document's content: a device that comes back with nothing new costs one indexed query.
-    async fn changed(&self, reader: &Reader, after: Position, up_to: Position) -> Result<Vec<Changed>, StoreError>;
+    /// not read any document's content: a device that comes back with nothing new costs one indexed query. A grant whose
+    /// time is over at `now_ms` is valid no more; its end is told when it is in the log.
+    async fn changed(
+        &self,
+        reader: &Reader,
+        after: Position,
+        up_to: Position,
+        now_ms: i64,
+    ) -> Result<Vec<Changed>, StoreError>;
 
     /// Positions in `(after, up_to]` of entries of these documents, ascending.
     async fn positions(
@@ -66,8 +73,10 @@ pub trait Store: Send + Sync + 'static {
     /// Whether any of the subjects holds a grant on the document that neither was ended nor has ended by itself.
     async fn may_read(&self, reader: &Reader, document: DocumentId, now_ms: i64) -> Result<bool, StoreError>;
 
-    /// Documents with a grant whose time is over and whose end is not in the log yet, at most `limit` of them.
-    async fn lapsed(&self, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError>;
+    /// Documents with a grant whose time is over and whose end is not in the log yet, at most `limit` of them, ascending
+    /// and after that one.
+    async fn lapsed(&self, now_ms: i64, after: Option<DocumentId>, limit: usize)
+    -> Result<Vec<DocumentId>, StoreError>;
 
     /// The newest snapshot of a document.
     async fn snapshot(&self, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError>;

@@ -172,8 +172,14 @@ impl Store for MemoryStore {
         Ok(entries.into_iter().filter(|entry| entry.position > after).collect())
     }
 
-    async fn changed(&self, reader: &Reader, after: Position, up_to: Position) -> Result<Vec<Changed>, StoreError> {
-        Ok(self.state().image.changed(reader, after, up_to))
+    async fn changed(
+        &self,
+        reader: &Reader,
+        after: Position,
+        up_to: Position,
+        now_ms: i64,
+    ) -> Result<Vec<Changed>, StoreError> {
+        Ok(self.state().image.changed(reader, after, up_to, now_ms))
     }
 
     async fn positions(
@@ -194,8 +200,13 @@ impl Store for MemoryStore {
         Ok(self.state().image.may_read(reader, document, now_ms))
     }
 
-    async fn lapsed(&self, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
-        Ok(self.state().image.lapsed(now_ms, limit))
+    async fn lapsed(
+        &self,
+        now_ms: i64,
+        after: Option<DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentId>, StoreError> {
+        Ok(self.state().image.lapsed(now_ms, after, limit))
     }
 
     async fn snapshot(&self, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError> {

@@ -17,7 +17,7 @@ use feldakte_core::{
 };
 use feldakte_proto::{decode_entry, encode_entry};
 use tokio::sync::oneshot;
-use tracing::warn;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::{Gateway, Shared};
@@ -149,34 +149,33 @@ impl Shared {
         Ok(documents)
     }
 
-    /// Writes the end of grants whose time is over into the log, so that devices hear of it. What fails is tried again.
+    /// Writes the end of grants whose time is over into the log, so that devices hear of it: whether they may read is asked
+    /// by the clock all along. What fails holds up no other, and is tried again.
     pub async fn end_lapsed_grants(&self) {
+        let now_ms = self.environment.latest_ms();
+        let mut after = None;
         loop {
-            match self.end_some_lapsed_grants().await {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error) => return warn!(%error, "grants whose time is over could not be ended"),
+            let lapsed = match self.store.lapsed(now_ms, after, LAPSES_AT_ONCE).await {
+                Ok(lapsed) => lapsed,
+                Err(error) => return warn!(%error, "grants whose time is over could not be found"),
+            };
+            let Some(last) = lapsed.last() else { return };
+            after = Some(*last);
+            for document in lapsed {
+                if let Err(error) = self.end_lapsed(document, now_ms).await {
+                    debug!(%document, %error, "a grant whose time is over could not be ended");
+                }
             }
         }
     }
 
-    async fn end_some_lapsed_grants(&self) -> Result<usize, AuthorityError> {
-        let now_ms = self.environment.latest_ms();
-        let lapsed = self.store.lapsed(now_ms, LAPSES_AT_ONCE).await?;
-        for document in &lapsed {
-            let end = |ledger: &mut Ledger| {
-                let over = ledger.grants().iter().filter(|grant| !grant.covers(now_ms));
-                let revoked: Vec<Subject> = over.map(|grant| grant.subject.clone()).collect();
-                (!revoked.is_empty()).then(|| Entry { revoked, ..Entry::new(*document) })
-            };
-            match self.amend(*document, end).await {
-                Ok(_) => {}
-                // It has ended in another way.
-                Err(AuthorityError::Ledger(LedgerError::Store(StoreError::Shredded))) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(lapsed.len())
+    async fn end_lapsed(&self, document: DocumentId, now_ms: i64) -> Result<(), AuthorityError> {
+        let end = |ledger: &mut Ledger| {
+            let over = ledger.grants().iter().filter(|grant| !grant.covers(now_ms));
+            let revoked: Vec<Subject> = over.map(|grant| grant.subject.clone()).collect();
+            (!revoked.is_empty()).then(|| Entry { revoked, ..Entry::new(document) })
+        };
+        self.amend(document, end).await.map(drop)
     }
 
     /// Decides what waits: takes evidence into the case, under the name of whoever wrote it, or leaves it out; finds
@@ -256,11 +255,13 @@ impl Shared {
         let (waiter, done) = oneshot::channel();
         let held = ledger.clone();
         let is_due = ledger.with(|ledger| {
-            // Who loses a grant hears of it, and of nothing after it.
-            let mut readers = subjects_of(ledger);
+            let now_ms = self.environment.latest_ms();
+            let mut readers = ledger.readers(now_ms);
             let Some(entry) = make(ledger) else { return false };
             ledger.apply_authority(&entry);
-            readers.extend(subjects_of(ledger));
+            readers.extend(ledger.readers(now_ms));
+            // Who loses a grant hears of it, and of nothing after it.
+            readers.extend(entry.revoked.iter().cloned());
             readers.sort_unstable();
             readers.dedup();
             let encoded = encode_entry(&entry);

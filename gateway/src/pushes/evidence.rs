@@ -1,9 +1,8 @@
 //! Work that comes too late: the device's access has ended. It is kept for a supervisor, and on the disk before the device
 //! is told so: from then on the device may forget it.
 
-use bytes::Bytes;
 use feldakte_core::{
-    admission,
+    admission::Refusal,
     audit::{About, Act, Actor, Record},
     change::Change,
     ids::DocumentId,
@@ -12,6 +11,7 @@ use feldakte_core::{
 use feldakte_proto::{Reason, Refused, encode_entry};
 use tracing::warn;
 
+use super::Parsed;
 use crate::{
     gateway::Shared,
     ledgers::LedgerCell,
@@ -39,15 +39,15 @@ pub(super) async fn keep(
     shared: &Shared,
     (speaker, by): (&Speaker, &Author),
     ledger: &LedgerCell,
-    (document, pushed): (DocumentId, Vec<Bytes>),
+    (document, parsed): (DocumentId, Parsed),
 ) -> Result<Kept, SessionError> {
     let (mut refused, mut late): (Vec<Refused>, Vec<Change>) = (Vec::new(), Vec::new());
-    for (index, parsed) in admission::parse(pushed).into_iter().enumerate() {
-        match parsed {
+    for (index, change) in parsed.into_iter().enumerate() {
+        match change {
             Ok(change) if ledger.with(|ledger| ledger.knows(&change.hash)) => {}
             Ok(change) => {
-                let refusal = admission::Refusal::NotPermitted;
-                refused.push(Refused { reason: Reason::Quarantined, ..Refused::new(index, refusal) });
+                let refused_one = Refused::new(index, Refusal::NotPermitted);
+                refused.push(Refused { reason: Reason::Quarantined, ..refused_one });
                 late.push(change);
             }
             Err(error) => refused.push(Refused::new(index, error.into())),

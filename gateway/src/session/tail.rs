@@ -100,7 +100,7 @@ impl Session {
         let Device { shared, reader, mailbox, .. } = &self.device;
         shared.hub.unregister(reader, mailbox);
         let head = shared.hub.register(reader, mailbox);
-        let catch_up = CatchUp::plan(&shared.store, reader, self.sent, head).await?;
+        let catch_up = CatchUp::plan(&shared.store, reader, (self.sent, head), shared.environment.latest_ms()).await?;
         if catch_up.is_empty() {
             self.sent = self.sent.max(head);
             self.outlet.passed(self.sent);

@@ -137,8 +137,14 @@ impl Store for SealedStore {
         self.open_all(self.inner.entries_after(document, after).await?).await
     }
 
-    async fn changed(&self, reader: &Reader, after: Position, up_to: Position) -> Result<Vec<Changed>, StoreError> {
-        self.inner.changed(reader, after, up_to).await
+    async fn changed(
+        &self,
+        reader: &Reader,
+        after: Position,
+        up_to: Position,
+        now_ms: i64,
+    ) -> Result<Vec<Changed>, StoreError> {
+        self.inner.changed(reader, after, up_to, now_ms).await
     }
 
     async fn positions(
@@ -159,8 +165,13 @@ impl Store for SealedStore {
         self.inner.may_read(reader, document, now_ms).await
     }
 
-    async fn lapsed(&self, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
-        self.inner.lapsed(now_ms, limit).await
+    async fn lapsed(
+        &self,
+        now_ms: i64,
+        after: Option<DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentId>, StoreError> {
+        self.inner.lapsed(now_ms, after, limit).await
     }
 
     async fn snapshot(&self, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError> {

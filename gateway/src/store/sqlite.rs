@@ -177,9 +177,15 @@ impl Store for SqliteStore {
         read::entries_after(&self.readers, document, after).await
     }
 
-    async fn changed(&self, reader: &Reader, after: Position, up_to: Position) -> Result<Vec<Changed>, StoreError> {
+    async fn changed(
+        &self,
+        reader: &Reader,
+        after: Position,
+        up_to: Position,
+        now_ms: i64,
+    ) -> Result<Vec<Changed>, StoreError> {
         match self.range(&reader.tenant, after, up_to) {
-            Some((tenant, range)) => read::changed(&self.readers, tenant, reader, range).await,
+            Some((tenant, range)) => read::changed(&self.readers, tenant, reader, (range, now_ms)).await,
             None => Ok(Vec::new()),
         }
     }
@@ -213,8 +219,13 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn lapsed(&self, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
-        read::lapsed(&self.readers, now_ms, limit).await
+    async fn lapsed(
+        &self,
+        now_ms: i64,
+        after: Option<DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentId>, StoreError> {
+        read::lapsed(&self.readers, now_ms, after, limit).await
     }
 
     async fn snapshot(&self, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError> {

@@ -81,8 +81,14 @@ impl Store for FaultyStore {
         self.inner.entries_after(document, after).await
     }
 
-    async fn changed(&self, reader: &Reader, after: Position, up_to: Position) -> Result<Vec<Changed>, StoreError> {
-        self.inner.changed(reader, after, up_to).await
+    async fn changed(
+        &self,
+        reader: &Reader,
+        after: Position,
+        up_to: Position,
+        now_ms: i64,
+    ) -> Result<Vec<Changed>, StoreError> {
+        self.inner.changed(reader, after, up_to, now_ms).await
     }
 
     async fn positions(
@@ -103,8 +109,13 @@ impl Store for FaultyStore {
         self.inner.may_read(reader, document, now_ms).await
     }
 
-    async fn lapsed(&self, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
-        self.inner.lapsed(now_ms, limit).await
+    async fn lapsed(
+        &self,
+        now_ms: i64,
+        after: Option<DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentId>, StoreError> {
+        self.inner.lapsed(now_ms, after, limit).await
     }
 
     async fn snapshot(&self, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError> {

@@ -146,31 +146,31 @@ impl Image {
         own.is_some_and(|document| document.held(reader).any(|held| held.is_valid(now_ms)))
     }
 
-    pub fn lapsed(&self, now_ms: i64, limit: usize) -> Vec<DocumentId> {
+    pub fn lapsed(&self, now_ms: i64, after: Option<DocumentId>, limit: usize) -> Vec<DocumentId> {
         let has_lapsed = |document: &Document| {
             document.authority.values().any(|held| held.ended.is_none() && !held.is_valid(now_ms))
         };
-        let lapsed = self.documents.iter().filter(|(_, document)| has_lapsed(document));
+        let lapsed = self.documents.iter().filter(|(id, document)| Some(**id) > after && has_lapsed(document));
         lapsed.map(|(id, _)| *id).take(limit).collect()
     }
 
-    pub fn changed(&self, reader: &Reader, after: Position, up_to: Position) -> Vec<Changed> {
+    pub fn changed(&self, reader: &Reader, after: Position, up_to: Position, now_ms: i64) -> Vec<Changed> {
         let own = self.documents.iter().filter(|(_, document)| document.tenant == reader.tenant);
-        let mut changed: Vec<_> =
-            own.filter_map(|(id, document)| self.changed_document(*id, document, reader, after, up_to)).collect();
+        let mut changed: Vec<_> = own
+            .filter_map(|(id, document)| self.changed_document((*id, document), reader, (after, up_to), now_ms))
+            .collect();
         changed.sort_by_key(|changed| self.documents[&changed.document].last());
         changed
     }
 
     fn changed_document(
         &self,
-        id: DocumentId,
-        document: &Document,
+        (id, document): (DocumentId, &Document),
         reader: &Reader,
-        after: Position,
-        up_to: Position,
+        (after, up_to): (Position, Position),
+        now_ms: i64,
     ) -> Option<Changed> {
-        let valid = document.held(reader).filter(|held| held.ended.is_none()).map(|held| held.began).min();
+        let valid = document.held(reader).filter(|held| held.is_valid(now_ms)).map(|held| held.began).min();
         let (granted, ended) = match valid {
             Some(began) => (began, None),
             None => {

@@ -136,9 +136,15 @@ impl Store for WatchedStore {
         self.inner.entries_after(document, after).await
     }
 
-    async fn changed(&self, reader: &Reader, after: Position, up_to: Position) -> Result<Vec<Changed>, StoreError> {
+    async fn changed(
+        &self,
+        reader: &Reader,
+        after: Position,
+        up_to: Position,
+        now_ms: i64,
+    ) -> Result<Vec<Changed>, StoreError> {
         self.seek().await;
-        self.inner.changed(&self.reader(reader), after, up_to).await
+        self.inner.changed(&self.reader(reader), after, up_to, now_ms).await
     }
 
     async fn positions(
@@ -162,9 +168,14 @@ impl Store for WatchedStore {
         self.inner.may_read(&self.reader(reader), document, now_ms).await
     }
 
-    async fn lapsed(&self, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
+    async fn lapsed(
+        &self,
+        now_ms: i64,
+        after: Option<DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentId>, StoreError> {
         self.seek().await;
-        self.inner.lapsed(now_ms, limit).await
+        self.inner.lapsed(now_ms, after, limit).await
     }
 
     async fn snapshot(&self, document: DocumentId) -> Result<Option<StoredSnapshot>, StoreError> {

@@ -1,7 +1,7 @@
 //! Who may read.
 
 use anyhow::Result;
-use feldakte_core::access::PartSet;
+use feldakte_core::{access::PartSet, ids::Position};
 use feldakte_gateway::store::Reader;
 
 use super::{Fixture, NOW, about, append, device, document, reader, tenant, unit};
@@ -65,8 +65,8 @@ pub async fn the_same_unit_in_another_tenant_reads_nothing(fixture: &mut impl Fi
     for name in ["hagen", "unna"] {
         let stranger = Reader { tenant: tenant(name), subjects: vec![crew.clone()], parts: PartSet::ALL };
         assert!(!store.may_read(&stranger, document(1), NOW).await?);
-        let (start, end) = (Default::default(), feldakte_core::ids::Position(u64::MAX));
-        assert_eq!(store.changed(&stranger, start, end).await?, []);
+        let (start, end) = (Default::default(), Position(u64::MAX));
+        assert_eq!(store.changed(&stranger, start, end, NOW).await?, []);
         assert_eq!(store.positions(&tenant(name), &[document(1)], start, end).await?, []);
     }
     Ok(())
@@ -83,19 +83,28 @@ pub async fn a_grant_ends_by_itself(fixture: &mut impl Fixture) -> Result<()> {
     assert!(may_read(NOW + 9).await?);
     assert!(!may_read(NOW + 10).await?);
     assert!(store.may_read(&reader(&[crew]), document(1), i64::MAX).await?);
-    assert_eq!(store.lapsed(NOW + 9, 10).await?, []);
-    assert_eq!(store.lapsed(NOW + 10, 10).await?, [document(1)]);
-    assert_eq!(store.lapsed(NOW + 10, 0).await?, []);
+    assert_eq!(store.lapsed(NOW + 9, None, 10).await?, []);
+    assert_eq!(store.lapsed(NOW + 10, None, 10).await?, [document(1)]);
+    assert_eq!(store.lapsed(NOW + 10, None, 0).await?, []);
+    assert_eq!(store.lapsed(NOW + 10, Some(document(1)), 10).await?, []);
+    // What was written is told until then, and neither it nor an end after it.
+    let told = async |now_ms| {
+        let reader = reader(std::slice::from_ref(&desk));
+        let changed = store.changed(&reader, Position(0), Position(2), now_ms).await?;
+        Ok::<_, feldakte_gateway::store::StoreError>(changed.iter().map(|changed| changed.document).collect::<Vec<_>>())
+    };
+    assert_eq!(told(NOW + 9).await?, [document(1)]);
+    assert_eq!(told(NOW + 10).await?, []);
     // Prolonged, ended, begun again without an end.
     append(&*store, [about(document(1)).grant_until(&desk, NOW + 20)]).await?;
     assert!(may_read(NOW + 10).await?);
     append(&*store, [about(document(1)).revoke(&desk)]).await?;
-    assert_eq!(store.lapsed(NOW + 20, 10).await?, [], "its end is in the log");
+    assert_eq!(store.lapsed(NOW + 20, None, 10).await?, [], "its end is in the log");
     append(&*store, [about(document(1)).grant(&desk)]).await?;
     drop(store);
     fixture.reopen().await?;
     let store = fixture.store();
     assert!(store.may_read(&reader(&[desk]), document(1), i64::MAX).await?);
-    assert_eq!(store.lapsed(i64::MAX, 10).await?, []);
+    assert_eq!(store.lapsed(i64::MAX, None, 10).await?, []);
     Ok(())
 }

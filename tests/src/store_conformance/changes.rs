@@ -4,10 +4,10 @@ use anyhow::Result;
 use feldakte_core::{access::Subject, ids::Position};
 use feldakte_gateway::store::{Changed, Store};
 
-use super::{Fixture, about, append, change, device, document, reader, unit};
+use super::{Fixture, NOW, about, append, change, device, document, reader, unit};
 
 async fn changed(store: &dyn Store, subjects: &[Subject], after: u64, up_to: u64) -> Result<Vec<Changed>> {
-    Ok(store.changed(&reader(subjects), Position(after), Position(up_to)).await?)
+    Ok(store.changed(&reader(subjects), Position(after), Position(up_to), NOW).await?)
 }
 
 /// Whatever others do, a reader without news gets an empty answer.

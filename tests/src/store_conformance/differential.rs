@@ -87,15 +87,14 @@ async fn catch_up(
     after: Position,
     up_to: Position,
 ) -> Result<String, StoreError> {
-    let changed = store.changed(reader, after, up_to).await?;
+    let changed = store.changed(reader, after, up_to, NOW).await?;
     let positions = store.positions(&reader.tenant, documents, after, up_to).await?;
     let entries = store.read(&reader.tenant, &positions).await?;
     let mut readable = Vec::new();
     for document in documents {
         readable.push(store.may_read(reader, *document, NOW).await?);
     }
-    let mut lapsed = store.lapsed(NOW, usize::MAX).await?;
-    lapsed.sort_unstable();
+    let lapsed = store.lapsed(NOW, documents.first().copied(), 3).await?;
     Ok(format!("{changed:?} {positions:?} {entries:?} {readable:?} {lapsed:?}"))
 }
 

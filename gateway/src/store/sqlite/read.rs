@@ -96,12 +96,13 @@ pub(super) async fn changed(
     pool: &SqlitePool,
     tenant: i64,
     reader: &Reader,
-    range: Range,
+    (range, now_ms): (Range, i64),
 ) -> Result<Vec<Changed>, StoreError> {
     // A document that the range covers whole has its sum ready; else the chain is followed through the range.
     let sql = "with held as (
             select document.id, document.created, document.last, document.changes,
-                min(iif(authority.ended is null, authority.began, null)) as valid_from,
+                min(iif(authority.ended is null and (authority.until is null or authority.until > ?5),
+                    authority.began, null)) as valid_from,
                 min(authority.began) as began, max(authority.ended) as ended
             from authority cross join document on document.id = authority.document
             where authority.tenant = ?1 and authority.subject in (select value from json_each(?2))
@@ -122,7 +123,7 @@ pub(super) async fn changed(
             where valid_from <= ?4 or (valid_from is null and ended > ?3 and ended <= ?4))
         select id, created, granted, ended, changes from visible where changes is not null order by last";
     let query = sqlx::query_as(sql).bind(tenant).bind(key::subjects_json(&reader.subjects));
-    let rows: Vec<ChangedRow> = query.bind(range.after).bind(range.up_to).fetch_all(pool).await?;
+    let rows: Vec<ChangedRow> = query.bind(range.after).bind(range.up_to).bind(now_ms).fetch_all(pool).await?;
     rows.into_iter().map(changed_from).collect()
 }
 
@@ -140,10 +141,17 @@ pub(super) async fn may_read(
 }
 
 /// Documents with a grant whose time is over.
-pub(super) async fn lapsed(pool: &SqlitePool, now_ms: i64, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
+pub(super) async fn lapsed(
+    pool: &SqlitePool,
+    now_ms: i64,
+    after: Option<DocumentId>,
+    limit: usize,
+) -> Result<Vec<DocumentId>, StoreError> {
     let sql = "select distinct document from authority
-        where until is not null and ended is null and until <= ? limit ?";
-    let query = sqlx::query_scalar(sql).bind(now_ms).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        where until is not null and ended is null and until <= ? and (?2 is null or document > ?2)
+        order by document limit ?3";
+    let query = sqlx::query_scalar(sql).bind(now_ms).bind(after.map(|document| document.to_bytes().to_vec()));
+    let query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX));
     let ids: Vec<Vec<u8>> = query.fetch_all(pool).await?;
     ids.iter().map(|id| document_id(id)).collect()
 }
