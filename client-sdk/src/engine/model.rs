@@ -64,10 +64,11 @@ impl Engine {
     }
 
     pub(super) async fn outcome(&mut self, case: CaseId) -> Result<Vec<(Part, Outcome)>, SdkError> {
-        let mut outcomes = Vec::new();
-        for state in self.states_of(case).await? {
+        let (states, mut outcomes) = (self.states_of(case).await?, Vec::new());
+        for state in &states {
             outcomes.push((state.document.part, self.documents.outcome(state.document).await?));
         }
+        self.note_reads(states.iter().map(|state| state.document)).await;
         match outcomes.is_empty() {
             true => Err(SdkError::UnknownCase),
             false => Ok(outcomes),
@@ -79,9 +80,11 @@ impl Engine {
         document: DocumentId,
         heads: &[ChangeHash],
     ) -> Result<DocumentView, SdkError> {
-        match self.store.document(document).await? {
-            Some(_) => self.documents.signed(document, heads).await,
-            None => Err(SdkError::UnknownCase),
+        if self.store.document(document).await?.is_none() {
+            return Err(SdkError::UnknownCase);
         }
+        let signed = self.documents.signed(document, heads).await?;
+        self.note_reads([document]).await;
+        Ok(signed)
     }
 }

@@ -17,7 +17,8 @@ use super::Engine;
 pub(super) struct Reads(BTreeMap<DocumentId, Recent>);
 
 struct Recent {
-    written_at: Instant,
+    /// When it was last written down; `None` after it could not be.
+    written_at: Option<Instant>,
     /// What was not written down.
     more: Option<Seen>,
 }
@@ -45,18 +46,18 @@ impl Engine {
 impl Reads {
     /// What is to be written now, if anything.
     fn take(&mut self, seen: Seen, now: Instant) -> Option<Seen> {
-        self.0.retain(|_, recent| recent.more.is_some() || now < recent.written_at + ONE_READING);
+        self.0.retain(|_, recent| recent.more.is_some() || recent.is_one_reading(now));
         let document = seen.document;
         let Some(recent) = self.0.get_mut(&document) else {
-            self.0.insert(document, Recent { written_at: now, more: None });
+            self.0.insert(document, Recent { written_at: Some(now), more: None });
             return Some(seen);
         };
         let all = recent.more.take().map_or(seen.clone(), |before| together(before, seen));
-        if now < recent.written_at + ONE_READING {
+        if recent.is_one_reading(now) {
             recent.more = Some(all);
             return None;
         }
-        recent.written_at = now;
+        recent.written_at = Some(now);
         Some(all)
     }
 
@@ -64,9 +65,16 @@ impl Reads {
     fn give_back(&mut self, seen: Seen) {
         if let Some(recent) = self.0.get_mut(&seen.document) {
             // Tried again with the next reading.
-            recent.written_at -= ONE_READING;
+            recent.written_at = None;
             recent.more = Some(seen);
         }
+    }
+}
+
+impl Recent {
+    /// Whether what is read now belongs to what was written down.
+    fn is_one_reading(&self, now: Instant) -> bool {
+        self.written_at.is_some_and(|at| now < at + ONE_READING)
     }
 }
 
@@ -103,7 +111,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_could_not_be_written_is_written_with_the_next() {
-        let (mut reads, begin) = (Reads::default(), Instant::now() + 2 * ONE_READING);
+        let (mut reads, begin) = (Reads::default(), Instant::now());
         let first = reads.take(seen(1), begin).expect("it is due");
         reads.give_back(first);
         assert_eq!(reads.take(seen(2), begin), Some(Seen { first_ms: 1, count: 2, ..seen(2) }));
