@@ -11,7 +11,6 @@ use feldakte_core::{
     access::{Access, Grant, Subject},
     audit::{About, Act, Actor, Chain, Record},
     ids::{CaseId, DeviceId, DocumentId, IdError, TenantId, UnitId},
-    log::Entry,
 };
 use serde::{Deserialize, Serialize};
 
@@ -108,7 +107,7 @@ impl GrantOrder {
                     let grant = Grant { until: until_ms, ..Grant::new(subject.clone(), access) };
                     shared.grant(who.clone(), document, vec![grant]).await
                 }
-                None => shared.append_entry(Entry { revoked: vec![subject.clone()], ..Entry::new(document) }).await,
+                None => shared.revoke(who.clone(), document, vec![subject.clone()]).await,
             };
             match granted {
                 Ok(_) => documents += 1,

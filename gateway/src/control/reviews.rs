@@ -10,6 +10,7 @@ use axum::{
 };
 use feldakte_core::{
     access::Role,
+    audit::{About, Act, Actor, Record},
     ids::{CaseId, DeviceId, OperatorName, TenantId, UnitId, UserId},
 };
 use serde::{Deserialize, Serialize};
@@ -114,7 +115,11 @@ async fn show(
     State(control): State<Arc<Control>>,
     Path(id): Path<String>,
 ) -> Result<Json<ReviewEntry>, ControlError> {
-    Ok(Json(ReviewEntry::of(&find(&control, &operator, &id).await?)))
+    let review = find(&control, &operator, &id).await?;
+    // What a user wrote may hold names: nobody sees it unrecorded.
+    let record = Record::new(review.log.clone().into(), Actor::Operator(operator.name().clone()), Act::Read);
+    control.shared.audit.record(record.about(About::case(review.matter.case()))).await?;
+    Ok(Json(ReviewEntry::of(&review)))
 }
 
 async fn decide(

@@ -83,9 +83,7 @@ impl Gateway {
     /// # Errors
     /// When the document is unknown or the log cannot be written.
     pub async fn revoke(&self, document: DocumentId, subjects: Vec<Subject>) -> Result<Position, AuthorityError> {
-        let mut entry = Entry::new(document);
-        entry.revoked = subjects;
-        self.shared.append_entry(entry).await
+        self.shared.append_entry(Entry { revoked: subjects, ..Entry::new(document) }).await
     }
 }
 
@@ -100,15 +98,35 @@ impl Shared {
         document: DocumentId,
         grants: Vec<Grant>,
     ) -> Result<Position, AuthorityError> {
+        let subjects = grants.iter().map(|grant| &grant.subject);
+        self.record_grants(&who, Act::GrantBegan, document, subjects).await?;
+        self.append_entry(Entry { grants, ..Entry::new(document) }).await
+    }
+
+    /// Ends grants in somebody's name; recorded before they end.
+    ///
+    /// # Errors
+    /// When the document is unknown, or the log or the audit log cannot be written.
+    pub async fn revoke(
+        &self,
+        who: Actor,
+        document: DocumentId,
+        subjects: Vec<Subject>,
+    ) -> Result<Position, AuthorityError> {
+        self.record_grants(&who, Act::GrantEnded, document, &subjects).await?;
+        self.append_entry(Entry { revoked: subjects, ..Entry::new(document) }).await
+    }
+
+    async fn record_grants<'s>(
+        &self,
+        who: &Actor,
+        act: Act,
+        document: DocumentId,
+        subjects: impl IntoIterator<Item = &'s Subject>,
+    ) -> Result<(), AuthorityError> {
         let chain = Chain::Tenant(self.tenant_of(document).await?);
-        let began = |grant: &Grant| {
-            let about = About::grant(document, &grant.subject);
-            Record::new(chain.clone(), who.clone(), Act::GrantBegan).about(about)
-        };
-        self.audit.record_all(grants.iter().map(began).collect()).await?;
-        let mut entry = Entry::new(document);
-        entry.grants = grants;
-        self.append_entry(entry).await
+        let record = |subject| Record::new(chain.clone(), who.clone(), act).about(About::grant(document, subject));
+        Ok(self.audit.record_all(subjects.into_iter().map(record).collect()).await?)
     }
 
     /// Ends all grants on a case: nobody reads or writes it any more. Gives the number of its documents.

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use feldakte_client_sdk::{Client, SdkError, enrol, wire};
 use feldakte_core::{
     access::{Access, BreakGlassReason, Grant, Principal, Role, Subject},
-    audit::{Act, Chain, Record},
+    audit::{Act, Actor, Chain, Record},
     ids::{CaseId, DeviceId, DocumentId, Part},
 };
 use feldakte_gateway::{
     control::{
+        audit::PartName,
         client::ClientError,
+        grants::{AccessName, Changed, GrantOrder},
         reviews::{Decide, Decided, ReviewEntry},
         wipes::WipeEntry,
     },
@@ -265,7 +267,7 @@ async fn what_a_device_did_without_network_is_recorded_when_it_says_so() {
     gateway.stop().await;
     let reads = audited(&site, Act::ReadOffline).await;
     assert_eq!((reads[0].count, reads[0].claimed_ms, reads[0].about.document), (3, Some(2_000), Some(author.document)));
-    assert_eq!(reads[0].who, feldakte_core::audit::Actor::of(&crew.principal));
+    assert_eq!(reads[0].who, Actor::of(&crew.principal));
     assert_eq!(audited(&site, Act::Purged).await[0].about.document, Some(author.document));
     assert_eq!(audited(&site, Act::BreakGlass).await[0].claimed_ms, Some(1_500));
     assert_eq!(audited(&site, Act::Wiped).await, [], "nobody has ordered it");
@@ -454,8 +456,64 @@ async fn a_tablet_opens_a_case_in_an_emergency_and_tells_who_has_read_it() {
     helper.until("the hour is over and nothing is left", is_gone).await;
     until_answered("the gateway is told who has read", async || {
         let reads = audited(&site, Act::ReadOffline).await;
-        let by = feldakte_core::audit::Actor::of(&enrolled.principal);
+        let by = Actor::of(&enrolled.principal);
         reads.iter().any(|read| read.who == by && read.about.case == Some(case))
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acts_on_cases_and_looks_at_reviews_stand_under_the_operators_name() {
+    let site = Site::new();
+    let gateway = site.spawn().await;
+    let anna = operator(&site, "anna", OperatorRole::Operator, Some("dortmund")).await;
+    let sibel = operator(&site, "sibel", OperatorRole::Supervisor, Some("dortmund")).await;
+    let far = operator(&site, "far", OperatorRole::Supervisor, Some("hagen")).await;
+    let crew = site.pki.enrol(&crew("rtw-1"));
+    let (mut writer, _) = RawClient::session(&crew, gateway.quic, None).await;
+    let mut author = Author::new(&crew.principal, new_document());
+    writer.push_and_wait(author.document, author.begin(1)).await;
+    let (document, case) = (author.document, author.document.case);
+    let desk = site.pki.enrol(&device("dortmund", "tna-1", Role::TelePhysician));
+    let (mut reader, _) = RawClient::session(&desk, gateway.quic, None).await;
+
+    let order = GrantOrder {
+        unit: None,
+        device: Some(desk.principal.device),
+        guest_of: None,
+        parts: vec![PartName(document.part)],
+        access: Some(AccessName(Access::Read)),
+        until_ms: None,
+    };
+    let (grant, close) = (format!("/cases/{case}/grant"), format!("/cases/{case}/close"));
+    assert_eq!(refusal(anna.post::<Changed>(&grant, &order).await), "forbidden");
+    assert_eq!(refusal(far.post::<Changed>(&grant, &order).await), "not_found");
+    assert_eq!(sibel.post::<Changed>(&grant, &order).await.unwrap().documents, 1);
+    assert_eq!(reader.fetch(&[document]).await.snapshots.len(), 1);
+    let end = GrantOrder { access: None, ..order };
+    assert_eq!(sibel.post::<Changed>(&grant, &end).await.unwrap().documents, 1);
+    assert_eq!(reader.fetch(&[document]).await.unavailable, [document]);
+
+    let medic = site.pki.enrol(&device("dortmund", "nef-7", Role::AmbulanceCrew));
+    let (mut helper, _) = RawClient::session(&medic, gateway.quic, None).await;
+    assert_eq!(helper.ask(emergency(case, TEXT)).await, Outcome::Done);
+    let listed: Vec<ReviewEntry> = sibel.get("/reviews").await.unwrap();
+    assert_eq!(listed[0].text, None, "a list shows no words");
+    let shown: ReviewEntry = sibel.get(&format!("/reviews/{}", listed[0].id)).await.unwrap();
+    assert_eq!(shown.text.as_deref(), Some(TEXT));
+    assert_eq!(refusal(far.get::<ReviewEntry>(&format!("/reviews/{}", listed[0].id)).await), "not_found");
+
+    assert_eq!(anna.post::<Changed>(&close, &()).await.unwrap().documents, 1);
+    let late = writer.push_and_wait(document, vec![author.set("gcs", "3").bytes]).await;
+    assert_eq!(reasons(&late.refused), [Reason::Quarantined]);
+    for (act, by) in
+        [(Act::GrantBegan, "sibel"), (Act::GrantEnded, "sibel"), (Act::Read, "sibel"), (Act::CaseClosed, "anna")]
+    {
+        let who = Actor::Operator(by.parse().unwrap());
+        let records = audited(&site, act).await;
+        assert!(
+            records.iter().any(|record| record.who == who && record.about.case == Some(case)),
+            "{act}: {records:?}"
+        );
+    }
 }
