@@ -1,11 +1,15 @@
 //! Rows of the gateway's store that are not what was written: they cost their own document, and nobody else's.
 
-use feldakte_core::ids::DocumentId;
+use feldakte_core::{
+    access::{Access, Grant, Role, Subject},
+    ids::DocumentId,
+    log::Entry,
+};
 use feldakte_proto::Reason;
 use feldakte_tests::harness::{
     author::{Author, name_of},
     crew,
-    local::{LocalGateway, Site},
+    local::{Clock, LocalGateway, Site},
     new_document,
     raw::{RawClient, Seen},
     tablet::Tablet,
@@ -136,4 +140,34 @@ async fn a_cursor_beyond_the_log_is_not_believed() {
     let mut both = [one.document, other.document];
     both.sort_unstable();
     assert_eq!(seen.bootstrap, both, "it reads everything again");
+}
+
+/// The end of a grant is written where the document can be read, and asked of the clock everywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_document_holds_up_the_end_of_no_other_grant() {
+    let (site, clock) = (Site::new(), Clock::default());
+    let (device, authors) = two_documents(&site).await;
+    let desk = site.pki.enrol(&feldakte_tests::harness::device("dortmund", "tna-1", Role::TelePhysician));
+    let subject = Subject::Device(desk.principal.device);
+    let gateway = site.start_at(&clock).await;
+    let until = Some(clock.now_ms() + 3_600_000);
+    for author in &authors {
+        let grant = Grant { until, ..Grant::new(subject.clone(), Access::Read) };
+        gateway.gateway.grant(author.document, vec![grant]).await.unwrap();
+    }
+    gateway.stop().await;
+    // Ends are written by ascending document: the damaged one comes first.
+    let mut documents = authors.map(|author| author.document);
+    documents.sort_unstable();
+    damage(&site, LAST_ENTRY, documents[0]).await;
+    let gateway = site.start_at(&clock).await;
+    let (mut reader, _) = RawClient::session(&desk, gateway.address, None).await;
+    let mut seen = Seen::default();
+    reader.read_until(&mut seen, |seen| seen.caught_up).await;
+    clock.advance(std::time::Duration::from_secs(3601));
+    let is_end = |entry: &Entry| entry.document == documents[1] && entry.revoked == std::slice::from_ref(&subject);
+    reader.read_until(&mut seen, |seen| seen.entries.iter().any(|(_, entry)| is_end(entry))).await;
+    assert_eq!(reader.fetch(&documents).await.unavailable, documents);
+    let (mut writer, _) = RawClient::session(&device, gateway.address, None).await;
+    assert_eq!(writer.fetch(&[documents[1]]).await.snapshots.len(), 1, "its crew reads on");
 }
