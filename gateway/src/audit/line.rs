@@ -156,6 +156,12 @@ impl From<About> for AboutLine {
 }
 
 impl Filter {
+    /// Whether the row is looked for. What cannot be read is shown to whoever filters nothing: it may be a trace of
+    /// somebody's hand.
+    pub fn wants(&self, row: &Row) -> bool {
+        Record::decode(&row.record).map_or(*self == Filter::default(), |record| self.fits(&record))
+    }
+
     /// Whether the record is looked for.
     pub fn fits(&self, record: &Record) -> bool {
         let Self { from_ms, until_ms, device, user, case, document, act, operator } = self;

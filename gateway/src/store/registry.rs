@@ -19,7 +19,6 @@ pub mod devices;
 pub mod invites;
 pub mod operators;
 pub mod revocation;
-mod row;
 
 pub use self::{
     approvals::{Approval, ApprovalError, NewApproval},

@@ -27,6 +27,7 @@ pub(super) mod error;
 mod key;
 pub(super) mod migrate;
 mod read;
+pub(super) mod row;
 mod schema;
 pub(super) mod side;
 mod snapshot;

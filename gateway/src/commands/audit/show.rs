@@ -13,7 +13,7 @@ use feldakte_core::{
     ids::{CaseId, DeviceId, OperatorName, TenantId, UserId},
 };
 use feldakte_gateway::{
-    audit::line::Line,
+    audit::line::{Line, chain_of},
     control::audit::{AuditQuery, PartName, Purpose, RawRow},
 };
 
@@ -154,7 +154,7 @@ async fn each_row(
     query: &mut AuditQuery,
     mut each: impl FnMut(&Chain, &Row) -> io::Result<()>,
 ) -> anyhow::Result<()> {
-    let chain = query.tenant.clone().map_or(Chain::Gateway, Chain::Tenant);
+    let chain = chain_of(query.tenant.clone());
     loop {
         let page = source.page(query).await?;
         page.rows.iter().try_for_each(|row| each(&chain, row))?;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::Context;
-use feldakte_core::audit::{Chain, Record, Row};
+use feldakte_core::audit::{Chain, Row};
 use feldakte_gateway::{
-    audit::line::Filter,
+    audit::line::chain_of,
     control::{
         audit::{AuditPage, AuditQuery, Chains},
         client::Client,
@@ -52,11 +52,11 @@ impl Source {
     pub async fn page(&mut self, query: &AuditQuery) -> anyhow::Result<Page> {
         match self {
             Source::File(reader) => {
-                let chain = query.tenant.clone().map_or(Chain::Gateway, Chain::Tenant);
+                let chain = chain_of(query.tenant.clone());
                 let rows = reader.rows(&chain, query.after, PAGE_ROWS).await?;
                 let (last, is_end) = (rows.last().map_or(query.after, |row| row.seq), rows.len() < PAGE_ROWS);
                 let filter = query.filter();
-                let rows = rows.into_iter().filter(|row| is_wanted(row, &filter)).collect();
+                let rows = rows.into_iter().filter(|row| filter.wants(row)).collect();
                 Ok(Page { rows, last, is_end })
             }
             Source::Gateway(client) => {
@@ -67,11 +67,6 @@ impl Source {
             }
         }
     }
-}
-
-/// What cannot be read is shown to whoever filters nothing: it may be a trace of somebody's hand.
-fn is_wanted(row: &Row, filter: &Filter) -> bool {
-    Record::decode(&row.record).map_or(*filter == Filter::default(), |record| filter.fits(&record))
 }
 
 const PAGE_ROWS: usize = 4096;

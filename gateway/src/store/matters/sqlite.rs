@@ -8,13 +8,13 @@ use feldakte_core::{
     access::{BreakGlassReason, Principal, Role},
     ids::{DeviceId, DocumentId, TenantId, UserId},
 };
-use sqlx::{FromRow, Row as _, SqliteConnection, sqlite::SqliteRow};
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{Decision, Matter, MatterStore, Review, Verdict, Wipe};
 use crate::store::{
     StoreError,
-    sqlite::{connect::Purpose, migrate::Schema, side::SideFile},
+    sqlite::{connect::Purpose, migrate::Schema, row::row, side::SideFile},
 };
 
 /// One file.
@@ -135,48 +135,25 @@ fn wipe((device, order, ordered_ms, done_ms): WipeRow) -> Result<Wipe, StoreErro
     Ok(Wipe { order, device, ordered_ms, done_ms })
 }
 
-/// A review as it stands in the table.
-struct Row {
-    id: Vec<u8>,
-    log: String,
-    kind: i64,
-    document: Vec<u8>,
-    changes: u32,
-    tenant: String,
-    unit: String,
-    device: Vec<u8>,
-    role: u32,
-    user: Option<Vec<u8>>,
-    at: i64,
-    reason: Option<u32>,
-    until: Option<i64>,
-    content: Option<Vec<u8>>,
-    verdict: Option<i64>,
-    decided_by: Option<String>,
-    decided: Option<i64>,
-}
-
-impl FromRow<'_, SqliteRow> for Row {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.try_get("id")?,
-            log: row.try_get("log")?,
-            kind: row.try_get("kind")?,
-            document: row.try_get("document")?,
-            changes: row.try_get("changes")?,
-            tenant: row.try_get("tenant")?,
-            unit: row.try_get("unit")?,
-            device: row.try_get("device")?,
-            role: row.try_get("role")?,
-            user: row.try_get("user")?,
-            at: row.try_get("at")?,
-            reason: row.try_get("reason")?,
-            until: row.try_get("until")?,
-            content: row.try_get("content")?,
-            verdict: row.try_get("verdict")?,
-            decided_by: row.try_get("decided_by")?,
-            decided: row.try_get("decided")?,
-        })
+row! {
+    struct Row {
+        id: Vec<u8>,
+        log: String,
+        kind: i64,
+        document: Vec<u8>,
+        changes: u32,
+        tenant: String,
+        unit: String,
+        device: Vec<u8>,
+        role: u32,
+        user: Option<Vec<u8>>,
+        at: i64,
+        reason: Option<u32>,
+        until: Option<i64>,
+        content: Option<Vec<u8>>,
+        verdict: Option<i64>,
+        decided_by: Option<String>,
+        decided: Option<i64>,
     }
 }
 

@@ -5,8 +5,8 @@
 use feldakte_core::ids::{OperatorName, TenantId};
 use sqlx::SqliteConnection;
 
-use super::{RegistryStore, Writing, row::row};
-use crate::store::StoreError;
+use super::{RegistryStore, Writing};
+use crate::store::{StoreError, sqlite::row::row};
 
 /// An act that awaits a second operator, or has had one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use feldakte_core::{
 };
 use sqlx::SqliteConnection;
 
-use super::{RegistryStore, Revocation, RevocationReason, row::row};
-use crate::store::StoreError;
+use super::{RegistryStore, Revocation, RevocationReason};
+use crate::store::{StoreError, sqlite::row::row};
 
 /// A device that was enrolled here.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,9 +11,8 @@ use sqlx::SqliteConnection;
 use super::{
     RegistryStore, Writing,
     devices::{self, Certificate},
-    row::row,
 };
-use crate::store::StoreError;
+use crate::store::{StoreError, sqlite::row::row};
 
 /// An invitation as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]

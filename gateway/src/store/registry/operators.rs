@@ -6,8 +6,8 @@ use feldakte_core::ids::{IdError, OperatorName, TenantId};
 use sha2::{Digest, Sha256};
 use sqlx::SqliteConnection;
 
-use super::{RegistryStore, row::row};
-use crate::store::StoreError;
+use super::RegistryStore;
+use crate::store::{StoreError, sqlite::row::row};
 
 /// Somebody at the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
