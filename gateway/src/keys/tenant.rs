@@ -5,9 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -24,6 +22,7 @@ use feldakte_core::{
 use zeroize::Zeroizing;
 
 use super::{CaseKey, KeyEncryption, KeyError, KeyId, WrappedKey, no_randomness};
+use crate::secret_file;
 
 /// The keys of all tenants.
 pub struct TenantKeys {
@@ -194,30 +193,13 @@ fn parse<'t>(lines: impl Iterator<Item = &'t str>) -> Result<BTreeMap<TenantId, 
     Ok(keys)
 }
 
-/// Replaces the file whole; then what stood in the old one is overwritten, as far as the disk lets anybody do that.
 fn write(path: &Path, keys: &BTreeMap<TenantId, Vec<TenantKey>>) -> io::Result<()> {
     let mut text = Zeroizing::new(String::from(HEAD));
     for (tenant, key) in keys.iter().flat_map(|(tenant, keys)| keys.iter().map(move |key| (tenant, key))) {
         let digits = Zeroizing::new(hex(&key.bytes));
         text.push_str(&Zeroizing::new(format!("{tenant} {}\n", *digits)));
     }
-    let next = path.with_added_extension("next");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    let old = OpenOptions::new().write(true).open(path);
-    std::fs::rename(&next, path)?;
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()?;
-    match old {
-        Ok(mut old) => {
-            let len = usize::try_from(old.metadata()?.len()).unwrap_or_default();
-            old.write_all(&vec![0; len])?;
-            old.sync_all()
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
+    secret_file::replace(path, &text)
 }
 
 fn is_open_to_others(path: &Path) -> bool {
