@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -18,6 +21,8 @@ use crate::wire;
 #[derive(Debug, Default)]
 pub struct Registry {
     connections: Mutex<BTreeMap<SessionId, Connection>>,
+    /// Connections there have ever been.
+    count: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -44,10 +49,9 @@ pub struct SignIns {
 impl Registry {
     /// Watches a connection until [`Registry::remove`].
     pub fn insert(&self, session: SessionId, quic: quinn::Connection, device: DeviceId, not_after: SystemTime) {
-        let mut connections = self.lock();
-        let number = connections.values().map(|other| other.number + 1).max().unwrap_or_default();
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
         let (log, users) = (None, SignIns::default());
-        connections.insert(session, Connection { quic, device, not_after, log, users, number });
+        self.lock().insert(session, Connection { quic, device, not_after, log, users, number });
     }
 
     /// The session is in that tenant's log and stands on these sign-ins as well. A device has one session in each log, and
