@@ -4,7 +4,7 @@
 //! Everything runs on 127.0.0.1 in fresh directories. Nothing waits for a span of time: it waits for an event, at most
 //! [`PATIENCE`]. What fails here panics and says what was being waited for.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use feldakte_core::{
     access::{Principal, Role},
@@ -52,6 +52,22 @@ pub async fn until_answered(what: &str, is_it: impl AsyncFn() -> bool) {
         }
     })
     .await;
+}
+
+/// The files of a directory, not of those in it, that hold these bytes.
+///
+/// # Panics
+/// When one cannot be read.
+pub fn files_with(directory: &Path, wanted: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("the directory is there") {
+        let path = entry.expect("it can be listed").path();
+        let bytes = if path.is_file() { std::fs::read(&path).expect("it can be read") } else { Vec::new() };
+        if bytes.windows(wanted.len()).any(|window| window == wanted) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
 }
 
 /// A new ambulance crew's tablet in tenant `dortmund`.

@@ -18,6 +18,17 @@ pub fn owner(site: &Site) -> Client {
     Client::new(&site.dir().join("feldakte.sock"), None)
 }
 
+/// The word with which the gateway refused.
+///
+/// # Panics
+/// When it did not.
+pub fn refusal<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> String {
+    match answer {
+        Err(ClientError::Refused(refused)) => refused.error,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
 /// A new operator of that name, bound to a tenant or not.
 ///
 /// # Panics

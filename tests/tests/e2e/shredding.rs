@@ -10,7 +10,6 @@ use feldakte_core::{
 use feldakte_gateway::{
     control::{
         cases::{Shred, ShredOutcome, Shreds},
-        client::ClientError,
         keys::{KeyEntry, Rotate, RotatedKey},
     },
     store::registry::OperatorRole,
@@ -18,8 +17,8 @@ use feldakte_gateway::{
 use feldakte_proto::Reason;
 use feldakte_tests::harness::{
     author::Author,
-    control::operator,
-    crew,
+    control::{operator, refusal},
+    crew, files_with,
     local::Site,
     new_document,
     raw::{RawClient, Seen},
@@ -31,26 +30,6 @@ const CANARY: &str = "Kanarienvogel-Nachtweih";
 const REQUEST: Shred = Shred { reason: Why::RetentionOver, approve: false };
 const APPROVE: Shred = Shred { reason: Why::RetentionOver, approve: true };
 
-/// Every file under the site's directory that holds these bytes; private keys of the tests' own are not searched.
-fn files_with(site: &Site, wanted: &[u8]) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(site.dir()).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
-        if bytes.windows(wanted.len()).any(|window| window == wanted) {
-            found.push(path.display().to_string());
-        }
-    }
-    found
-}
-
-fn refusal<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> String {
-    match answer {
-        Err(ClientError::Refused(refused)) => refused.error,
-        other => panic!("not refused: {other:?}"),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn no_file_of_a_gateway_shows_what_a_case_says() {
     let site = Site::new();
@@ -60,12 +39,12 @@ async fn no_file_of_a_gateway_shows_what_a_case_says() {
     tablet.set(case, "gcs", CANARY).await;
     tablet.wait_durable(case).await;
     gateway.until_metric("feldakte_snapshots_written_total", 1).await;
-    assert_eq!(files_with(&site, CANARY.as_bytes()), Vec::<String>::new(), "while it runs");
+    assert_eq!(files_with(site.dir(), CANARY.as_bytes()), Vec::<String>::new(), "while it runs");
     gateway.terminate();
     let ended = gateway.ended().await;
     assert!(!ended.log.contains(CANARY));
-    assert_eq!(files_with(&site, CANARY.as_bytes()), Vec::<String>::new(), "after its end");
-    assert!(!files_with(&site, b"rtw-1").is_empty(), "the search finds what is there");
+    assert_eq!(files_with(site.dir(), CANARY.as_bytes()), Vec::<String>::new(), "after its end");
+    assert!(!files_with(site.dir(), b"rtw-1").is_empty(), "the search finds what is there");
     // And yet it is all there for whoever may read it.
     let gateway = site.spawn().await;
     let other = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.quic).await;

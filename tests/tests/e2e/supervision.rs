@@ -12,7 +12,6 @@ use feldakte_core::{
 use feldakte_gateway::{
     control::{
         audit::PartName,
-        client::ClientError,
         grants::{AccessName, Changed, GrantOrder},
         reviews::{Decide, Decided, ReviewEntry},
         wipes::WipeEntry,
@@ -28,8 +27,8 @@ use feldakte_proto::{
 };
 use feldakte_tests::harness::{
     author::Author,
-    control::{accept, invite, operator},
-    crew, device,
+    control::{accept, invite, operator, refusal},
+    crew, device, files_with,
     local::{Clock, LocalGateway, Site},
     new_document,
     pki::Enrolled,
@@ -273,13 +272,6 @@ async fn what_a_device_did_without_network_is_recorded_when_it_says_so() {
     assert_eq!(audited(&site, Act::Wiped).await, [], "nobody has ordered it");
 }
 
-fn refusal<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> String {
-    match answer {
-        Err(ClientError::Refused(refused)) => refused.error,
-        other => panic!("not refused: {other:?}"),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_device_is_told_to_wipe_gets_nothing_else_and_what_it_brings_is_kept() {
     let site = Site::new();
@@ -352,11 +344,7 @@ async fn what_a_supervisor_reads_and_what_waits_for_him_is_sealed() {
     let medic = site.pki.enrol(&crew("nef-7"));
     let (mut helper, _) = RawClient::session(&medic, gateway.address, None).await;
     assert_eq!(helper.ask(emergency(author.document.case, TEXT)).await, Outcome::Done);
-    for entry in std::fs::read_dir(site.dir()).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
-        assert!(!bytes.windows(13).any(|window| window == b"Kanarienvogel"), "{}", path.display());
-    }
+    assert_eq!(files_with(site.dir(), b"Kanarienvogel"), Vec::<String>::new());
     assert_eq!(DocumentId { part: Part::Clinical, ..author.document }.case, waiting(&gateway).await[0].matter.case());
 }
 

@@ -19,6 +19,7 @@ use feldakte_gateway::{
     },
 };
 use feldakte_tests::{
+    harness::files_with,
     memory_matter_store::MemoryMatterStore,
     store_conformance::{document, tenant},
 };
@@ -158,10 +159,7 @@ async fn content_is_sealed_and_gone_with_its_case() -> Result<()> {
     let (gone, stays) = (evidence(1, "dortmund"), emergency(4, "dortmund"));
     fixture.store.keep(&gone).await?;
     fixture.store.keep(&stays).await?;
-    for entry in std::fs::read_dir(fixture.directory.path())? {
-        let bytes = std::fs::read(entry?.path())?;
-        assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY));
-    }
+    assert_eq!(files_with(fixture.directory.path(), CANARY), Vec::<String>::new());
     let name = |name: &str| name.parse().expect("a slug");
     let receipt = Receipt {
         case: gone.matter.case(),

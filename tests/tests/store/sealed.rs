@@ -26,7 +26,10 @@ use feldakte_gateway::{
         sqlite::SqliteStore,
     },
 };
-use feldakte_tests::store_conformance::{about, document, tenant, unit};
+use feldakte_tests::{
+    harness::files_with,
+    store_conformance::{about, document, tenant, unit},
+};
 use sqlx::Connection;
 
 use super::epoch;
@@ -88,18 +91,6 @@ impl Vault {
         store.close().await;
         read
     }
-
-    /// All files of the directory that hold these bytes.
-    fn files_with(&self, bytes: &[u8]) -> Result<Vec<String>> {
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(self.directory.path())? {
-            let path = entry?.path();
-            if std::fs::read(&path)?.windows(bytes.len()).any(|window| window == bytes) {
-                found.push(path.display().to_string());
-            }
-        }
-        Ok(found)
-    }
 }
 
 fn receipt(case: CaseId) -> Receipt {
@@ -128,9 +119,9 @@ async fn a_stolen_disk_shows_no_content() -> Result<()> {
     let document = vault.write(1, CANARY).await?;
     assert!(read(&*vault.store, document).await?.contains(CANARY), "it is readable with the keys");
     vault.back_up("stolen").await?;
-    assert_eq!(vault.files_with(CANARY.as_bytes())?, Vec::<String>::new());
+    assert_eq!(files_with(vault.directory.path(), CANARY.as_bytes()), Vec::<String>::new());
     vault.store.close().await;
-    assert_eq!(vault.files_with(CANARY.as_bytes())?, Vec::<String>::new());
+    assert_eq!(files_with(vault.directory.path(), CANARY.as_bytes()), Vec::<String>::new());
     Ok(())
 }
 
@@ -177,7 +168,7 @@ async fn what_is_written_to_a_shredded_case_can_be_read_by_nobody() -> Result<()
     vault.shred(document.case).await?;
     vault.write(1, CANARY).await?;
     assert_eq!(read(&*vault.store, document).await?, "");
-    assert_eq!(vault.files_with(CANARY.as_bytes())?, Vec::<String>::new());
+    assert_eq!(files_with(vault.directory.path(), CANARY.as_bytes()), Vec::<String>::new());
     assert!(vault.keyring.tenant_of(document.case).await?.is_none(), "it got no new key");
     Ok(())
 }
@@ -214,9 +205,9 @@ async fn a_destroyed_key_leaves_nothing_in_the_keyring_and_its_write_ahead_log()
         keyring.close().await?;
         wrapped
     };
-    assert!(!vault.files_with(&wrapped)?.is_empty(), "it is there before");
+    assert!(!files_with(vault.directory.path(), &wrapped).is_empty(), "it is there before");
     vault.shred(gone.case).await?;
-    assert_eq!(vault.files_with(&wrapped)?, Vec::<String>::new());
+    assert_eq!(files_with(vault.directory.path(), &wrapped), Vec::<String>::new());
     Ok(())
 }
 
