@@ -27,6 +27,8 @@ pub struct CatchUp {
     /// Documents that are sent change by change.
     tail: Vec<DocumentId>,
     positions: std::vec::IntoIter<Position>,
+    /// From when on, in milliseconds by the gateway's clock, something of it may not be sent any more.
+    until_ms: Option<i64>,
     done: bool,
 }
 
@@ -57,8 +59,14 @@ impl CatchUp {
         };
         positions.extend(ends);
         positions.sort_unstable();
-        let positions = positions.into_iter();
-        Ok(CatchUp { reader: reader.clone(), after, up_to, bootstrap, tail, positions, done: false })
+        let (reader, positions) = (reader.clone(), positions.into_iter());
+        let until_ms = changed.iter().filter_map(|change| change.until).min();
+        Ok(CatchUp { reader, after, up_to, bootstrap, tail, positions, until_ms, done: false })
+    }
+
+    /// Whether a grant that it was planned under has ended since, written down or not.
+    pub fn is_outdated(&self, now_ms: i64) -> bool {
+        self.until_ms.is_some_and(|until_ms| until_ms <= now_ms)
     }
 
     /// Whether nothing has to be sent.

@@ -136,6 +136,8 @@ pub struct Changed {
     pub granted: Position,
     /// Where the reader's last grant ended; set only when none is valid any more and the end lies in the range.
     pub ended: Option<Position>,
+    /// Until when it may be read, in milliseconds by the gateway's clock: its last valid grant ends by itself then.
+    pub until: Option<i64>,
     /// How many automerge changes lie in the range.
     pub changes: u64,
 }

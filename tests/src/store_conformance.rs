@@ -172,7 +172,7 @@ fn places(entries: &[Stored]) -> Vec<u64> {
 }
 
 fn change(document: DocumentId, created: u64, granted: u64, changes: u64) -> Changed {
-    Changed { document, created: Position(created), granted: Position(granted), ended: None, changes }
+    Changed { document, created: Position(created), granted: Position(granted), ended: None, until: None, changes }
 }
 
 fn snapshot(position: u64, chunks: &'static [u8]) -> StoredSnapshot {

@@ -123,7 +123,7 @@ impl Session {
         loop {
             let Some(frame) = catch_up.next_frame(&self.device.shared).await? else { return Ok(()) };
             let revoked = self.device.mailbox.last_revoked();
-            if revoked != planned {
+            if revoked != planned || catch_up.is_outdated(self.device.shared.environment.latest_ms()) {
                 planned = revoked;
                 match self.join_tail().await? {
                     (_, Some(again)) => catch_up = again,

@@ -114,8 +114,17 @@ impl Site {
 
     /// Starts a gateway on a store of the test's, where the last one listened.
     pub async fn start_on(&self, store: SharedStore) -> (Gateway, SocketAddr) {
+        self.start_on_in(store, Environment::system()).await
+    }
+
+    /// The same with a clock of the test's.
+    pub async fn start_on_at(&self, store: SharedStore, clock: &Clock) -> (Gateway, SocketAddr) {
+        self.start_on_in(store, at(clock)).await
+    }
+
+    async fn start_on_in(&self, store: SharedStore, environment: Environment) -> (Gateway, SocketAddr) {
         let disks = Disks { store, matters: self.matters(None).await, audit: self.audit().await };
-        self.serve(disks, DenyList::default(), Environment::system(), local_users()).await
+        self.serve(disks, DenyList::default(), environment, local_users()).await
     }
 
     /// Starts a gateway on an audit store of the test's, where the last one listened.

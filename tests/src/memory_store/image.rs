@@ -170,8 +170,9 @@ impl Image {
         (after, up_to): (Position, Position),
         now_ms: i64,
     ) -> Option<Changed> {
-        let valid = document.held(reader).filter(|held| held.is_valid(now_ms)).map(|held| held.began).min();
-        let (granted, ended) = match valid {
+        let valid: Vec<Held> = document.held(reader).filter(|held| held.is_valid(now_ms)).collect();
+        let until = valid.iter().map(|held| held.until.unwrap_or(i64::MAX)).max();
+        let (granted, ended) = match valid.iter().map(|held| held.began).min() {
             Some(began) => (began, None),
             None => {
                 let ended = document.held(reader).filter_map(|held| held.ended).max()?;
@@ -185,7 +186,14 @@ impl Image {
         }
         let appends = within.iter().filter_map(|position| self.append_at(&document.tenant, *position));
         let changes = appends.map(|append| append.entry.changes.len() as u64).sum();
-        Some(Changed { document: id, created: document.positions[0], granted, ended, changes })
+        Some(Changed {
+            document: id,
+            created: document.positions[0],
+            granted,
+            ended,
+            until: until.filter(|until| *until < i64::MAX),
+            changes,
+        })
     }
 
     pub fn snapshot(&self, document: DocumentId) -> Option<&StoredSnapshot> {

@@ -82,7 +82,7 @@ pub async fn a_grant_ends_by_itself(fixture: &mut impl Fixture) -> Result<()> {
     let may_read = async |now_ms| store.may_read(&reader(std::slice::from_ref(&desk)), document(1), now_ms).await;
     assert!(may_read(NOW + 9).await?);
     assert!(!may_read(NOW + 10).await?);
-    assert!(store.may_read(&reader(&[crew]), document(1), i64::MAX).await?);
+    assert!(store.may_read(&reader(std::slice::from_ref(&crew)), document(1), i64::MAX).await?);
     assert_eq!(store.lapsed(NOW + 9, None, 10).await?, []);
     assert_eq!(store.lapsed(NOW + 10, None, 10).await?, [document(1)]);
     assert_eq!(store.lapsed(NOW + 10, None, 0).await?, []);
@@ -90,14 +90,19 @@ pub async fn a_grant_ends_by_itself(fixture: &mut impl Fixture) -> Result<()> {
     // What was written is told until then, and neither it nor an end after it.
     let told = async |now_ms| {
         let reader = reader(std::slice::from_ref(&desk));
-        let changed = store.changed(&reader, Position(0), Position(2), now_ms).await?;
-        Ok::<_, feldakte_gateway::store::StoreError>(changed.iter().map(|changed| changed.document).collect::<Vec<_>>())
+        let changed = store.changed(&reader, Position(0), Position(9), now_ms).await?;
+        let told = changed.iter().map(|changed| (changed.document, changed.until));
+        Ok::<_, feldakte_gateway::store::StoreError>(told.collect::<Vec<_>>())
     };
-    assert_eq!(told(NOW + 9).await?, [document(1)]);
+    assert_eq!(told(NOW + 9).await?, [(document(1), Some(NOW + 10))]);
     assert_eq!(told(NOW + 10).await?, []);
+    // Of several grants the one that lasts counts.
+    let both = reader(&[crew.clone(), desk.clone()]);
+    assert_eq!(store.changed(&both, Position(0), Position(2), NOW).await?[0].until, None);
     // Prolonged, ended, begun again without an end.
     append(&*store, [about(document(1)).grant_until(&desk, NOW + 20)]).await?;
     assert!(may_read(NOW + 10).await?);
+    assert_eq!(told(NOW + 10).await?, [(document(1), Some(NOW + 20))]);
     append(&*store, [about(document(1)).revoke(&desk)]).await?;
     assert_eq!(store.lapsed(NOW + 20, None, 10).await?, [], "its end is in the log");
     append(&*store, [about(document(1)).grant(&desk)]).await?;

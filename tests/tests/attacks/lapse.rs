@@ -2,21 +2,31 @@
 
 use std::{
     fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
 use feldakte_certs::identity::{Fingerprint, serial_of};
 use feldakte_client_sdk::view::LinkState;
+use feldakte_core::access::{Access, Grant, Role, Subject};
+use feldakte_gateway::store::StoreError;
 use feldakte_proto::{CloseCode, ServerMessage};
-use feldakte_tests::harness::{
-    author::Author,
-    crew,
-    local::{Clock, Site},
-    new_document,
-    pki::{DAY, Enrolled, GATEWAY_NAME},
-    process,
-    raw::{self, RawClient},
-    tablet::Tablet,
+use feldakte_tests::{
+    harness::{
+        author::Author,
+        crew, device,
+        faulty_store::{Act, Call, FaultyStore},
+        local::{Clock, Site},
+        new_document, new_epoch,
+        pki::{DAY, Enrolled, GATEWAY_NAME, transport},
+        process,
+        raw::{self, RawClient, Seen},
+        tablet::Tablet,
+    },
+    memory_store::MemoryStore,
 };
 
 use super::bystander::Bystander;
@@ -124,4 +134,45 @@ async fn a_live_session_ends_when_its_certificate_expires() {
     let push = other.push(author.document, author.begin(1)).await;
     assert!(matches!(other.next().await, Ok(ServerMessage::Durable(durable)) if durable.push == push));
     bystander.unharmed().await;
+}
+
+/// The end is due, but a full disk takes no entry that says so: what is left of the catch-up is not sent all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catch_up_goes_no_further_when_a_grants_end_cannot_be_written() {
+    let site = Site::new();
+    let (clock, is_full) = (Clock::default(), Arc::new(AtomicBool::new(false)));
+    let full = is_full.clone();
+    let store = FaultyStore::new(MemoryStore::new(new_epoch(), || Duration::ZERO), move |call| match call {
+        Call::Append(_) if full.load(Ordering::SeqCst) => Act::Fail(StoreError::Failed("the disk is full".into())),
+        _ => Act::Pass,
+    });
+    let (gateway, address) = site.start_on_at(store, &clock).await;
+    let crew = site.pki.enrol(&crew("rtw-1"));
+    let desk = site.pki.enrol(&device("dortmund", "tna-1", Role::TelePhysician));
+    let (mut writer, _) = RawClient::session(&crew, address, None).await;
+    let (subject, until) = (Subject::Device(desk.principal.device), Some(clock.now_ms() + 60_000));
+    let mut written = 0;
+    for _ in 0..4 {
+        let mut author = Author::new(&crew.principal, new_document());
+        let mut changes = author.begin(0);
+        changes.extend((0..40).map(|n| author.set("gcs", &format!("{n} {}", "x".repeat(8_000))).bytes));
+        written += changes.len();
+        assert_eq!(writer.push_and_wait(author.document, changes).await.refused, []);
+        let grant = Grant { until, ..Grant::new(subject.clone(), Access::Read) };
+        gateway.grant(author.document, vec![grant]).await.unwrap();
+    }
+
+    let mut narrow = transport();
+    narrow.stream_receive_window(4_096_u32.into());
+    let mut config = desk.quic();
+    config.transport_config(Arc::new(narrow));
+    let (mut reader, _) = RawClient::session_with(config, address, None).await;
+    let mut seen = Seen::default();
+    reader.read_once(&mut seen).await;
+    is_full.store(true, Ordering::SeqCst);
+    clock.advance(Duration::from_secs(120));
+    reader.read_until(&mut seen, |seen| seen.caught_up).await;
+    // The frame that had begun to leave, and no other one.
+    assert_eq!(seen.changes().len(), 41, "of {written}");
+    assert!(reader.frames <= 3, "welcome, one frame, the end: {}", reader.frames);
 }

@@ -100,17 +100,20 @@ pub(super) async fn changed(
 ) -> Result<Vec<Changed>, StoreError> {
     // A document that the range covers whole has its sum ready; else the chain is followed through the range.
     let sql = "with held as (
-            select document.id, document.created, document.last, document.changes,
-                min(iif(authority.ended is null and (authority.until is null or authority.until > ?5),
-                    authority.began, null)) as valid_from,
-                min(authority.began) as began, max(authority.ended) as ended
-            from authority cross join document on document.id = authority.document
-            where authority.tenant = ?1 and authority.subject in (select value from json_each(?2))
-                and document.last > ?3 and document.created <= ?4
-            group by document.id),
+            select id, created, last, changes, min(iif(valid, began, null)) as valid_from,
+                nullif(max(iif(valid, coalesce(until, ?6), null)), ?6) as until,
+                min(began) as began, max(ended) as ended
+            from (
+                select document.id, document.created, document.last, document.changes,
+                    authority.began, authority.ended, authority.until,
+                    authority.ended is null and (authority.until is null or authority.until > ?5) as valid
+                from authority cross join document on document.id = authority.document
+                where authority.tenant = ?1 and authority.subject in (select value from json_each(?2))
+                    and document.last > ?3 and document.created <= ?4)
+            group by id),
         visible as (
             select id, created, last, coalesce(valid_from, began) as granted,
-                iif(valid_from is null, ended, null) as ended,
+                iif(valid_from is null, ended, null) as ended, until,
                 iif(created > ?3 and last <= ?4, changes, (
                     with recursive chain (id, previous, changes) as (
                         select id, previous, changes from entry where id = held.last
@@ -121,9 +124,10 @@ pub(super) async fn changed(
                     select sum(changes) from chain where id <= ?4)) as changes
             from held
             where valid_from <= ?4 or (valid_from is null and ended > ?3 and ended <= ?4))
-        select id, created, granted, ended, changes from visible where changes is not null order by last";
+        select id, created, granted, ended, until, changes from visible where changes is not null order by last";
     let query = sqlx::query_as(sql).bind(tenant).bind(key::subjects_json(&reader.subjects));
-    let rows: Vec<ChangedRow> = query.bind(range.after).bind(range.up_to).bind(now_ms).fetch_all(pool).await?;
+    let rows: Vec<ChangedRow> =
+        query.bind(range.after).bind(range.up_to).bind(now_ms).bind(i64::MAX).fetch_all(pool).await?;
     rows.into_iter().map(changed_from).collect()
 }
 
@@ -188,14 +192,15 @@ fn stored((id, len, digest, payload): EntryRow) -> Result<Stored, StoreError> {
 }
 
 /// id, created, granted, ended, changes.
-type ChangedRow = (Vec<u8>, i64, i64, Option<i64>, i64);
+type ChangedRow = (Vec<u8>, i64, i64, Option<i64>, Option<i64>, i64);
 
-fn changed_from((id, created, granted, ended, changes): ChangedRow) -> Result<Changed, StoreError> {
+fn changed_from((id, created, granted, ended, until, changes): ChangedRow) -> Result<Changed, StoreError> {
     Ok(Changed {
         document: document_id(&id)?,
         created: key::position_of(created),
         granted: key::position_of(granted),
         ended: ended.map(key::position_of),
+        until,
         changes: u64::try_from(changes).map_err(|_| StoreError::Damaged("a count of changes"))?,
     })
 }
