@@ -242,7 +242,8 @@ impl Client {
     }
 
     /// Gives somebody access to parts of a case that this device may write, until a time by the gateway's clock or until it
-    /// is ended; `None` as access ends it. With [`Subject::Guest`] it shares the case with a unit of another tenant.
+    /// is ended, but no longer than this device has it. With [`Subject::Guest`] it shares the case with a unit of another
+    /// tenant; `None` as access takes that back. Nobody of the own tenant is left with less than he had.
     ///
     /// # Errors
     /// [`SdkError::NotConnected`], [`SdkError::NotPermitted`], [`SdkError::TooOften`], [`SdkError::Unavailable`].

@@ -9,10 +9,12 @@ use crate::ids::{DeviceId, DocumentId, Part, TenantId, UnitId, UserId};
 mod emergency;
 pub mod policy;
 mod role;
+mod sharing;
 
 pub use emergency::BreakGlassReason;
 pub use policy::{Ceiling, PartSet, Policy};
 pub use role::Role;
+pub use sharing::TakesAway;
 
 /// Who speaks: what the device's certificate proves, and the user who has proved himself on the device.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -115,6 +117,7 @@ impl Grant {
 pub struct Permit {
     document: DocumentId,
     access: Access,
+    until: Option<i64>,
 }
 
 impl Permit {
@@ -154,9 +157,10 @@ pub fn decide(
         return None;
     }
     let valid = grants.iter().filter(|grant| grant.covers(rules.now_ms) && principal.holds(tenant, &grant.subject));
-    let granted = valid.map(|grant| grant.access).max()?;
+    let granted = valid.clone().map(|grant| grant.access).max()?;
+    let lasting = valid.filter(|grant| grant.access == granted).map(|grant| grant.until.unwrap_or(i64::MAX)).max()?;
     let access = rules.policy.ceiling(principal.role, document.part).limit(granted)?;
-    Some(Permit { document, access })
+    Some(Permit { document, access, until: (lasting < i64::MAX).then_some(lasting) })
 }
 
 /// The grants of a document that `principal` opens by its first change; `None` when its role may not, or the log is not

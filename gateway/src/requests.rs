@@ -3,12 +3,12 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
 use feldakte_core::{
-    access::{Access, Ceiling, Grant, Subject},
+    access::{Access, Ceiling, Grant, Permit, Subject, TakesAway},
     admission::Ledger,
     audit::{About, Act, Record},
     ids::{CaseId, DeviceId, DocumentId, Part},
@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::{
     audit::Trail,
     gateway::{AuthorityError, Shared},
-    ledgers::LedgerError,
+    ledgers::{LedgerCell, LedgerError},
     speaker::Speaker,
     store::{
         StoreError,
@@ -80,21 +80,46 @@ impl Asking<'_> {
             return Err(Outcome::NotPermitted);
         }
         let documents: Vec<DocumentId> = parts.into_iter().map(|part| DocumentId { case, part }).collect();
+        let wanted = access.map(|access| Grant { until: until_ms, ..Grant::new(subject.clone(), access) });
+        let (subject, wanted) = (&subject, wanted.as_ref());
         for document in &documents {
-            self.may_write(*document).await?;
+            let ledger = self.known(*document).await?;
+            ledger.with(|ledger| self.sharing(ledger, subject, wanted))?;
         }
         shared.asked.again(self.speaker.principal.device, Kind::Share, now_ms)?;
-        let mut records = vec![self.trail.act(Act::Shared, self.shared_with(case, &subject))];
-        if access.is_some() {
-            let began = |document: &DocumentId| self.trail.act(Act::GrantBegan, About::grant(*document, &subject));
+        let mut records = vec![self.trail.act(Act::Shared, self.shared_with(case, subject))];
+        if wanted.is_some() {
+            let began = |document: &DocumentId| self.trail.act(Act::GrantBegan, About::grant(*document, subject));
             records.extend(documents.iter().map(began));
         }
         self.record(records).await?;
         for document in documents {
-            let make = |_: &mut Ledger| Some(sharing(document, &subject, access, until_ms));
+            // What others did meanwhile counts: it is asked again under the lock that writes.
+            let mut judged = Ok(());
+            let make = |ledger: &mut Ledger| {
+                self.sharing(ledger, subject, wanted).unwrap_or_else(|refusal| {
+                    judged = Err(refusal);
+                    None
+                })
+            };
             shared.amend(document, make).await.map_err(|error| self.failed(&error))?;
+            judged?;
         }
         Ok(())
+    }
+
+    /// The entry that a share comes to; `None` when there is nothing to write.
+    fn sharing(&self, ledger: &Ledger, subject: &Subject, wanted: Option<&Grant>) -> Result<Option<Entry>, Outcome> {
+        let permit = self.write_permit(ledger)?;
+        let entry = Entry::new(ledger.document());
+        let Some(wanted) = wanted else {
+            permit.unshare(subject).map_err(|TakesAway| Outcome::NotPermitted)?;
+            return Ok(Some(Entry { revoked: vec![subject.clone()], ..entry }));
+        };
+        let now_ms = self.shared.environment.latest_ms();
+        let held = ledger.grants().iter().find(|grant| grant.subject == *subject && grant.covers(now_ms));
+        let given = permit.share(held, wanted.clone()).map_err(|TakesAway| Outcome::NotPermitted)?;
+        Ok(given.map(|grant| Entry { grants: vec![grant], ..entry }))
     }
 
     fn shared_with(&self, case: CaseId, subject: &Subject) -> About {
@@ -102,17 +127,18 @@ impl Asking<'_> {
         About { document: None, ..about }
     }
 
-    /// Whether the session may write the document at this moment.
-    async fn may_write(&self, document: DocumentId) -> Result<(), Outcome> {
+    async fn known(&self, document: DocumentId) -> Result<Arc<LedgerCell>, Outcome> {
         let Shared { ledgers, store, metrics, .. } = self.shared;
         let ledger = ledgers.open_known(store, metrics, document).await.map_err(|error| self.failed(&error.into()))?;
+        ledger.ok_or(Outcome::NotPermitted)
+    }
+
+    /// Proof that the session may write the document at this moment.
+    fn write_permit(&self, ledger: &Ledger) -> Result<Permit, Outcome> {
         let author = self.speaker.author(self.speaker.principal.user).ok_or(Outcome::NotPermitted)?;
-        let ledger = ledger.ok_or(Outcome::NotPermitted)?;
-        let permit = ledger.with(|ledger| {
-            let rules = self.speaker.rules(self.shared, &author, ledger);
-            ledger.permit(rules, &author.principal).is_some_and(|permit| permit.may_write())
-        });
-        permit.then_some(()).ok_or(Outcome::NotPermitted)
+        let rules = self.speaker.rules(self.shared, &author, ledger);
+        let permit = ledger.permit(rules, &author.principal).filter(Permit::may_write);
+        permit.ok_or(Outcome::NotPermitted)
     }
 
     async fn try_break_glass(&self, emergency: BreakGlass) -> Result<(), Outcome> {
@@ -250,16 +276,6 @@ impl Asked {
         }
         times.push_back(now_ms);
         Ok(())
-    }
-}
-
-fn sharing(document: DocumentId, subject: &Subject, access: Option<Access>, until: Option<i64>) -> Entry {
-    match access {
-        Some(access) => {
-            let grants = vec![Grant { until, ..Grant::new(subject.clone(), access) }];
-            Entry { grants, ..Entry::new(document) }
-        }
-        None => Entry { revoked: vec![subject.clone()], ..Entry::new(document) },
     }
 }
 

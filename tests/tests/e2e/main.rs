@@ -7,6 +7,7 @@ mod cases;
 mod damage;
 mod ending;
 mod enrolment;
+mod giving;
 mod kills;
 mod logs;
 mod long;

@@ -37,10 +37,10 @@ use feldakte_tests::harness::{
     until_answered,
 };
 
-const TEXT: &str = "Frau Kanarienvogel atmet nicht";
+pub(super) const TEXT: &str = "Frau Kanarienvogel atmet nicht";
 
 /// A crew that has written a document, in a session.
-async fn written(site: &Site, gateway: &LocalGateway) -> (Enrolled, RawClient, Author) {
+pub(super) async fn written(site: &Site, gateway: &LocalGateway) -> (Enrolled, RawClient, Author) {
     let crew = site.pki.enrol(&crew("rtw-1"));
     let (mut writer, _) = RawClient::session(&crew, gateway.address, None).await;
     let mut author = Author::new(&crew.principal, new_document());
@@ -60,7 +60,7 @@ fn stranger() -> Principal {
     crew("rtw-9")
 }
 
-fn emergency(case: CaseId, text: &str) -> ClientMessage {
+pub(super) fn emergency(case: CaseId, text: &str) -> ClientMessage {
     let (reason, text) = (BreakGlassReason::LifeInDanger, text.to_owned());
     ClientMessage::BreakGlass(BreakGlass { request: 1, case, reason, text })
 }
