@@ -239,7 +239,15 @@ pub struct Shares {
     /// devices wait that have used more than one in [`FAIR_PARTS`] of their own share: no device can use up what the
     /// crews of its tenant need.
     pub tenant_stored_bytes: Rate,
+    /// Receipts that one device hands in: who has read what on it, what it has destroyed. Each is a row of about 200 bytes in
+    /// the audit log. 30 days without network of a busy crew come to some 2,000; whoever does nothing else writes 4 MB a
+    /// day.
+    pub receipts: Rate,
 }
+
+/// Receipts that an emergency access without network counts as: a supervisor has to look at each, and a hundred a day are
+/// more than a fleet has.
+pub const RECEIPTS_AN_EMERGENCY: u64 = 200;
 
 impl Shares {
     /// What a gateway of its own accord grants.
@@ -250,6 +258,7 @@ impl Shares {
         pushed_bytes: Rate { amount: 128 << 20, every: HOUR },
         stored_bytes: Rate { amount: 256 << 20, every: DAY },
         tenant_stored_bytes: Rate { amount: 16 << 30, every: DAY },
+        receipts: Rate { amount: 20_000, every: DAY },
     };
 }
 

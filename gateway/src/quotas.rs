@@ -1,4 +1,4 @@
-//! What devices push and store, each within its share. Whoever has used it up is read from later: what it sent waits
+//! What devices push, store and report, each within its share. Whoever has used it up is read from later: what it sent waits
 //! on its way, unanswered, and nothing is lost.
 
 use std::{
@@ -33,6 +33,7 @@ struct DeviceUse {
     changes: Taken,
     bytes: Taken,
     stored: Taken,
+    receipts: Taken,
 }
 
 /// What a push takes.
@@ -77,10 +78,16 @@ impl Quotas {
         }
     }
 
+    /// A device has handed in receipts. It may go into debt by one frame of them.
+    pub fn charge_receipts(&self, device: DeviceId, count: u64) {
+        let now = self.since.elapsed();
+        self.used().devices.entry(device).or_default().receipts.take(self.shares.receipts, count.max(1), now);
+    }
+
     /// The share of the device that takes longest to come back, when one is used up.
     pub fn rest(&self, device: DeviceId, log: &TenantId) -> Option<Rest> {
         let now = self.since.elapsed();
-        let Shares { pushed_changes, pushed_bytes, stored_bytes, tenant_stored_bytes, .. } = self.shares;
+        let Shares { pushed_changes, pushed_bytes, stored_bytes, tenant_stored_bytes, receipts, .. } = self.shares;
         let used = self.used();
         let device = used.devices.get(&device)?;
         let tenant = used.tenants.get(log).map_or(Duration::ZERO, |tenant| {
@@ -92,6 +99,7 @@ impl Quotas {
             ("pushed_bytes", device.bytes.wait(pushed_bytes, now)),
             ("stored_bytes", device.stored.wait(stored_bytes, now)),
             ("tenant_stored_bytes", tenant),
+            ("receipts", device.receipts.wait(receipts, now)),
         ];
         let (share, wait) = waits.into_iter().max_by_key(|(_, wait)| *wait)?;
         (!wait.is_zero()).then(|| Rest { until: Instant::now() + wait, share })
@@ -101,8 +109,8 @@ impl Quotas {
     pub fn trim(&self) {
         let now = self.since.elapsed();
         let mut used = self.used();
-        used.devices.retain(|_, DeviceUse { changes, bytes, stored }| {
-            !(changes.is_whole(now) && bytes.is_whole(now) && stored.is_whole(now))
+        used.devices.retain(|_, DeviceUse { changes, bytes, stored, receipts }| {
+            [changes, bytes, stored, receipts].into_iter().any(|taken| !taken.is_whole(now))
         });
         used.tenants.retain(|_, taken| !taken.is_whole(now));
     }
@@ -125,6 +133,7 @@ mod tests {
         pushed_bytes: Rate { amount: 1_000, every: HOUR },
         stored_bytes: Rate { amount: 800, every: HOUR },
         tenant_stored_bytes: Rate { amount: 1_000, every: HOUR },
+        receipts: Rate { amount: 100, every: HOUR },
         ..Shares::DEFAULT
     };
     const NOTHING: Cost = Cost { changes: 0, bytes: 0, stored: 0 };
@@ -160,6 +169,21 @@ mod tests {
             tokio::time::advance(rest.until - Instant::now()).await;
             assert_eq!(quotas.rest(device(1), &log), None);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_hands_in_receipts_without_end_rests() {
+        let (quotas, log) = (Quotas::new(FEW), tenant("dortmund"));
+        quotas.charge_receipts(device(1), 99);
+        assert_eq!(quotas.rest(device(1), &log), None);
+        quotas.charge_receipts(device(1), 0);
+        assert_eq!(quotas.rest(device(1), &log).map(|rest| rest.share), Some("receipts"), "an empty frame counts too");
+        assert_eq!(quotas.rest(device(2), &log), None);
+        quotas.trim();
+        assert_eq!(known(&quotas).0, 1);
+        tokio::time::advance(2 * HOUR).await;
+        quotas.trim();
+        assert_eq!(known(&quotas).0, 0);
     }
 
     #[tokio::test(start_paused = true)]

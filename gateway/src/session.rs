@@ -13,7 +13,7 @@ use feldakte_core::{
     ids::{Cursor, DocumentId, Position, SessionId},
     limits,
 };
-use feldakte_proto::{ClientMessage, Hello, Push, Reason, ServerMessage, Welcome, WipeOrder, negotiate};
+use feldakte_proto::{ClientMessage, Hello, Push, Reason, Receipts, ServerMessage, Welcome, WipeOrder, negotiate};
 use quinn::{Connection, SendStream};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
@@ -307,6 +307,12 @@ async fn read_hello(connection: &Connection) -> Result<(SendStream, Box<Hello>, 
     Ok((out, Box::new(hello), frames))
 }
 
+/// As many as they count for: see [`limits::Shares::receipts`].
+fn receipts_in(receipts: &Receipts) -> u64 {
+    let Receipts { request: _, purged, wiped: _, reads, opened } = receipts;
+    (purged.len() + reads.len()) as u64 + opened.len() as u64 * limits::RECEIPTS_AN_EMERGENCY
+}
+
 async fn over(rest: &mut Option<Pin<Box<Sleep>>>) {
     match rest {
         Some(rest) => rest.await,
@@ -396,7 +402,10 @@ impl Session {
                 self.send(answer).await
             }
             ClientMessage::Receipts(receipts) => {
+                let count = receipts_in(&receipts);
                 let answer = Box::pin(self.device.asking().receipts(receipts)).await;
+                self.device.shared.quotas.charge_receipts(self.device.speaker.principal.device, count);
+                self.rest_if_used_up();
                 self.send(answer).await
             }
         }

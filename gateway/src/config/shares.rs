@@ -15,6 +15,7 @@ pub(super) struct RawShares {
     pushed_bytes_per_hour: Option<NonZeroU64>,
     stored_bytes_per_day: Option<NonZeroU64>,
     tenant_stored_bytes_per_day: Option<NonZeroU64>,
+    receipts_per_day: Option<NonZeroU64>,
 }
 
 impl From<RawShares> for Shares {
@@ -26,6 +27,7 @@ impl From<RawShares> for Shares {
             pushed_bytes_per_hour,
             stored_bytes_per_day,
             tenant_stored_bytes_per_day,
+            receipts_per_day,
         } = raw;
         let default = Shares::DEFAULT;
         Shares {
@@ -35,6 +37,7 @@ impl From<RawShares> for Shares {
             pushed_bytes: with(default.pushed_bytes, pushed_bytes_per_hour),
             stored_bytes: with(default.stored_bytes, stored_bytes_per_day),
             tenant_stored_bytes: with(default.tenant_stored_bytes, tenant_stored_bytes_per_day),
+            receipts: with(default.receipts, receipts_per_day),
         }
     }
 }

@@ -8,15 +8,15 @@ use std::{
 
 use feldakte_certs::policy;
 use feldakte_client_sdk::view::LinkState;
-use feldakte_core::{limits::Shares, rate::Rate};
-use feldakte_proto::{CloseCode, ServerMessage};
+use feldakte_core::{access::BreakGlassReason, limits::Shares, rate::Rate};
+use feldakte_proto::{ClientMessage, CloseCode, OpenedOffline, Receipts, Seen, ServerMessage};
 use feldakte_tests::harness::{
     author::Author,
     crew,
     local::{LocalGateway, Site},
     new_document,
     pki::{GATEWAY_NAME, quic},
-    raw::{RawClient, Seen, hello},
+    raw::{self, RawClient, hello},
     tablet::{Tablet, memory_store},
     until, within,
 };
@@ -135,7 +135,7 @@ async fn a_device_beyond_its_push_share_is_slowed_and_loses_nothing() {
     }
     // 301 changes and the first push, of which 100 were there at once.
     assert!(begun.elapsed() >= 2 * SECOND, "{:?}", begun.elapsed());
-    let mut seen = Seen::default();
+    let mut seen = raw::Seen::default();
     let (mut reader, _) = RawClient::session(&flooder, gateway.address, None).await;
     reader.read_until(&mut seen, |seen| seen.caught_up).await;
     let held: usize = seen.changes().len();
@@ -177,6 +177,34 @@ async fn a_tablet_beyond_its_share_stays_connected_and_delivers_everything() {
     for case in cases {
         assert_eq!(tablet.sync(case).await.refused, 0);
     }
+}
+
+/// The audit log and the supervisors' list are not a device's to fill.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_invents_readings_and_emergencies_is_slowed_and_nobody_else() {
+    let site = site(Shares { receipts: Rate { amount: 1_000, every: Duration::from_secs(3_600) }, ..Shares::DEFAULT });
+    let gateway = site.start().await;
+    let [flooder, crew] = [crew("flooder"), crew("rtw-1")].map(|principal| site.pki.enrol(&principal));
+    let (mut client, _) = RawClient::session(&flooder, gateway.address, None).await;
+    let (mut bystander, _) = RawClient::session(&crew, gateway.address, None).await;
+    let opened = |at_ms| OpenedOffline {
+        case: new_document().case,
+        user: None,
+        reason: BreakGlassReason::LifeInDanger,
+        text: "erfunden".into(),
+        at_ms,
+    };
+    for request in 0..20 {
+        let read = Seen { document: new_document(), user: None, first_ms: 1, last_ms: 2, count: 1 };
+        let (reads, opened) = (vec![read; 10], vec![opened(request), opened(-1 - request)]);
+        let receipts = Receipts { request: request.cast_unsigned(), purged: vec![], wiped: None, reads, opened };
+        client.send(&ClientMessage::Receipts(receipts)).await;
+    }
+    until("it is slowed", || slowed(&gateway, "receipts") > 0).await;
+    let mut other = Author::new(&crew.principal, new_document());
+    assert_eq!(bystander.push_and_wait(other.document, other.begin(1)).await.refused, []);
+    let waiting = gateway.gateway.shared().matters.waiting(None, 100).await.unwrap().len();
+    assert_eq!(waiting, 6, "three frames of two, and no further one");
 }
 
 fn slowed(gateway: &LocalGateway, share: &'static str) -> u64 {
