@@ -8,6 +8,10 @@ use std::sync::LazyLock;
 use super::{Access, Role};
 use crate::ids::Part;
 
+pub use self::bounds::{Breach, Rule};
+
+mod bounds;
+
 /// The most that a role may do on one part of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ceiling {
@@ -78,6 +82,16 @@ pub enum Vitals {
     Watch,
 }
 
+impl Vitals {
+    /// All of them, with their names in configuration.
+    pub const ALL: [(Vitals, &'static str); 3] = [(Vitals::No, "no"), (Vitals::Send, "send"), (Vitals::Watch, "watch")];
+
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Vitals> {
+        Vitals::ALL.into_iter().find(|(_, known)| *known == name).map(|(vitals, _)| vitals)
+    }
+}
+
 /// What is left of a role's grants when a case has been closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AfterClose {
@@ -125,9 +139,14 @@ impl Policy {
         &self.rows[index(role)]
     }
 
-    /// The role's row, to be set by an operator's configuration.
-    pub fn row_mut(&mut self, role: Role) -> &mut Row {
-        &mut self.rows[index(role)]
+    /// Sets the role's row, as an operator's configuration says.
+    ///
+    /// # Errors
+    /// [`Breach`] when the row would give what no configuration may give; nothing has changed then.
+    pub fn set(&mut self, role: Role, row: Row) -> Result<(), Breach> {
+        bounds::check(role, &row)?;
+        self.rows[index(role)] = row;
+        Ok(())
     }
 
     /// The most that the role may do on that part.

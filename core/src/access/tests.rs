@@ -61,6 +61,52 @@ fn every_role_gets_of_every_grant_what_its_cell_allows() {
     }
 }
 
+/// What every role gets of a grant to write, on every part, and whether it opens it.
+fn all_cells(policy: &Policy) -> Vec<(Role, Part, Option<Access>, bool)> {
+    let log = tenant("dortmund");
+    let rules = Rules { policy, log: &log, now_ms: NOW };
+    let cell = |(role, part)| {
+        let who = Principal { role, ..principal("dortmund", "rtw-1", 1) };
+        let permit = decide(rules, &who, &log, document(part), &[unit_grant("rtw-1", Access::Write)]);
+        (role, part, permit.map(|permit| permit.access), opening_grants(rules, &who, part).is_some())
+    };
+    Role::ALL.into_iter().flat_map(|role| Part::ALL.map(|part| (role, part))).map(cell).collect()
+}
+
+/// Whatever an operator may set, for each role and part: the cell is in force, and no other has moved.
+#[test]
+fn a_changed_cell_changes_what_is_decided_there_and_nowhere_else() {
+    let before = all_cells(&Policy::default());
+    for (role, part) in Role::ALL.into_iter().flat_map(|role| Part::ALL.map(|part| (role, part))) {
+        for (ceiling, name) in Ceiling::ALL {
+            let mut policy = Policy::default();
+            let row = *policy.row(role);
+            let of = |other: Part, own: Ceiling| if other == part { ceiling } else { own };
+            let row = row.under(
+                of(Part::Operations, row.operations),
+                of(Part::Identity, row.identity),
+                of(Part::Clinical, row.clinical),
+            );
+            let row = policy::Row { orders: row.clinical == Ceiling::Write && is_physician(role), ..row };
+            if policy.set(role, row).is_err() {
+                assert_eq!(policy, Policy::default(), "{role}: a row that is refused changes nothing");
+                continue;
+            }
+            let expected = before.iter().map(|cell| match *cell {
+                (other, at, ..) if (other, at) == (role, part) => {
+                    (role, part, ceiling.limit(Access::Write), row.creates && ceiling == Ceiling::Write)
+                }
+                cell => cell,
+            });
+            assert_eq!(all_cells(&policy), expected.collect::<Vec<_>>(), "{role}, {}, {name}", part.name());
+        }
+    }
+}
+
+fn is_physician(role: Role) -> bool {
+    matches!(role, Role::TelePhysician | Role::EmergencyPhysician)
+}
+
 #[test]
 fn a_grant_reaches_its_subject_and_nobody_else() {
     let user = UserId(Uuid::from_u128(77));
