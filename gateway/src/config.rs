@@ -4,14 +4,15 @@
 //! `deny_list` cannot silently open the door. `FELDAKTE__STORE__PATH=…` overrides `[store] path`.
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use feldakte_core::limits::Shares;
+use feldakte_core::{access::Policy, limits::Shares};
 use serde::Deserialize;
 
-use self::{ca::RawCa, control::RawControl, shares::RawShares};
+use self::{ca::RawCa, control::RawControl, policy::RawPolicy, shares::RawShares};
 pub use self::{
     ca::{CaSettings, parse_duration},
     control::ControlSettings,
@@ -20,6 +21,7 @@ use crate::users::{RawUsers, TICKET_KEY, UsersConfig};
 
 mod ca;
 mod control;
+mod policy;
 mod shares;
 
 /// A checked configuration.
@@ -57,6 +59,8 @@ pub struct Config {
     pub deny_list: Option<PathBuf>,
     /// Revocation lists of the device authorities, PEM; watched for changes.
     pub crl: Option<PathBuf>,
+    /// What each role may do at all. A restart takes up another one: every session is judged anew then.
+    pub policy: Policy,
     /// What an address, a device and a tenant may use.
     pub shares: Shares,
     /// Whom to believe about users.
@@ -96,7 +100,7 @@ pub enum ConfigError {
     #[error("configuration key `{key}`: {why}")]
     Value {
         /// Which key.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// What is wrong with it.
         why: String,
     },
@@ -112,6 +116,7 @@ struct RawConfig {
     audit: RawAudit,
     keys: RawKeys,
     tls: RawTls,
+    policy: RawPolicy,
     limits: RawShares,
     users: RawUsers,
     log: RawLog,
@@ -225,7 +230,7 @@ impl Config {
 impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
     fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
-        let RawConfig { listen, store, control, ca, audit, keys, tls, limits, users, log } = raw;
+        let RawConfig { listen, store, control, ca, audit, keys, tls, policy, limits, users, log } = raw;
         let RawListen { quic, ops, enrol } = listen;
         let RawStore { path: store, matters } = store;
         let matters = matters.unwrap_or_else(|| store.with_file_name("matters.sqlite"));
@@ -239,7 +244,7 @@ impl TryFrom<RawConfig> for Config {
         let RawLog { format: log_format, level: log_level } = log;
         log_level
             .parse::<tracing_subscriber::EnvFilter>()
-            .map_err(|error| ConfigError::Value { key: "log.level", why: error.to_string() })?;
+            .map_err(|error| ConfigError::Value { key: "log.level".into(), why: error.to_string() })?;
         Ok(Config {
             users: users.check(store.with_file_name(TICKET_KEY))?,
             quic: address("listen.quic", &quic)?,
@@ -258,6 +263,7 @@ impl TryFrom<RawConfig> for Config {
             device_ca,
             deny_list,
             crl,
+            policy: policy::check(policy)?,
             shares: limits.into(),
             log_format,
             log_level,
@@ -266,7 +272,8 @@ impl TryFrom<RawConfig> for Config {
 }
 
 fn address(key: &'static str, value: &str) -> Result<SocketAddr, ConfigError> {
-    let why = |_| ConfigError::Value { key, why: format!("`{value}` is not an address such as 0.0.0.0:4433") };
+    let why =
+        |_| ConfigError::Value { key: key.into(), why: format!("`{value}` is not an address such as 0.0.0.0:4433") };
     value.parse().map_err(why)
 }
 
@@ -290,6 +297,8 @@ fn parse_error(error: &toml::de::Error) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    use feldakte_core::access::Role;
 
     use super::*;
 
@@ -362,6 +371,25 @@ mod tests {
     fn the_documented_configuration_can_be_loaded() {
         let config = load(include_str!("../../deploy/feldakte.toml"), &[]).expect("every key exists");
         assert_eq!(config.control.socket, PathBuf::from("/run/feldakte/feldakte.sock"));
+    }
+
+    #[test]
+    fn the_documented_policy_names_every_cell_and_is_the_default() {
+        let text = include_str!("../../deploy/feldakte.toml");
+        assert_eq!(load(text, &[]).expect("every key exists").policy, Policy::default());
+        for role in Role::ALL {
+            let row = text.lines().find(|line| line.starts_with(&format!("{role} = {{"))).expect("a row of its own");
+            let cells = ["operations", "identity", "clinical", "orders", "vitals", "after_close", "creates"];
+            assert!(cells.iter().all(|cell| row.contains(&format!("{cell} = "))), "{role}");
+        }
+    }
+
+    #[test]
+    fn the_environment_is_no_way_around_the_policy_in_the_file() {
+        let error = load("", &[("FELDAKTE__POLICY__HOSPITAL__CLINICAL", "read")]).expect_err("refused").to_string();
+        assert!(error.contains("hospital__clinical"), "{error}");
+        let error = load("", &[("FELDAKTE__POLICY__HOSPITAL", "read")]).expect_err("refused").to_string();
+        assert!(error.contains("hospital"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use feldakte_core::{access::Policy, ids::TenantId};
+use feldakte_core::ids::TenantId;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -127,7 +127,7 @@ pub async fn run(
         audit_key,
         deny: trust.deny(),
         enrolment: doors.enrolment(),
-        policy: Policy::default(),
+        policy: config.policy.clone(),
         users,
         shares: config.shares,
         environment,

@@ -68,13 +68,13 @@ impl RawCa {
         };
         if terms.lifetime.is_zero() || terms.renew_from >= terms.lifetime {
             let why = format!("`{renew_from}` must be shorter than `ca.lifetime`, which is `{lifetime}`");
-            return Err(ConfigError::Value { key: "ca.renew_from", why });
+            return Err(ConfigError::Value { key: "ca.renew_from".into(), why });
         }
         if let Some(address) = &address
             && address.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
         {
             let why = format!("`{address}` is not HOST:PORT, such as gateway.example.org:4434");
-            return Err(ConfigError::Value { key: "ca.address", why });
+            return Err(ConfigError::Value { key: "ca.address".into(), why });
         }
         let certificate = certificate.unwrap_or_else(|| device_ca.to_owned());
         let is_demanded = key.is_some();
@@ -99,7 +99,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 
 fn duration(key: &'static str, text: &str) -> Result<Duration, ConfigError> {
     let why = || format!("`{text}` is not a time such as 90s, 15m, 24h or 14d");
-    parse_duration(text).ok_or_else(|| ConfigError::Value { key, why: why() })
+    parse_duration(text).ok_or_else(|| ConfigError::Value { key: key.into(), why: why() })
 }
 
 #[cfg(test)]

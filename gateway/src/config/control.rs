@@ -41,7 +41,7 @@ impl RawControl {
             "0660" => 0o660,
             other => {
                 let why = format!("`{other}` is neither 0600 (owner) nor 0660 (owner and group)");
-                return Err(ConfigError::Value { key: "control.mode", why });
+                return Err(ConfigError::Value { key: "control.mode".into(), why });
             }
         };
         Ok(ControlSettings {

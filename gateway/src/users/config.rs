@@ -200,7 +200,7 @@ fn role(key: &'static str, name: &str) -> Result<Role, ConfigError> {
 }
 
 fn wrong(key: &'static str, why: String) -> ConfigError {
-    ConfigError::Value { key, why }
+    ConfigError::Value { key: key.into(), why }
 }
 
 /// What an issuer signs with unless it is told otherwise: not with RSA in PKCS#1 padding.

@@ -40,6 +40,8 @@ pub struct Site {
     pub pki: Pki,
     /// What devices may use.
     pub shares: Shares,
+    /// What each role may do at all, in gateways in this process.
+    pub policy: Policy,
     dir: TempDir,
     port: Mutex<u16>,
 }
@@ -74,7 +76,7 @@ impl Site {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let pki = Pki::create(&dir.path().join("pki"));
-        Self { pki, shares: Shares::DEFAULT, dir, port: Mutex::new(0) }
+        Self { pki, shares: Shares::DEFAULT, policy: Policy::default(), dir, port: Mutex::new(0) }
     }
 
     /// Its directory.
@@ -180,7 +182,7 @@ impl Site {
         let address = endpoint.local_addr().expect("a bound endpoint has an address");
         self.remember(address);
         let audit_key = Arc::new(AuditKey::load_or_create(&self.dir.path().join("audit.key")).expect("a key"));
-        let (policy, shares, enrolment) = (Policy::default(), self.shares, None);
+        let (policy, shares, enrolment) = (self.policy.clone(), self.shares, None);
         let parts =
             Parts { endpoint, store, matters, audit, audit_key, deny, enrolment, policy, users, shares, environment };
         let gateway = Gateway::start(parts).await;

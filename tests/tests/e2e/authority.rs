@@ -18,6 +18,8 @@ use feldakte_tests::harness::{
     tablet::{Tablet, texts},
 };
 
+mod policy;
+
 fn read_for(enrolled: &Enrolled) -> Grant {
     Grant::new(Subject::Device(enrolled.principal.device), Access::Read)
 }
