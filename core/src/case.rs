@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::{
     author::{Author, Authors, Provenance},
+    deed::{Deed, Deeds, deeds, unseen},
     edit::{Edit, Portions, may_write},
     entry::Entry,
     event::{Event, OrderStep, Recorded},
@@ -34,6 +35,7 @@ use crate::{
 };
 
 pub mod author;
+mod deed;
 mod edit;
 pub mod entry;
 pub mod event;

@@ -18,6 +18,7 @@ pub use self::{
     read::{Field, Held, Item, Moment, Place},
     stamp::Stamp,
     value::Value,
+    written::Written,
 };
 use crate::{
     ids::{ActorId, ChangeHash},
@@ -29,6 +30,7 @@ mod history;
 mod read;
 mod stamp;
 mod value;
+mod written;
 
 /// What a document could not do.
 #[derive(Debug, thiserror::Error)]

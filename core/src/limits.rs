@@ -54,6 +54,16 @@ pub const BREAK_GLASS_PER_HOUR: usize = 12;
 /// Grants that one device gives or ends within an hour.
 pub const SHARES_PER_HOUR: usize = 600;
 
+/// Late work that a supervisor is shown at once, about: a report with its narrative fits many times. What is beyond it is
+/// counted.
+pub const EVIDENCE_SHOWN: usize = 256 << 10;
+
+/// Code points of one text in it: what nobody can read on a screen is cut, and said so.
+pub const EVIDENCE_TEXT_SHOWN: usize = 4096;
+
+/// Things that one change does, and fields of one of them.
+pub const EVIDENCE_DEEDS_SHOWN: usize = 200;
+
 /// Receipts of one kind in one frame; a device sends the next ones when these are answered.
 pub const RECEIPTS_MAX: usize = 512;
 

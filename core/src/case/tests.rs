@@ -8,6 +8,7 @@ use crate::{
     ids::{CaseId, EntryId, OrderId},
 };
 
+mod deeds;
 mod merge;
 mod orders;
 mod rules;

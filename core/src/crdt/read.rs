@@ -74,8 +74,13 @@ impl Document {
 
     /// One field of map `container`, as [`Document::fields`] gives it.
     pub fn field(&mut self, container: &str, name: &str) -> Option<Field> {
+        self.field_at(container, name, Moment::Now)
+    }
+
+    /// The same as it was at some moment; `None` when nothing stood there.
+    pub fn field_at(&mut self, container: &str, name: &str, moment: Moment<'_>) -> Option<Field> {
         self.history();
-        let reader = self.reader(Moment::Now);
+        let reader = self.reader(moment);
         let values = reader.values(&reader.container(container)?, name);
         (!values.is_empty()).then(|| Field { name: name.to_owned(), values })
     }
