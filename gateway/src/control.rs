@@ -22,6 +22,7 @@ pub mod cases;
 pub mod client;
 pub mod devices;
 mod error;
+pub mod evidence;
 pub mod grants;
 pub mod keys;
 pub mod operator;

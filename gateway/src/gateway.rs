@@ -38,9 +38,11 @@ use crate::{
 
 mod authority;
 mod drain;
+mod evidence;
 mod vital;
 
 pub use authority::{AuthorityError, Merged};
+pub use evidence::Preview;
 
 /// What all sessions share.
 pub struct Shared {

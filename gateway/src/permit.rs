@@ -1,8 +1,46 @@
-//! Proof that a reader may see a document, as the store knew it when it was asked: take it, use it, drop it.
+//! Proof that somebody may see content, as it was known when it was asked for: take it, use it, drop it.
 
-use feldakte_core::ids::DocumentId;
+use feldakte_core::{
+    audit::{About, Act, Actor, Record},
+    ids::{DocumentId, OperatorName},
+};
 
-use crate::store::{Reader, SharedStore, StoreError};
+use crate::{
+    audit::{Audit, AuditError},
+    store::{
+        Reader, SharedStore, StoreError,
+        matters::{Matter, Review},
+    },
+};
+
+/// Whoever holds one may show what waits for a supervisor to him: it is on the disk that he has read it. Neither `Clone` nor
+/// made elsewhere.
+#[derive(Debug)]
+pub struct ReviewPermit {
+    review: Review,
+}
+
+impl ReviewPermit {
+    /// Records that the supervisor reads it. Whether he may is for the control plane, which knows him.
+    ///
+    /// # Errors
+    /// When the audit log cannot be written: nobody sees it unrecorded.
+    pub async fn record(audit: &Audit, supervisor: &OperatorName, review: Review) -> Result<Self, AuditError> {
+        let about = match &review.matter {
+            Matter::Evidence { document, .. } => About::document(*document),
+            Matter::BreakGlass { case, .. } => About::case(*case),
+        };
+        let record = Record::new(review.log.clone().into(), Actor::Operator(supervisor.clone()), Act::Read);
+        let about = About { device: Some(review.who.device), user: review.who.user, ..about };
+        audit.record(record.about(about)).await?;
+        Ok(Self { review })
+    }
+
+    /// What he may see.
+    pub fn review(&self) -> &Review {
+        &self.review
+    }
+}
 
 /// Whoever holds one may send the document's bytes to the reader it was asked for. Neither `Clone` nor made elsewhere.
 #[derive(Debug)]

@@ -16,11 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 pub use self::backlog::Backlog;
-use self::{
-    backlog::Wanted,
-    bench::Bench,
-    projection::{Base, Projection, project},
-};
+pub(crate) use self::projection::{Base, Projection, project};
+use self::{backlog::Wanted, bench::Bench};
 use crate::{
     gateway::{AuthorityError, Shared},
     store::{StoreError, StoredSnapshot},

@@ -150,7 +150,7 @@ async fn record_reads(outlet: &Outlet, trail: &Trail, bundled: &mut Vec<Document
 }
 
 /// The stored snapshot, or nothing: what is damaged can be made from the log again.
-async fn base_of(shared: &Shared, document: DocumentId) -> Result<StoredSnapshot, StoreError> {
+pub(crate) async fn base_of(shared: &Shared, document: DocumentId) -> Result<StoredSnapshot, StoreError> {
     let base = match shared.store.snapshot(document).await {
         Err(StoreError::Damaged(what)) => {
             error!(%document, what, "the snapshot is damaged; its changes are read instead");

@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 use super::control::{Connect, moment, scoped, table};
 
+mod evidence;
+
 /// What waits for a supervisor: late work of devices whose access had ended, and emergency access.
 ///
 /// To be run by an operator with the role `supervisor`: the token is taken from FELDAKTE_OPERATOR_TOKEN or --token-file. Every
@@ -27,7 +29,8 @@ enum Act {
         #[arg(long)]
         tenant: Option<TenantId>,
     },
-    /// One of them, with what the user wrote.
+    /// One of them, with its content: of late work what each change does to the case, and who made it when; of emergency
+    /// access what the user wrote. Whoever looks is recorded. Nothing is shown of a case that was shredded.
     Show {
         /// Its id.
         review: Uuid,
@@ -94,7 +97,9 @@ fn row(review: &ReviewEntry) -> [String; 7] {
 }
 
 fn show(review: &ReviewEntry) -> String {
-    let ReviewEntry { id, kind, tenant, case, until_ms, device, unit, role, user, at_ms, text, decided, .. } = review;
+    let ReviewEntry {
+        id, kind, tenant, case, until_ms, device, unit, role, user, at_ms, text, evidence, decided, ..
+    } = review;
     let mut shown = format!(
         "review   {id}\nkind     {kind}\ncase     {case} of {tenant}\nwhat     {}\ndevice   {device}, {unit}, {role}\nat       {}\n",
         what(review),
@@ -111,6 +116,11 @@ fn show(review: &ReviewEntry) -> String {
     }
     if let Some(decided) = decided {
         shown += &format!("decided  {} by {}, {}\n", decided.verdict, decided.by, moment(decided.at_ms));
+    }
+    match (evidence, text) {
+        (Some(evidence), _) => shown += &evidence::show(evidence),
+        (None, None) => shown += "content  destroyed: the case was shredded\n",
+        (None, Some(_)) => {}
     }
     shown
 }

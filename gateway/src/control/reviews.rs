@@ -10,16 +10,18 @@ use axum::{
 };
 use feldakte_core::{
     access::Role,
-    audit::{About, Act, Actor, Record},
     ids::{CaseId, DeviceId, OperatorName, TenantId, UnitId, UserId},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Control, ControlError, devices::Scope, operator::Authorised, text, to_the_end};
-use crate::store::{
-    matters::{Decision, Matter, Review, Verdict},
-    registry::OperatorRole,
+use super::{Control, ControlError, devices::Scope, evidence::EvidenceEntry, operator::Authorised, text, to_the_end};
+use crate::{
+    permit::ReviewPermit,
+    store::{
+        matters::{Decision, Matter, Review, Verdict},
+        registry::OperatorRole,
+    },
 };
 
 /// Something that waits, or was decided.
@@ -60,6 +62,9 @@ pub struct ReviewEntry {
     pub at_ms: i64,
     /// What the user wrote; shown for one review alone.
     pub text: Option<String>,
+    /// What late work does to its case; shown for one review alone, as long as the case was not shredded.
+    #[serde(default)]
+    pub evidence: Option<EvidenceEntry>,
     /// What came of it.
     pub decided: Option<DecidedEntry>,
 }
@@ -116,10 +121,9 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<ReviewEntry>, ControlError> {
     let review = find(&control, &operator, &id).await?;
-    // What a user wrote may hold names: nobody sees it unrecorded.
-    let record = Record::new(review.log.clone().into(), Actor::Operator(operator.name().clone()), Act::Read);
-    control.shared.audit.record(record.about(About::case(review.matter.case()))).await?;
-    Ok(Json(ReviewEntry::of(&review)))
+    let permit = ReviewPermit::record(&control.shared.audit, operator.name(), review).await?;
+    let evidence = control.shared.preview(&permit).await?.map(EvidenceEntry::from);
+    Ok(Json(ReviewEntry { evidence, ..ReviewEntry::of(permit.review()) }))
 }
 
 async fn decide(
@@ -173,6 +177,7 @@ impl ReviewEntry {
             user: who.user,
             at_ms: *at_ms,
             text,
+            evidence: None,
             decided: decision.as_ref().map(DecidedEntry::of),
         }
     }

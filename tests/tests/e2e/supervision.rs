@@ -37,6 +37,8 @@ use feldakte_tests::harness::{
     until_answered,
 };
 
+mod content;
+
 pub(super) const TEXT: &str = "Frau Kanarienvogel atmet nicht";
 
 /// A crew that has written a document, in a session.
