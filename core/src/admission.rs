@@ -261,7 +261,7 @@ impl Ledger {
 
     /// Admits what was kept for a supervisor, who has decided that it belongs into the case: everything but the permit
     /// is checked as ever, and `principal` stays its author. A document that nobody has written yet belongs to `log`, and
-    /// to the unit of its author.
+    /// to the unit of its author; nothing enters one of another tenant, whose supervisor has decided nothing.
     pub fn admit_evidence(
         &mut self,
         log: &TenantId,
@@ -272,7 +272,8 @@ impl Ledger {
         if opens.is_some() {
             self.tenant = log.clone();
         }
-        let mut admission = self.admit_all(principal, true, changes);
+        let is_the_logs = self.tenant == *log;
+        let mut admission = self.admit_all(principal, is_the_logs, changes);
         if let (Some(entry), Some(grants)) = (&mut admission.entry, opens) {
             self.grants.clone_from(&grants);
             entry.grants = grants;

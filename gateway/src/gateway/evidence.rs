@@ -66,6 +66,10 @@ impl Shared {
     ) -> Result<Admitted, AuthorityError> {
         let ledger = self.ledgers.open(&self.store, &self.metrics, &review.log, document).await?;
         let mut ledger = ledger.with(|ledger| ledger.clone());
+        // Of another tenant's case its supervisor sees nothing, not even what stands beside the work.
+        if !ledger.is_free() && *ledger.tenant() != review.log {
+            return Err(AuthorityError::UnknownDocument);
+        }
         let parsed = admission::parse(changes);
         let mut names: Vec<Option<ChangeHash>> =
             parsed.iter().map(|change| change.as_ref().ok().map(|change| change.hash)).collect();

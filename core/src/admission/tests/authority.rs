@@ -172,6 +172,16 @@ fn evidence_of_a_document_that_nobody_knew_belongs_to_its_authors_unit() {
 }
 
 #[test]
+fn evidence_enters_no_document_of_another_tenant_than_its_supervisors() {
+    let mut ledger = opened();
+    let foreign = "hagen".parse().expect("a slug");
+    let neighbour = Principal { tenant: TenantId::clone(&foreign), ..crew(1) };
+    let refused = ledger.admit_evidence(&foreign, &neighbour, parse([first(1, 1).chunk()]));
+    assert_eq!((refused.refused, refused.entry), (vec![(0, Refusal::NotPermitted)], None));
+    assert_eq!(*ledger.tenant(), crew(0).tenant);
+}
+
+#[test]
 fn the_role_of_a_subject_is_that_of_its_first_author() {
     let mut ledger = opened();
     accept(&mut ledger, 0, &first(0, 1));

@@ -1,6 +1,7 @@
 //! A supervisor sees what late work does to its case before he decides: he alone, recorded, and nothing of a shredded case.
 
 use feldakte_core::{
+    access::Role,
     audit::{Act, Actor, Reason as Why, Record},
     case::Edit,
 };
@@ -13,13 +14,13 @@ use feldakte_gateway::{
         operators::{AddedOperator, OperatorEntry, RoleName},
         reviews::{Decide, Decided, ReviewEntry},
     },
-    store::registry::OperatorRole,
+    store::{matters::Wipe, registry::OperatorRole},
 };
 use feldakte_proto::Reason;
 use feldakte_tests::harness::{
     author::Author,
     control::{operator, owner, refusal},
-    crew, files_with,
+    crew, device, files_with,
     local::Site,
     new_document,
     process::{self, ChildGateway},
@@ -27,8 +28,9 @@ use feldakte_tests::harness::{
     within,
 };
 use serde_json::json;
+use uuid::Uuid;
 
-use super::{audited, reasons};
+use super::{audited, reasons, waiting, written};
 
 const CANARY: &str = "Kanarienvogel-Spätwerk";
 
@@ -164,4 +166,23 @@ async fn of_a_shredded_case_a_supervisor_sees_no_late_work() {
     }
     let text = on_a_terminal(&[]).await;
     assert!(text.contains("destroyed") && !text.contains("Kanarienvogel"), "{text}");
+}
+
+/// It would be kept for its own tenant's supervisor, who would look into the case, and take it in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_device_of_a_neighbour_opens_no_case_of_this_tenant_to_its_supervisor() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let (_, _writer, author) = written(&site, &gateway).await;
+    let neighbour = site.pki.enrol(&device("hagen", "rtw-1", Role::AmbulanceCrew));
+    let device = neighbour.principal.device;
+    gateway.gateway.shared().wipes.order(&Wipe { order: Uuid::from_u128(9), device, ordered_ms: 1, done_ms: None });
+    let (mut lost, _) = RawClient::session(&neighbour, gateway.address, None).await;
+    let mut own = Author::new(&neighbour.principal, new_document());
+    assert_eq!(reasons(&lost.push_and_wait(own.document, own.begin(1)).await.refused), [Reason::Quarantined; 2]);
+    let mut thief = Author::new(&neighbour.principal, author.document);
+    let refused = lost.push_and_wait(author.document, thief.begin(1)).await.refused;
+    assert_eq!(reasons(&refused), [Reason::NotPermitted; 2]);
+    let kept: Vec<_> = waiting(&gateway).await.iter().map(|review| review.matter.document()).collect();
+    assert_eq!(kept, [own.document]);
 }
