@@ -169,7 +169,7 @@ impl FromStr for Fingerprint {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
         let error = IdError { what: "fingerprint", why: "must be 32 bytes in hexadecimal" };
-        let bytes = parse_hex(text).ok_or_else(|| error.clone())?;
+        let bytes = parse_hex(text).ok_or(error)?;
         bytes.try_into().map(Self).map_err(|_| error)
     }
 }

@@ -29,7 +29,8 @@ struct StoredIntent {
 
 type StoredFields = Vec<(String, StoredValue)>;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum StoredEdit {
     Fact {
@@ -96,7 +97,8 @@ enum StoredEdit {
     },
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum StoredValue {
     Text(String),
@@ -109,6 +111,8 @@ enum StoredValue {
     Record(StoredFields),
     Null,
 }
+
+feldakte_core::hide_content! { StoredEdit, StoredValue }
 
 /// Encodes edits for the local store.
 pub(crate) fn encode(edits: &[Edit], again: u32) -> Bytes {

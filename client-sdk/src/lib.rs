@@ -22,7 +22,7 @@
 //! for DocumentView { part, facts, .. } in client.read(case).await?.documents {
 //!     for Fact { name, values } in facts.into_iter().filter(Fact::is_in_conflict) {
 //!         for Claim { value, provenance: Provenance { author, origin } } in &values {
-//!             println!("{name}: {value:?}, {author:?} at {:?}", origin.stamp); // device, unit, role; time, clock offset
+//!             println!("{name}: {:?}, {author:?} at {:?}", value.as_text(), origin.stamp); // whose; when, by which clock
 //!         }
 //!         let (path, value) = (Path::Fact(name), values[0].value.clone()); // as the user decides
 //!         let among = values.iter().map(|claim| claim.provenance.origin.change).collect();
@@ -33,7 +33,7 @@
 //! for (_, Outcome { orders, finalisations, .. }) in client.outcome(case).await? {
 //!     orders.iter().for_each(|order| println!("{}: {}, {:?}", order.id, order.state.name(), order.flags));
 //!     for addendum in finalisations.iter().flat_map(|signed| &signed.addenda) {
-//!         println!("late: {:?} by {:?}", addendum.paths, addendum.provenance.author);
+//!         addendum.paths.iter().for_each(|path| println!("late: {path} by {:?}", addendum.provenance.author));
 //!     }
 //! }
 //! let sync = client.case_sync(case).await?;       // local → sent → durable | refused
@@ -60,4 +60,6 @@ pub mod witness;
 
 pub use client::{Client, ClientOptions};
 pub use error::SdkError;
+#[doc(hidden)]
+pub use feldakte_core::hide_content;
 pub use identity::Identity;

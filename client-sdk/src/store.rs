@@ -199,7 +199,8 @@ impl DocumentState {
 }
 
 /// A document's content.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LocalDocument {
     /// Its row.
     pub state: DocumentState,
@@ -219,7 +220,8 @@ pub struct DocumentEdit {
 }
 
 /// A change made on this device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct OwnChange {
     /// Its name.
     pub hash: ChangeHash,
@@ -242,7 +244,8 @@ pub struct Received {
 }
 
 /// One entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ReceivedEntry {
     /// Its place.
     pub position: Position,
@@ -259,7 +262,8 @@ pub struct ReceivedEntry {
 }
 
 /// A snapshot, decoded and verified: it loads, and contains exactly the changes `covered`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ReceivedSnapshot {
     /// The document.
     pub document: DocumentId,
@@ -276,7 +280,8 @@ pub struct ReceivedSnapshot {
 }
 
 /// An own change that waits for the gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Unsent {
     /// Ascends with age; for `after`.
     pub row: u64,
@@ -304,7 +309,8 @@ pub struct Answer {
 }
 
 /// A refused change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Parked {
     /// Its name.
     pub hash: ChangeHash,
@@ -313,6 +319,8 @@ pub struct Parked {
     /// What the user did.
     pub intent: Bytes,
 }
+
+feldakte_core::hide_content! { LocalDocument { state }, OwnChange { hash }, ReceivedEntry { position, document, revoked }, ReceivedSnapshot { document, position }, Unsent { row, document, hash }, Parked { hash, reason } }
 
 /// What the local store could not do.
 #[derive(Debug, thiserror::Error)]

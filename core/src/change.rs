@@ -19,7 +19,8 @@ pub mod craft;
 mod reader;
 
 /// One change whose header, checksum and operation count have been checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Change {
     /// Its name, recomputed from the bytes.
     pub hash: ChangeHash,
@@ -38,6 +39,8 @@ pub struct Change {
     /// The whole chunk as it came.
     pub bytes: Bytes,
 }
+
+crate::hide_content! { Change { hash, actor, seq } }
 
 /// Why bytes are not a change we take. No variant carries content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

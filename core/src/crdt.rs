@@ -32,18 +32,18 @@ mod stamp;
 mod value;
 mod written;
 
-/// What a document could not do.
-#[derive(Debug, thiserror::Error)]
+/// What a document could not do. No variant carries content: not the library's own words, which may quote some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CrdtError {
     /// The library panicked. Drop the document.
     #[error("the document library panicked")]
     Panicked,
     /// The library refused the bytes or the edit.
     #[error("the document library refused")]
-    Rejected(#[source] Box<automerge::AutomergeError>),
+    Rejected,
     /// A container named by an edit is not there.
-    #[error("the document has no container `{0}`")]
-    NoContainer(String),
+    #[error("the document has no such container")]
+    NoContainer,
     /// The bytes load, but not to what they should.
     #[error("the stored document is damaged")]
     Damaged,
@@ -51,31 +51,34 @@ pub enum CrdtError {
     /// the document.
     #[error("the document library does not keep a change as it came")]
     Unfaithful,
-    /// A decimal is infinite or not a number; the field's name.
-    #[error("`{0}` is not a finite number")]
-    NotANumber(String),
-    /// A record holds a record; its name.
-    #[error("`{0}` is a record inside a record")]
-    NestedRecord(String),
+    /// A decimal is infinite or not a number.
+    #[error("a decimal is not a finite number")]
+    NotANumber,
+    /// A record holds a record.
+    #[error("a record holds a record")]
+    NestedRecord,
     /// Values nest deeper than [`limits::DEPTH_MAX`].
     #[error("values nest deeper than {} levels", limits::DEPTH_MAX)]
     TooDeep,
 }
 
 impl From<automerge::AutomergeError> for CrdtError {
-    fn from(error: automerge::AutomergeError) -> Self {
-        CrdtError::Rejected(Box::new(error))
+    fn from(_: automerge::AutomergeError) -> Self {
+        CrdtError::Rejected
     }
 }
 
 /// A change this replica has just made. Not to be sent before it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewChange {
     /// Its name.
     pub hash: ChangeHash,
     /// The uncompressed chunk.
     pub bytes: Bytes,
 }
+
+crate::hide_content! { NewChange { hash } }
 
 /// One automerge document.
 pub struct Document {

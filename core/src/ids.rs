@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use uuid::Uuid;
 
 /// An id that could not be read from text or bytes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is not valid: {why}")]
 pub struct IdError {
     /// Which kind of id was expected.

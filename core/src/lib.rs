@@ -13,6 +13,7 @@ pub mod change;
 pub mod code;
 pub mod crdt;
 pub mod hex;
+mod hidden;
 pub mod ids;
 pub mod limits;
 pub mod log;

@@ -10,7 +10,8 @@ use crate::{
 };
 
 /// What happened to one document. Stored once, sent to every reader as it was stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The document it is about.
     pub document: DocumentId,
@@ -25,6 +26,8 @@ pub struct Entry {
     /// Automerge changes, uncompressed chunks, in an order that satisfies their dependencies.
     pub changes: Vec<Bytes>,
 }
+
+crate::hide_content! { Entry { document, grants, revoked, quarantined } }
 
 impl Entry {
     /// An entry about `document` in which nothing has happened yet.

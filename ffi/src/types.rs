@@ -12,7 +12,8 @@ pub enum Part {
 }
 
 /// A value of a field. Times are milliseconds since 1970-01-01 UTC.
-#[derive(Debug, Clone, PartialEq, uniffi::Enum)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, uniffi::Enum)]
 pub enum Value {
     /// Text.
     Text {
@@ -54,7 +55,8 @@ pub enum Value {
 }
 
 /// A named value.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, uniffi::Record)]
 pub struct FieldValue {
     /// The field.
     pub name: String,
@@ -63,7 +65,8 @@ pub struct FieldValue {
 }
 
 /// One thing a user does to a case.
-#[derive(Debug, Clone, PartialEq, uniffi::Enum)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, uniffi::Enum)]
 pub enum Edit {
     /// Sets a single fact; concurrent values of others are kept beside it.
     SetFact {
@@ -172,7 +175,8 @@ pub enum Edit {
 }
 
 /// What happened to an order.
-#[derive(Debug, Clone, PartialEq, uniffi::Enum)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, uniffi::Enum)]
 pub enum OrderStep {
     /// Somebody asks for it.
     Proposed {
@@ -208,7 +212,8 @@ pub enum OrderStep {
 }
 
 /// An order as its events make it.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, uniffi::Record)]
 pub struct OrderView {
     /// Its id.
     pub id: String,
@@ -221,7 +226,8 @@ pub struct OrderView {
 }
 
 /// A fact with every value that stands in it concurrently.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, uniffi::Record)]
 pub struct Fact {
     /// The fact.
     pub name: String,
@@ -230,7 +236,8 @@ pub struct Fact {
 }
 
 /// A value and who wrote it.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, uniffi::Record)]
 pub struct FactValue {
     /// What stands there.
     pub value: Value,
@@ -243,7 +250,8 @@ pub struct FactValue {
 }
 
 /// An appended entry.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, uniffi::Record)]
 pub struct Entry {
     /// Its id; absent for entries of apps that give none.
     pub id: Option<String>,
@@ -264,7 +272,8 @@ pub struct Entry {
 }
 
 /// One of the case's documents.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, uniffi::Record)]
 pub struct CaseDocument {
     /// Which.
     pub part: Part,
@@ -279,7 +288,8 @@ pub struct CaseDocument {
 }
 
 /// A case as it is on this device.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, uniffi::Record)]
 pub struct WholeCase {
     /// Its id, a UUID.
     pub id: String,
@@ -324,7 +334,8 @@ pub enum Safety {
 }
 
 /// A line in the list of cases.
-#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq, uniffi::Record)]
 pub struct CaseOverview {
     /// Its id, a UUID.
     pub id: String,
@@ -333,13 +344,16 @@ pub struct CaseOverview {
 }
 
 /// A refused change.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, uniffi::Record)]
 pub struct ParkedChange {
     /// Why, as a stable English word such as `NotPermitted`.
     pub reason: String,
     /// What the user did.
     pub edits: Vec<Edit>,
 }
+
+feldakte_client_sdk::hide_content! { Value, FieldValue, Edit, OrderStep, OrderView, Fact, FactValue, Entry, CaseDocument, WholeCase, CaseOverview, ParkedChange }
 
 /// The link to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]

@@ -58,7 +58,7 @@ pub struct Answer {
 }
 
 /// An entry that has just become durable; shared by all its readers.
-#[derive(Debug)]
+#[cfg_attr(test, derive(Debug))]
 pub struct LiveEntry {
     /// What it is about.
     pub document: DocumentId,
@@ -69,6 +69,8 @@ pub struct LiveEntry {
     /// The entry as stored.
     pub encoded: Bytes,
 }
+
+feldakte_core::hide_content! { LiveEntry }
 
 /// What a session takes out of its mailbox at once.
 #[derive(Debug, Default)]

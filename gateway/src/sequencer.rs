@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// An admitted push, or an act of authority, on its way into the log.
-#[derive(Debug)]
+#[cfg_attr(test, derive(Debug))]
 pub struct Submission {
     /// Whose log.
     pub tenant: TenantId,
@@ -48,6 +48,8 @@ pub struct Submission {
     /// Who waits for it.
     pub author: Author,
 }
+
+feldakte_core::hide_content! { Submission { tenant } }
 
 /// Who waits for a submission.
 #[derive(Debug)]

@@ -104,7 +104,8 @@ pub struct Head {
 }
 
 /// An admitted entry on its way into the log.
-#[derive(Debug, Clone)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone)]
 pub struct Append {
     /// Whose log.
     pub tenant: TenantId,
@@ -143,7 +144,8 @@ pub struct Changed {
 }
 
 /// An entry as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Its place.
     pub position: Position,
@@ -161,7 +163,8 @@ pub struct DocumentLog {
 }
 
 /// A document as of a position, and what its readers need to know about its actors.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoredSnapshot {
     /// Every entry up to here is contained.
     pub position: Position,
@@ -172,6 +175,8 @@ pub struct StoredSnapshot {
     /// Changes that are durable but not contained.
     pub quarantined: Vec<Quarantine>,
 }
+
+feldakte_core::hide_content! { Append { tenant, entry }, Stored { position }, StoredSnapshot { position } }
 
 /// What a store could not do.
 #[derive(Debug, thiserror::Error)]

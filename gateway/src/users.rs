@@ -58,7 +58,8 @@ pub enum Purpose {
 }
 
 /// A user who is believed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SignIn {
     /// Who.
     pub user: UserId,
@@ -71,6 +72,8 @@ pub struct SignIn {
     /// Who says so.
     pub voucher: Voucher,
 }
+
+feldakte_core::hide_content! { SignIn { role, until_ms, voucher } }
 
 /// Who says that a user is who he is. Numbers are wire format, in tickets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

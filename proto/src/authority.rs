@@ -21,8 +21,8 @@ pub enum Credential {
     Local(UserId),
 }
 
-/// What the gateway made of a credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the gateway made of a credential. The ticket is never printed.
+#[derive(Clone, PartialEq, Eq)]
 pub enum SignedIn {
     /// It believes it.
     As {
@@ -207,6 +207,15 @@ impl fmt::Debug for Credential {
             Credential::Ticket(_) => "Ticket(redacted)",
             Credential::Local(_) => "Local(redacted)",
         })
+    }
+}
+
+impl fmt::Debug for SignedIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SignedIn::As { user: _, role, until_ms, ticket: _ } => write!(f, "As({role}, {until_ms:?})"),
+            SignedIn::Refused(refusal) => write!(f, "Refused({refusal:?})"),
+        }
     }
 }
 

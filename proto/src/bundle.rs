@@ -15,7 +15,8 @@ use prost::Message;
 use crate::{convert, error::DecodeError, frame::frame_of, pb, shape};
 
 /// A document as of a position.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// Which document.
     pub document: DocumentId,
@@ -28,6 +29,8 @@ pub struct Snapshot {
     /// Changes that are durable but not to be applied.
     pub quarantined: Vec<Quarantine>,
 }
+
+feldakte_core::hide_content! { Snapshot { document, position } }
 
 /// What a bundle held.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

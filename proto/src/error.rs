@@ -5,7 +5,7 @@ use feldakte_core::ids::IdError;
 use crate::frame::FrameError;
 
 /// Bytes that are not a message we take. No variant carries content.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The frame's length is not acceptable.
     #[error(transparent)]

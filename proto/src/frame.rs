@@ -26,11 +26,13 @@ pub enum FrameError {
 }
 
 /// Collects received bytes until a frame is whole.
-#[derive(Debug)]
+#[cfg_attr(test, derive(Debug))]
 pub struct FrameDecoder {
     buffer: BytesMut,
     len_max: usize,
 }
+
+feldakte_core::hide_content! { FrameDecoder }
 
 impl FrameDecoder {
     /// Refuses frames of more than `len_max` bytes.

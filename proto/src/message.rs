@@ -99,7 +99,8 @@ pub struct Welcome {
 }
 
 /// Changes of one document.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Push {
     /// Ascending within the session.
     pub push: u64,
@@ -145,13 +146,16 @@ pub struct ChangesFrame {
 }
 
 /// An entry that is still encoded: the gateway passes on what it stored, the device decodes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RawEntry {
     /// Its place.
     pub position: Position,
     /// For [`crate::decode_entry`].
     pub entry: Bytes,
 }
+
+feldakte_core::hide_content! { Push { push, document }, RawEntry { position } }
 
 impl ClientMessage {
     /// As one frame, header included.

@@ -54,9 +54,9 @@ impl Open {
     fn make_change(&mut self, edits: &[Edit], stamp: Stamp) -> Result<Option<NewChange>, SdkError> {
         let apply = |target: &mut Edits<'_>| edits.iter().try_for_each(|edit| edit.apply(target));
         let change = self.document.edit(stamp, apply).map_err(|error| match error {
-            CrdtError::NoContainer(_) => SdkError::Edit("the document has another schema"),
-            CrdtError::NotANumber(_) => SdkError::Edit("a decimal is not a finite number"),
-            CrdtError::NestedRecord(_) => SdkError::Edit("a record holds a record"),
+            CrdtError::NoContainer => SdkError::Edit("the document has another schema"),
+            CrdtError::NotANumber => SdkError::Edit("a decimal is not a finite number"),
+            CrdtError::NestedRecord => SdkError::Edit("a record holds a record"),
             _ => SdkError::Edit("the document library refused"),
         })?;
         if let Some(NewChange { hash: _, bytes }) = &change {

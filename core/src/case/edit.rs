@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// One thing a user does to a case.
-#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq)]
 pub enum Edit {
     /// Sets a single fact, such as `family_name` of the identity document. Concurrent values are all kept; what its
     /// writer saw there is replaced.
@@ -119,6 +120,8 @@ pub enum Edit {
     },
 }
 
+crate::hide_content! { Edit }
+
 impl Edit {
     /// The document the edit belongs to.
     pub fn part(&self) -> Part {
@@ -171,7 +174,7 @@ impl Edit {
                 match path {
                     Path::Fact(name) => edits.put(FACTS, name, value)?,
                     Path::Checklist(element) => edits.put(CHECKLISTS, &element.to_string(), value)?,
-                    other => return Err(CrdtError::NoContainer(other.to_string())),
+                    _ => return Err(CrdtError::NoContainer),
                 }
                 record(edits, &Event::Resolved { path: path.to_string(), among: among.clone() })
             }

@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// One entry, as it was written.
-#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq)]
 pub struct Entry {
     /// Its id; `None` for an entry of an app that gives none.
     pub id: Option<EntryId>,
@@ -28,6 +29,8 @@ pub struct Entry {
     /// Entries that correct or withdraw this one, in document order. More than one: people disagree on the correction.
     pub replaced_by: Vec<EntryId>,
 }
+
+crate::hide_content! { Entry }
 
 /// The kind of entries that withdraw another one; their field `reason` says why.
 pub const WITHDRAWAL: &str = "withdrawal";

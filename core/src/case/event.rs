@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// One event.
-#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq)]
 pub enum Event {
     /// A step of an order.
     Order {
@@ -72,7 +73,8 @@ pub enum Event {
 }
 
 /// What happened to an order (DOMAIN, rule 2).
-#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq)]
 pub enum OrderStep {
     /// Somebody asks for it.
     Proposed {
@@ -106,6 +108,8 @@ pub enum OrderStep {
         reason: String,
     },
 }
+
+crate::hide_content! { Event, OrderStep }
 
 /// An event and where it comes from.
 #[derive(Debug, Clone, PartialEq)]

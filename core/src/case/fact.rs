@@ -12,13 +12,16 @@ use crate::{
 };
 
 /// A register.
-#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq)]
 pub struct Fact {
     /// The fact's name, or the checklist's key.
     pub name: String,
     /// One value; several while people disagree, the one shown first last.
     pub values: Vec<Claim>,
 }
+
+crate::hide_content! { Fact }
 
 /// A value and whose it is.
 #[derive(Debug, Clone, PartialEq)]

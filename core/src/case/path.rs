@@ -5,7 +5,8 @@ use std::fmt;
 use crate::ids::{EntryId, OrderId};
 
 /// A place in a document.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Path {
     /// The fact of that name.
     Fact(String),
@@ -38,7 +39,8 @@ impl fmt::Display for Path {
 }
 
 /// One element of one version of a checklist's definition. Stored as `definition@version/element`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ElementId {
     /// The definition: lower-case letters, digits and `-`.
     pub definition: String,
@@ -47,6 +49,8 @@ pub struct ElementId {
     /// The element in it; whatever the definition uses, without `/`.
     pub element: String,
 }
+
+crate::hide_content! { Path, ElementId }
 
 impl ElementId {
     /// Reads what [`fmt::Display`] writes; `None` when it is not of that form.

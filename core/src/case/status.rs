@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// Where something stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Status {
     /// Whose: a call sign, or `case`.
     pub of: String,
@@ -21,7 +22,8 @@ pub struct Status {
 }
 
 /// A status that was reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Reached {
     /// The status.
     pub status: String,
@@ -41,7 +43,8 @@ pub struct Links {
 }
 
 /// A case that belongs to this one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Link {
     /// Which.
     pub case: CaseId,
@@ -54,7 +57,8 @@ pub struct Link {
 }
 
 /// An entry that belongs to another case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Moved {
     /// Which.
     pub entry: EntryId,
@@ -65,6 +69,8 @@ pub struct Moved {
     /// Who says so.
     pub provenance: Provenance,
 }
+
+crate::hide_content! { Status, Reached, Link, Moved }
 
 /// The latest status of everything, ascending by whose it is.
 pub(super) fn fold(events: &[Recorded], history: &History) -> Vec<Status> {

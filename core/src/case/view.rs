@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// A document as it is.
-#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq)]
 pub struct DocumentView {
     /// Which document.
     pub part: Part,
@@ -36,6 +37,8 @@ pub struct DocumentView {
     /// How many actors have written it, in a signed state too as it is at present: see [`limits::ACTORS_ALARM`].
     pub actors: usize,
 }
+
+crate::hide_content! { DocumentView }
 
 /// What a document's events come to.
 #[derive(Debug, Clone, PartialEq)]

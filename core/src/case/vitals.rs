@@ -101,7 +101,8 @@ pub struct Block {
 }
 
 /// One measured quantity.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Channel {
     /// What is measured, such as LOINC `8867-4`, heart rate.
     pub code: String,
@@ -112,6 +113,8 @@ pub struct Channel {
     /// Samples without their point; `None` where nothing was measured.
     pub samples: Vec<Option<i32>>,
 }
+
+crate::hide_content! { Channel }
 
 impl Block {
     /// The samples of a channel with their device times in milliseconds; none if the block has no such channel.

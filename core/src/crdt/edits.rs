@@ -57,7 +57,7 @@ impl Edits<'_> {
     /// When the container is not there or the range is outside of it.
     pub fn splice(&mut self, container: &str, at: usize, delete: usize, insert: &str) -> Result<(), CrdtError> {
         let text = self.container(container)?;
-        let delete = isize::try_from(delete).map_err(|_| CrdtError::NoContainer(container.to_owned()))?;
+        let delete = isize::try_from(delete).map_err(|_| CrdtError::NoContainer)?;
         Ok(self.inner.splice_text(text, at, delete, insert)?)
     }
 
@@ -79,7 +79,7 @@ impl Edits<'_> {
 
     fn put_at(&mut self, object: &ObjId, name: &str, value: &Value) -> Result<(), CrdtError> {
         if !value.is_finite() {
-            return Err(CrdtError::NotANumber(name.to_owned()));
+            return Err(CrdtError::NotANumber);
         }
         let Value::Record(fields) = value else {
             let scalar = value.to_scalar().expect("everything but a record is a scalar");
@@ -87,7 +87,7 @@ impl Edits<'_> {
         };
         let map = self.inner.put_object(object, name, ObjType::Map)?;
         for (name, value) in fields {
-            let scalar = value.to_scalar().ok_or_else(|| CrdtError::NestedRecord(name.clone()))?;
+            let scalar = value.to_scalar().ok_or(CrdtError::NestedRecord)?;
             self.inner.put(&map, name.as_str(), scalar)?;
         }
         Ok(())
@@ -96,7 +96,7 @@ impl Edits<'_> {
     fn container(&self, key: &str) -> Result<ObjId, CrdtError> {
         match self.inner.get(ROOT, key)? {
             Some((automerge::Value::Object(_), id)) => Ok(id),
-            _ => Err(CrdtError::NoContainer(key.to_owned())),
+            _ => Err(CrdtError::NoContainer),
         }
     }
 }

@@ -21,7 +21,8 @@ pub enum Moment<'a> {
 }
 
 /// A field and every value that stands in it concurrently, the one shown first last.
-#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq)]
 pub struct Field {
     /// The field's name inside its container.
     pub name: String,
@@ -39,7 +40,8 @@ pub struct Held {
 }
 
 /// One appended item.
-#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq)]
 pub struct Item {
     /// Who appended it, when, and with which change.
     pub origin: Origin,
@@ -238,13 +240,16 @@ impl Reader<'_> {
 }
 
 /// A place where a document has changed: the root key, and where under it the change was.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// Under this key of a root map; `None` for the root value itself, or a text.
     Key(String, Option<String>),
     /// At this index of a root list, as it is now.
     Index(String, usize),
 }
+
+crate::hide_content! { Field, Item, Place }
 
 impl Document {
     /// What differs from the state that these heads name, ascending, each place once. Heads that are not here count

@@ -6,7 +6,8 @@ use automerge::ScalarValue;
 use bytes::Bytes;
 
 /// A value of a field. Times are milliseconds since 1970-01-01 UTC.
-#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq)]
 pub enum Value {
     /// Text.
     Text(String),
@@ -26,6 +27,8 @@ pub enum Value {
     /// Asked and known to be absent.
     Null,
 }
+
+crate::hide_content! { Value }
 
 impl Value {
     /// Whether both say the same. What is not a number is the same as itself here, unlike in arithmetic.

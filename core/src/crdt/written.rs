@@ -12,7 +12,8 @@ use super::{CrdtError, Document};
 use crate::ids::ChangeHash;
 
 /// The operations of a change, by what they touch. Items that it appends to lists are named by their origin.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Written {
     /// Fields of root maps: container and name.
     pub fields: BTreeSet<(String, String)>,
@@ -23,6 +24,8 @@ pub struct Written {
     /// Operations on anything else, such as the items of others: nobody who appends and never changes makes any.
     pub others: usize,
 }
+
+crate::hide_content! { Written { others } }
 
 impl Document {
     /// What the change has written; nothing for one that is not here.

@@ -40,7 +40,8 @@ pub struct NewInvite {
 }
 
 /// An invitation. The code is shown this once.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Invited {
     /// In groups, to be typed.
     pub code: String,
@@ -62,6 +63,8 @@ pub struct Invited {
     /// Until when the code is taken.
     pub expires_at_ms: i64,
 }
+
+feldakte_core::hide_content! { Invited { gateway, tenant, unit, role } }
 
 /// An invitation as it is listed.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -43,7 +43,8 @@ pub struct OperatorEntry {
 pub struct RoleName(#[serde(with = "text")] pub OperatorRole);
 
 /// An operator that was added.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct AddedOperator {
     /// Who.
     #[serde(with = "text")]
@@ -51,6 +52,8 @@ pub struct AddedOperator {
     /// What he proves himself with. It is shown this once.
     pub token: String,
 }
+
+feldakte_core::hide_content! { AddedOperator { name } }
 
 /// What became of a removal.
 #[derive(Debug, Clone, Serialize, Deserialize)]

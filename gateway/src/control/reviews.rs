@@ -25,7 +25,8 @@ use crate::{
 };
 
 /// Something that waits, or was decided.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReviewEntry {
     /// Names it.
     #[serde(with = "text")]
@@ -68,6 +69,8 @@ pub struct ReviewEntry {
     /// What came of it.
     pub decided: Option<DecidedEntry>,
 }
+
+feldakte_core::hide_content! { ReviewEntry { id, kind, case, device } }
 
 /// A decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,8 @@ use feldakte_core::{
 use crate::store::StoredSnapshot;
 
 /// What a projection starts from.
-#[derive(Debug, Default)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Default)]
 pub struct Base {
     chunks: Option<Bytes>,
     bindings: Vec<Binding>,
@@ -30,7 +31,7 @@ impl From<StoredSnapshot> for Base {
 }
 
 /// A verified snapshot.
-#[derive(Debug)]
+#[cfg_attr(test, derive(Debug))]
 pub struct Projection {
     /// One document chunk.
     pub chunks: Bytes,
@@ -45,6 +46,8 @@ pub struct Projection {
     /// How often the document was loaded: once, unless somebody has tried to break it.
     pub loads: usize,
 }
+
+feldakte_core::hide_content! { Base, Projection }
 
 /// One document chunk, and how many changes it holds.
 type Saved = (Bytes, usize);

@@ -231,7 +231,7 @@ impl World {
                 }
             }
             // Somebody overwrote the container; that is his right and harms nothing else.
-            Ok(None) | Err(CrdtError::NoContainer(_)) => {}
+            Ok(None) | Err(CrdtError::NoContainer) => {}
             Err(error) => panic!("an honest edit failed: {error}"),
         }
     }

@@ -288,7 +288,7 @@ fn what_is_no_number_is_not_written() {
         for value in [Value::Decimal(number), Value::Record(vec![("dose".into(), Value::Decimal(number))])] {
             let edit = Edit::SetFact { part: Part::Clinical, name: "temperature".into(), value };
             let refused = desk.document.edit(Stamp::default(), |target| edit.apply(target));
-            assert!(matches!(refused, Err(CrdtError::NotANumber(_))), "{number}");
+            assert!(matches!(refused, Err(CrdtError::NotANumber)), "{number}");
         }
     }
     assert!(Value::Decimal(f64::NAN).is_same(&Value::Decimal(f64::NAN)), "from an app that wrote it all the same");

@@ -103,7 +103,7 @@ fn check(readings: &[Reading<'_>]) -> Result<(), VitalsError> {
 }
 
 /// A block that still grows. A channel's samples end with its newest measured one.
-#[derive(Debug)]
+#[cfg_attr(test, derive(Debug))]
 struct Open {
     start_ms: i64,
     newest: usize,
@@ -112,6 +112,8 @@ struct Open {
     /// The packed block is at most this long.
     size: usize,
 }
+
+crate::hide_content! { Open }
 
 impl Open {
     fn new(start_ms: i64) -> Self {

@@ -26,7 +26,6 @@ pub(super) struct Batch<'a> {
 }
 
 /// One entry.
-#[derive(Debug)]
 pub(super) struct EntryRow<'a> {
     pub id: i64,
     pub document: DocumentId,
@@ -34,6 +33,13 @@ pub(super) struct EntryRow<'a> {
     pub previous: Option<i64>,
     pub changes: i64,
     pub encoded: &'a Bytes,
+}
+
+/// Content is left out.
+impl std::fmt::Debug for EntryRow<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EntryRow").field("id", &self.id).field("document", &self.document).finish_non_exhaustive()
+    }
 }
 
 /// What the batch does to one document.

@@ -10,13 +10,15 @@ use sha2::{Digest, Sha256};
 use crate::store::{StoreError, StoredSnapshot};
 
 /// The columns of table `snapshot` after the document's.
-#[derive(Debug)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct SnapshotRow {
     pub position: i64,
     pub digest: Vec<u8>,
     pub actors: Vec<u8>,
     pub chunks: Vec<u8>,
 }
+
+feldakte_core::hide_content! { SnapshotRow { position } }
 
 impl SnapshotRow {
     /// The row of a document's snapshot.
