@@ -6,7 +6,12 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{
+    Router,
+    http::header::CONTENT_TYPE,
+    middleware::map_response,
+    response::{IntoResponse, Response},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -102,6 +107,17 @@ fn routes() -> Router<Arc<Control>> {
         .merge(keys::routes())
         .merge(reviews::routes())
         .merge(wipes::routes())
+        .layer(map_response(unquoted))
+}
+
+/// What axum refuses by itself (a body that does not parse, a word that is none) quotes what was sent: only what came of it
+/// goes back.
+async fn unquoted(answer: Response) -> Response {
+    let is_ours = answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    match answer.status().is_client_error() && !is_ours {
+        true => ControlError::Unreadable(answer.status()).into_response(),
+        false => answer,
+    }
 }
 
 /// Goes on when whoever asked goes away: half an act is worse than one that nobody hears of.

@@ -47,8 +47,13 @@ pub enum ClientError {
     #[error("{}", .0.message)]
     Refused(Refused),
     /// The answer is not what this release understands.
-    #[error("the gateway's answer cannot be read: is it of another release?")]
-    Unreadable(#[source] serde_json::Error),
+    #[error("the gateway's answer cannot be read ({kind:?} at byte {column}): is it of another release?")]
+    Unreadable {
+        /// What is wrong with it. The parser's own words may quote the answer.
+        kind: serde_json::error::Category,
+        /// Where in its line.
+        column: usize,
+    },
 }
 
 impl Client {
@@ -70,7 +75,7 @@ impl Client {
     /// # Errors
     /// When there is no answer, or not this.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
-        let body = serde_json::to_vec(body).map_err(ClientError::Unreadable)?;
+        let body = serde_json::to_vec(body).map_err(unreadable)?;
         self.ask(Method::POST, path, body.into()).await
     }
 
@@ -86,12 +91,12 @@ impl Client {
         let (status, answer) =
             tokio::time::timeout(ANSWER_WITHIN, self.exchange(method, path, body)).await.map_err(broken)??;
         if status.is_success() {
-            return serde_json::from_slice(&answer).map_err(ClientError::Unreadable);
+            return serde_json::from_slice(&answer).map_err(unreadable);
         }
-        // What axum refuses by itself (an unknown route, a body that does not parse) is plain text.
+        // A gateway of another release may refuse otherwise.
         let refused = serde_json::from_slice(&answer).unwrap_or_else(|_| Refused {
             error: status.as_str().to_owned(),
-            message: format!("the gateway answered {status}: {}", String::from_utf8_lossy(&answer)),
+            message: format!("the gateway answered {status}"),
         });
         Err(ClientError::Refused(refused))
     }
@@ -138,6 +143,10 @@ impl Client {
             _ => broken(error),
         }
     }
+}
+
+fn unreadable(error: serde_json::Error) -> ClientError {
+    ClientError::Unreadable { kind: error.classify(), column: error.column() }
 }
 
 fn broken(error: impl std::error::Error + Send + Sync + 'static) -> ClientError {

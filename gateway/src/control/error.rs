@@ -35,6 +35,9 @@ pub enum ControlError {
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// The request does not parse, or is for nothing that there is.
+    #[error("the request cannot be read")]
+    Unreadable(StatusCode),
     /// The gateway is not set up for it.
     #[error("{0}")]
     Unavailable(String),
@@ -88,6 +91,7 @@ impl ControlError {
             ControlError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
             ControlError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             ControlError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            ControlError::Unreadable(status) => (*status, "unreadable"),
             ControlError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             ControlError::Audit(_) => (StatusCode::SERVICE_UNAVAILABLE, "audit"),
             ControlError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
