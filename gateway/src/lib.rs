@@ -21,6 +21,7 @@ pub mod ledgers;
 pub mod mailbox;
 pub mod metrics;
 pub mod ops;
+pub mod panics;
 mod permit;
 pub mod projector;
 mod pushes;

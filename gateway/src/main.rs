@@ -1,13 +1,13 @@
 //! The command line of the gateway.
 
-use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use feldakte_gateway::{
     allocator,
     config::{Config, LogFormat},
-    serve,
+    panics, serve,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -56,12 +56,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // A panic's message may quote what it stumbled over; where it happened is enough to find it.
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();
-        // A panic in here would abort, and what is cleaned up on the way out would stay behind.
-        let _ = writeln!(std::io::stderr(), "feldakte: panic{place}");
-    }));
+    panics::tell_the_place_alone();
     let outcome = match Cli::parse().command {
         Command::Serve { config, while_stdin } => run_serve(config, while_stdin),
         Command::Demo(demo) => on_runtime(demo.run()),
