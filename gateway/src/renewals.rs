@@ -6,7 +6,7 @@ use quinn::Connection;
 use tracing::error;
 
 use crate::{
-    enrolment::{EnrolmentError, Granted},
+    enrolment::{EnrolmentError, Granted, since_1970_ms},
     gateway::Shared,
     registry::leaf_of,
 };
@@ -15,7 +15,10 @@ use crate::{
 pub(crate) async fn answer(shared: &Shared, connection: &Connection, renew: Renew) -> ServerMessage {
     let Renew { request, csr } = renew;
     match grant(shared, connection, &csr).await {
-        Ok(Granted { certificate, roots, .. }) => ServerMessage::Renewed(Renewed { request, certificate, roots }),
+        Ok(Granted { principal: _, certificate, roots, renew_at, overlap: _ }) => {
+            let renew_at_ms = Some(since_1970_ms(renew_at));
+            ServerMessage::Renewed(Renewed { request, certificate, roots, renew_at_ms })
+        }
         Err(outcome) => ServerMessage::Answer(Answer { request, outcome }),
     }
 }

@@ -141,8 +141,10 @@ pub(crate) fn server_message() -> impl Strategy<Value = ServerMessage> {
     let answer =
         (any::<u64>(), outcome).prop_map(|(request, outcome)| ServerMessage::Answer(Answer { request, outcome }));
     let wipe = any::<[u8; 16]>().prop_map(|order| ServerMessage::Wipe(WipeOrder { order }));
-    let renewed = (any::<u64>(), text(), text())
-        .prop_map(|(request, certificate, roots)| ServerMessage::Renewed(Renewed { request, certificate, roots }));
+    let renew_at_ms = option::of(any::<i64>().prop_filter("0 is nothing", |at| *at != 0));
+    let renewed = (any::<u64>(), text(), text(), renew_at_ms).prop_map(|(request, certificate, roots, renew_at_ms)| {
+        ServerMessage::Renewed(Renewed { request, certificate, roots, renew_at_ms })
+    });
     prop_oneof![welcome(), durable, changes, answer, wipe, renewed]
 }
 

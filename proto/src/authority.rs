@@ -162,6 +162,8 @@ pub struct Renewed {
     pub certificate: String,
     /// Roots that vouch for gateways, PEM.
     pub roots: String,
+    /// From when to renew it, milliseconds since 1970-01-01 UTC; at half of its life when `None`.
+    pub renew_at_ms: Option<i64>,
 }
 
 /// What became of a request; what it did is durable.

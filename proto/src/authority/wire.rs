@@ -205,17 +205,18 @@ impl TryFrom<pb::Renew> for Renew {
 }
 
 impl From<&Renewed> for pb::Renewed {
-    fn from(Renewed { request, certificate, roots }: &Renewed) -> Self {
-        Self { request: *request, certificate: certificate.clone(), roots: roots.clone() }
+    fn from(Renewed { request, certificate, roots, renew_at_ms }: &Renewed) -> Self {
+        let (certificate, roots) = (certificate.clone(), roots.clone());
+        Self { request: *request, certificate, roots, renew_at_ms: renew_at_ms.unwrap_or_default() }
     }
 }
 
 impl TryFrom<pb::Renewed> for Renewed {
     type Error = DecodeError;
-    fn try_from(pb::Renewed { request, certificate, roots }: pb::Renewed) -> Result<Self, DecodeError> {
+    fn try_from(pb::Renewed { request, certificate, roots, renew_at_ms }: pb::Renewed) -> Result<Self, DecodeError> {
         at_most("certificate", certificate.len(), limits::PEM_LEN_MAX)?;
         at_most("roots", roots.len(), limits::PEM_LEN_MAX)?;
-        Ok(Self { request, certificate, roots })
+        Ok(Self { request, certificate, roots, renew_at_ms: Some(renew_at_ms).filter(|at| *at != 0) })
     }
 }
 
