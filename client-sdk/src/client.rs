@@ -73,7 +73,7 @@ impl Client {
         let control = LinkControl::new();
         let shutdown = CancellationToken::new();
         let principal = identity.principal.clone();
-        let credentials = Credentials::new(identity, server_name.clone(), renewal, environment.clone())?;
+        let credentials = Credentials::new(identity, (&gateway, &server_name), renewal, environment.clone())?;
         let (commands, command_queue) = mpsc::channel(COMMANDS);
         let (link_inputs, link_queue) = mpsc::channel(LINK_INPUTS);
         let engine = Engine::open((principal, tenant), store, environment.clone(), notifier.clone(), control.clone())

@@ -361,6 +361,7 @@ impl Engine {
             LinkInput::Snapshots(unbundled) => self.handle_snapshots(unbundled).await?,
             LinkInput::FetchEnded => self.leave_alone_what_is_missing(),
             LinkInput::FetchFailed => self.fetch_fewer(),
+            LinkInput::Renew(renewing) => self.ask_renewal(renewing),
             LinkInput::Down(error) => {
                 self.drop_session();
                 let state = match &error {

@@ -14,7 +14,10 @@ use feldakte_certs::{
     request::{DeviceKey, RequestError},
 };
 use feldakte_core::{access::Principal, code::Code, hex::hex};
-use feldakte_proto::enrolment::{self, EnrolRequest, EnrolmentRefused, RenewRequest};
+use feldakte_proto::{
+    Renewed,
+    enrolment::{self, EnrolRequest, EnrolmentRefused, RenewRequest},
+};
 use zeroize::Zeroizing;
 
 use crate::identity::Identity;
@@ -152,15 +155,33 @@ pub async fn renew(
     enrolled(answer, next.as_ref().unwrap_or(&old).to_pem(), gateway)
 }
 
-/// Checks the answer before anybody keeps it: a certificate for another key would shut the device out.
 fn enrolled(answer: enrolment::Enrolled, key: Zeroizing<String>, gateway: &str) -> Result<Enrolled, EnrolError> {
     let enrolment::Enrolled { certificate, roots, renew_at_ms, overlap_ms: _, quic_port } = answer;
-    let identity = Identity::from_pem(roots.as_bytes(), certificate.as_bytes(), key.as_bytes());
-    let identity = identity.map_err(|_| EnrolError::Unreadable)?;
-    crate::wire::client_config(&identity).map_err(|_| EnrolError::Unreadable)?;
+    let identity = usable(&certificate, &roots, &key)?;
     let host = gateway.rsplit_once(':').map_or(gateway, |(host, _)| host);
     let sessions = format!("{host}:{quic_port}");
     Ok(Enrolled { certificate, key, roots, principal: identity.principal, sessions, renew_at_ms })
+}
+
+/// What a gateway has answered in a session at `sessions`.
+///
+/// # Errors
+/// When it cannot be used with the key.
+pub(crate) fn renewed(answer: Renewed, key: &DeviceKey, sessions: &str) -> Result<Enrolled, EnrolError> {
+    let Renewed { request: _, certificate, roots, renew_at_ms } = answer;
+    let key = key.to_pem();
+    let identity = usable(&certificate, &roots, &key)?;
+    let renew_at_ms = renew_at_ms.or_else(|| due_ms(&identity)).ok_or(EnrolError::Unreadable)?;
+    let sessions = sessions.to_owned();
+    Ok(Enrolled { certificate, key, roots, principal: identity.principal, sessions, renew_at_ms })
+}
+
+/// Checks an answer before anybody keeps it: a certificate for another key would shut the device out.
+fn usable(certificate: &str, roots: &str, key: &str) -> Result<Identity, EnrolError> {
+    let identity = Identity::from_pem(roots.as_bytes(), certificate.as_bytes(), key.as_bytes());
+    let identity = identity.map_err(|_| EnrolError::Unreadable)?;
+    crate::wire::client_config(&identity).map_err(|_| EnrolError::Unreadable)?;
+    Ok(identity)
 }
 
 impl Enrolled {

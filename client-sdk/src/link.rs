@@ -26,7 +26,7 @@ use tracing::debug;
 
 use crate::{
     environment::Environment,
-    renewal::Credentials,
+    renewal::{Credentials, Renewing},
     wire::{self, FrameReader, LinkError, ReadFrameError, Session},
 };
 
@@ -44,6 +44,8 @@ pub(crate) enum LinkInput {
     FetchEnded,
     /// Fetched snapshots did not arrive as they should; those still pending are asked for again.
     FetchFailed,
+    /// The certificate is due: to be asked for in the session.
+    Renew(Renewing),
     /// No session any more, or none came about.
     Down(LinkError),
 }
@@ -154,7 +156,7 @@ impl Link {
             () = send(out, queue) => LinkError::Unreachable,
             error = self.receive_snapshots(&connection) => error,
             () = self.silence(&connection) => LinkError::Silent,
-            () = self.credentials.keep_fresh() => LinkError::Unreachable,
+            () = self.credentials.keep_fresh(&self.engine) => LinkError::Unreachable,
         };
         let error = match connection.close_reason() {
             Some(reason) => wire::connection_error(&reason),

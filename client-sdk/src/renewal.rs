@@ -1,7 +1,8 @@
-//! Keeps the device's certificate good: renews it while there is a session, and before dialling when it has ended.
+//! Keeps the device's certificate good: renews it inside the session, which needs no other way to the gateway, and at the
+//! enrolment port when the session's way is closed, or before dialling when the certificate has ended.
 //!
-//! A new certificate is kept before it is used: a crash in between leaves one that works. The session at hand keeps the
-//! old one until it ends.
+//! A new certificate is kept before it is used: a crash in between leaves one that works. It is for the same key, so an
+//! answer that was lost is asked for again. The session at hand keeps the old one until it ends.
 
 use std::{
     sync::{
@@ -11,9 +12,13 @@ use std::{
     time::Duration,
 };
 
-use feldakte_certs::identity;
+use feldakte_certs::{identity, request::DeviceKey};
+use feldakte_proto::{Outcome, Renewed};
 use quinn::ClientConfig;
-use tokio::sync::Mutex;
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    time::Instant,
+};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -21,6 +26,7 @@ use crate::{
     enrol::{self, EnrolError, Enrolled},
     environment::{Environment, since_1970_ms},
     identity::Identity,
+    link::LinkInput,
     wire::{self, LinkError},
 };
 
@@ -37,7 +43,7 @@ pub trait IdentityStore: Send + Sync {
 /// How a client renews its certificate.
 #[derive(Clone)]
 pub struct Renewal {
-    /// Where devices enrol, `host:port`.
+    /// Where devices enrol, `host:port`: asked when the certificate has ended, or is not renewed in the session.
     pub gateway: String,
     /// Where the credentials are kept.
     pub store: Arc<dyn IdentityStore>,
@@ -46,8 +52,19 @@ pub struct Renewal {
     pub renew_at_ms: Option<i64>,
 }
 
+/// A certificate to be asked for in the session; without one, the channel just ends.
+pub(crate) struct Renewing {
+    pub(crate) csr: String,
+    pub(crate) answer: oneshot::Sender<Granted>,
+}
+
+/// What the gateway has answered.
+pub(crate) type Granted = Result<Renewed, Outcome>;
+
 /// The credentials at hand.
 pub(crate) struct Credentials {
+    /// Where sessions are had, `host:port`.
+    sessions: String,
     server_name: String,
     renewal: Option<Renewal>,
     environment: Environment,
@@ -63,6 +80,12 @@ struct AtHand {
     ends_at_ms: i64,
     /// Whether the gateway has been shown this certificate.
     is_shown: bool,
+    /// A session was asked for the next one and has ended without an answer.
+    is_unanswered: bool,
+    /// How often in a row asking was put off.
+    failures: u32,
+    /// Not before then, however many sessions come and go.
+    again_at: Option<Instant>,
 }
 
 impl Credentials {
@@ -70,13 +93,14 @@ impl Credentials {
     /// When the identity cannot be used.
     pub(crate) fn new(
         identity: Identity,
-        server_name: String,
+        (sessions, server_name): (&str, &str),
         renewal: Option<Renewal>,
         environment: Environment,
     ) -> Result<Self, SdkError> {
+        let (sessions, server_name) = (sessions.to_owned(), server_name.to_owned());
         let renew_at_ms = renewal.as_ref().and_then(|renewal| renewal.renew_at_ms);
         let at_hand = Mutex::new(AtHand::new(identity, renew_at_ms)?);
-        Ok(Self { server_name, renewal, environment, at_hand, refusals: AtomicU32::new(0) })
+        Ok(Self { sessions, server_name, renewal, environment, at_hand, refusals: AtomicU32::new(0) })
     }
 
     /// What to dial with. A certificate that has ended, or was refused, is renewed first.
@@ -92,7 +116,7 @@ impl Credentials {
         if self.renewal.is_none() || !(has_ended || is_refused) {
             return Ok(at_hand.config.clone());
         }
-        match self.renew(&mut at_hand).await {
+        match self.renew_at_the_port(&mut at_hand).await {
             Ok(()) => {
                 at_hand.is_shown = true;
                 Ok(at_hand.config.clone())
@@ -115,31 +139,69 @@ impl Credentials {
         self.refusals.store(0, Ordering::Relaxed);
     }
 
-    /// Renews when it is time, for ever; beside a session, which stays as it is.
-    pub(crate) async fn keep_fresh(&self) {
+    /// Renews when it is time, for as long as the session lasts, which stays as it is. `engine` asks in it.
+    pub(crate) async fn keep_fresh(&self, engine: &mpsc::Sender<LinkInput>) {
         if self.renewal.is_none() {
             return std::future::pending().await;
         }
         loop {
-            let mut at_hand = self.at_hand.lock().await;
-            let wait_ms = at_hand.renew_at_ms - self.environment.now_ms();
-            let wait = match u64::try_from(wait_ms) {
-                // A device's clock may jump: look again now and then.
-                Ok(wait_ms) if wait_ms > 0 => Duration::from_millis(wait_ms).min(LOOK_EVERY),
-                _ => match self.renew(&mut at_hand).await {
-                    Ok(()) => continue,
-                    Err(_) => AGAIN_AFTER.mul_f64(0.5 + self.environment.draw()),
-                },
+            let wait = {
+                let mut at_hand = self.at_hand.lock().await;
+                self.renew_when_due(&mut at_hand, engine).await
             };
-            drop(at_hand);
             tokio::time::sleep(wait).await;
         }
     }
 
-    async fn renew(&self, at_hand: &mut AtHand) -> Result<(), EnrolError> {
+    /// How long to wait for the next look.
+    async fn renew_when_due(&self, at_hand: &mut AtHand, engine: &mpsc::Sender<LinkInput>) -> Duration {
+        let due_in_ms = at_hand.renew_at_ms.saturating_sub(self.environment.now_ms());
+        let put_off = at_hand.again_at.map(|again_at| again_at.saturating_duration_since(Instant::now()));
+        let wait = Duration::from_millis(due_in_ms.try_into().unwrap_or(0)).max(put_off.unwrap_or_default());
+        if !wait.is_zero() {
+            // A device's clock may jump: look again now and then.
+            return wait.min(LOOK_EVERY);
+        }
+        // A session that ends before it answers is nobody's refusal: the next one is asked at once, those after it are not.
+        if at_hand.is_unanswered {
+            at_hand.put_off(self.environment.draw());
+        }
+        at_hand.is_unanswered = true;
+        if let Err(error) = self.renew_in_session(at_hand, engine).await {
+            debug!(%error, "the certificate is not renewed");
+            at_hand.is_unanswered = false;
+            at_hand.put_off(self.environment.draw());
+        }
+        Duration::ZERO
+    }
+
+    /// Asks in the session, and at the enrolment port when the session's gateway does not certify.
+    async fn renew_in_session(&self, at_hand: &mut AtHand, engine: &mpsc::Sender<LinkInput>) -> Result<(), EnrolError> {
+        let key = DeviceKey::from_private_key(&at_hand.identity.key)?;
+        let (answer, granted) = oneshot::channel();
+        let renewing = Renewing { csr: key.csr_pem()?, answer };
+        engine.send(LinkInput::Renew(renewing)).await.map_err(|_| EnrolError::Unreachable)?;
+        match granted.await {
+            Ok(Ok(renewed)) => self.keep(at_hand, enrol::renewed(renewed, &key, &self.sessions)?),
+            // The port would say the same.
+            Ok(Err(Outcome::TooOften)) => Err(EnrolError::Unreachable),
+            Ok(Err(outcome)) => {
+                debug!(?outcome, "the certificate is not renewed in the session");
+                self.renew_at_the_port(at_hand).await
+            }
+            Err(_) => Err(EnrolError::Unreachable),
+        }
+    }
+
+    async fn renew_at_the_port(&self, at_hand: &mut AtHand) -> Result<(), EnrolError> {
         let Some(renewal) = &self.renewal else { return Ok(()) };
         let renewed = enrol::renew(&renewal.gateway, &self.server_name, &at_hand.identity, None).await;
-        let renewed = renewed.inspect_err(|error| debug!(%error, "the certificate is not renewed"))?;
+        self.keep(at_hand, renewed.inspect_err(|error| debug!(%error, "the certificate is not renewed"))?)
+    }
+
+    /// Kept before it is used.
+    fn keep(&self, at_hand: &mut AtHand, renewed: Enrolled) -> Result<(), EnrolError> {
+        let Some(renewal) = &self.renewal else { return Ok(()) };
         if let Err(error) = renewal.store.keep(&renewed) {
             warn!(kind = %error.kind(), "the renewed certificate cannot be kept; the old one stays in use");
             return Err(EnrolError::Unreachable);
@@ -157,12 +219,31 @@ impl AtHand {
         let validity = identity.chain.first().map(identity::validity_of);
         let ends_at_ms = validity.and_then(Result::ok).map_or(i64::MAX, |validity| since_1970_ms(validity.not_after));
         let renew_at_ms = renew_at_ms.or_else(|| enrol::due_ms(&identity)).unwrap_or(ends_at_ms);
-        Ok(Self { identity, config, renew_at_ms, ends_at_ms, is_shown: false })
+        Ok(Self {
+            identity,
+            config,
+            renew_at_ms,
+            ends_at_ms,
+            is_shown: false,
+            is_unanswered: false,
+            failures: 0,
+            again_at: None,
+        })
+    }
+
+    /// Asks again ever more seldom: a gateway that does not certify is not to be asked by its whole fleet every minute.
+    fn put_off(&mut self, draw: f64) {
+        let wait = AGAIN_AFTER * 2_u32.pow(self.failures.min(DOUBLED_MAX));
+        self.again_at = Some(Instant::now() + wait.mul_f64(0.5 + draw));
+        self.failures += 1;
     }
 }
 
-/// After a renewal that was not granted or not answered.
+/// After a renewal that was not granted or not answered; doubled each time.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Up to about an hour.
+const DOUBLED_MAX: u32 = 6;
 
 /// The longest sleep until the next look at the clock.
 const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);

@@ -76,7 +76,11 @@ impl Engine {
             ServerMessage::Durable(durable) => self.handle_durable(epoch, durable).await,
             ServerMessage::Answer(answer) => self.handle_answer(answer).await,
             ServerMessage::Wipe(WipeOrder { order }) => self.handle_wipe(order).await,
-            ServerMessage::Welcome(_) | ServerMessage::Renewed(_) => Ok(()),
+            ServerMessage::Renewed(renewed) => {
+                self.handle_renewed(renewed);
+                Ok(())
+            }
+            ServerMessage::Welcome(_) => Ok(()),
         }
     }
 

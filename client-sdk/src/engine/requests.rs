@@ -6,12 +6,15 @@ use feldakte_core::{
     access::{Access, BreakGlassReason, Subject},
     ids::{CaseId, Part},
 };
-use feldakte_proto::{Answer, BreakGlass, ClientMessage, Outcome, Receipts, Share};
-use tokio::time::Instant;
+use feldakte_proto::{Answer, BreakGlass, ClientMessage, Outcome, Receipts, Renew, Renewed, Share};
+use tokio::{sync::oneshot, time::Instant};
 use tracing::debug;
 
 use super::{Engine, Reply};
-use crate::error::SdkError;
+use crate::{
+    error::SdkError,
+    renewal::{Granted, Renewing},
+};
 
 /// What is under way in this session, and when the next receipts are.
 #[derive(Default)]
@@ -27,6 +30,7 @@ pub(super) struct Requests {
 enum Request {
     Receipts(Receipts),
     Asked(Reply<()>),
+    Renewal(oneshot::Sender<Granted>),
 }
 
 /// What an app asks the gateway for.
@@ -55,7 +59,8 @@ impl Requests {
         self.open.len()
     }
 
-    /// The session is gone: receipts are sent again in the next one, everything else is for who asked to decide.
+    /// The session is gone: receipts are sent again in the next one, everything else is for who asked to decide. Who waits
+    /// for a certificate hears of it by the end of the channel.
     pub(super) fn reset(&mut self) {
         for request in std::mem::take(&mut self.open).into_values() {
             if let Request::Asked(reply) = request {
@@ -143,6 +148,24 @@ impl Engine {
         }
     }
 
+    /// Not sent is not granted: the end of the channel says so.
+    pub(super) fn ask_renewal(&mut self, Renewing { csr, answer }: Renewing) {
+        let Some(outbound) = self.outbound.clone() else { return };
+        let request = self.requests.open_new(Request::Renewal(answer));
+        if outbound.try_send(ClientMessage::Renew(Renew { request, csr })).is_err() {
+            self.requests.open.remove(&request);
+        }
+    }
+
+    pub(super) fn handle_renewed(&mut self, renewed: Renewed) {
+        // An answer that nobody waits for any more, or to another question, is none.
+        if let Some(Request::Renewal(_)) = self.requests.open.get(&renewed.request)
+            && let Some(Request::Renewal(answer)) = self.requests.open.remove(&renewed.request)
+        {
+            let _ = answer.send(Ok(renewed));
+        }
+    }
+
     /// Everything is destroyed, as ordered.
     pub(super) fn report_wiped(&mut self, order: [u8; 16]) {
         let Some(outbound) = &self.outbound else { return };
@@ -171,6 +194,9 @@ impl Engine {
             (Some(Request::Asked(reply)), outcome) => {
                 // Who has gone away finds out by what he may read.
                 let _ = reply.send(result_of(outcome));
+            }
+            (Some(Request::Renewal(answer)), outcome) => {
+                let _ = answer.send(Err(outcome));
             }
             (None, _) => {}
         }

@@ -16,10 +16,12 @@ use feldakte_tests::harness::{
 use quinn::Endpoint;
 
 mod purge;
+mod renewal;
 mod wipe;
 
 /// A scripted gateway and a device that it knows.
 struct World {
+    site: Site,
     endpoint: Endpoint,
     enrolled: Enrolled,
     epoch: Epoch,
@@ -28,7 +30,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let site = Site::new();
-        Self { endpoint: scripted::endpoint(&site), enrolled: site.pki.enrol(&crew("rtw-1")), epoch: new_epoch() }
+        let (endpoint, enrolled) = (scripted::endpoint(&site), site.pki.enrol(&crew("rtw-1")));
+        Self { site, endpoint, enrolled, epoch: new_epoch() }
     }
 
     async fn tablet(&self, store: SharedLocalStore) -> Tablet {

@@ -120,12 +120,8 @@ impl Kept {
     }
 }
 
-async fn client(enrolled: &Enrolled, gateway: &ChildGateway, kept: &Arc<Kept>) -> Client {
-    let renewal = Renewal {
-        gateway: gateway.enrol.unwrap().to_string(),
-        store: kept.clone(),
-        renew_at_ms: Some(enrolled.renew_at_ms),
-    };
+async fn client(enrolled: &Enrolled, gateway: &ChildGateway, port: &str, kept: &Arc<Kept>) -> Client {
+    let renewal = Renewal { gateway: port.to_owned(), store: kept.clone(), renew_at_ms: Some(enrolled.renew_at_ms) };
     let options = ClientOptions {
         identity: enrolled.identity().unwrap(),
         gateway: gateway.quic.to_string(),
@@ -148,7 +144,7 @@ async fn certificates_are_renewed_in_sessions_and_after_their_end() {
     let invited = invite(&anna, "dortmund").await.unwrap();
     let enrolled = enrol::enrol(accept(&invited, &gateway)).await.unwrap();
     let kept = Arc::<Kept>::default();
-    let client = client(&enrolled, &gateway, &kept).await;
+    let client = client(&enrolled, &gateway, &gateway.enrol.unwrap().to_string(), &kept).await;
     client.go_online();
     within("the first session", client.caught_up()).await;
     until("two renewals in sessions", || kept.count() >= 2).await;
@@ -164,6 +160,31 @@ async fn certificates_are_renewed_in_sessions_and_after_their_end() {
     let is_connected = async || client.status().await.unwrap().link == LinkState::Connected;
     until_answered("a session again", is_connected).await;
     assert!(kept.count() > before, "renewed before it dialled");
+    client.shutdown().await;
+}
+
+/// The sessions' way is the only one there is: for several lives of a certificate, each shown in a session of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_renewed_in_sessions_while_the_enrolment_port_is_closed() {
+    let site = Site::new();
+    let gateway = site.spawn_with("[ca]\nlifetime = \"6s\"\nrenew_from = \"5s\"\noverlap = \"1s\"").await;
+    let anna = operator(&site, "anna", OperatorRole::Operator, None).await;
+    let invited = invite(&anna, "dortmund").await.unwrap();
+    let enrolled = enrol::enrol(accept(&invited, &gateway)).await.unwrap();
+    let kept = Arc::<Kept>::default();
+    let client = client(&enrolled, &gateway, "127.0.0.1:9", &kept).await;
+    client.go_online();
+    within("the first session", client.caught_up()).await;
+    // Longer than the first certificate lives: the session that began with it has ended, and others have begun.
+    until("five renewals", || kept.count() >= 5).await;
+    let first = wire::client_config(&enrolled.identity().unwrap()).unwrap();
+    let has_ended = async || RawClient::try_session(first.clone(), gateway.quic, None).await.is_none();
+    until_answered("the first certificate has ended", has_ended).await;
+    let before = kept.count();
+    until("another renewal", || kept.count() > before).await;
+    let last = kept.0.lock().unwrap().last().unwrap().clone();
+    assert_eq!((last.principal.clone(), last.key.clone()), (enrolled.principal.clone(), enrolled.key.clone()));
+    assert!(last.renew_at_ms > enrolled.renew_at_ms, "the gateway says from when");
     client.shutdown().await;
 }
 
