@@ -27,7 +27,8 @@ pub struct Deeds {
 }
 
 /// Something that a change does.
-#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq)]
 pub enum Deed {
     /// Opens the document.
     Opens,
@@ -58,6 +59,8 @@ pub enum Deed {
     /// Reserves the document for apps that know a schema.
     Reserves,
 }
+
+crate::hide_content! { Deed }
 
 /// What these changes do, in this order, until about `len_max` bytes have come together: who fills a document must not fill
 /// the memory of whoever looks at it. Changes that the document does not hold are left out.
