@@ -6,7 +6,7 @@ use feldakte_core::{
     access::{Access, BreakGlassReason, Subject},
     case::{DocumentView, Edit, Outcome, schema::CaseKind},
     crdt::Value,
-    ids::{CaseId, ChangeHash, DocumentId, EntryId, OrderId, Part, TenantId},
+    ids::{CaseId, ChangeHash, DocumentId, EntryId, OrderId, Part, TenantId, UserId},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -23,7 +23,8 @@ use crate::{
     notify::Notifier,
     renewal::{Credentials, Renewal},
     store::SharedLocalStore,
-    view::{CaseSummary, CaseSync, CaseView, Observer, ParkedEdit, Status},
+    user::SignIn,
+    view::{CaseSummary, CaseSync, CaseView, DeviceUser, Observer, ParkedEdit, Status},
     witness::Witness,
 };
 
@@ -257,6 +258,40 @@ impl Client {
     ) -> Result<(), SdkError> {
         let asked = Asked::Share { case, parts, subject, access, until_ms };
         self.ask(|reply| Command::Ask { asked, reply }).await
+    }
+
+    /// Somebody uses the device from here on. With a token this waits for the gateway; with a PIN it works offline.
+    /// Unsent work of everybody else stays hidden from him, and is delivered all the same.
+    ///
+    /// # Errors
+    /// [`SdkError::WrongPin`], [`SdkError::PinLocked`], [`SdkError::BadToken`], [`SdkError::SignInRefused`], or
+    /// [`SdkError::Offline`] for a token without a gateway. Whoever used the device before still does then.
+    pub async fn sign_in(&self, sign_in: SignIn) -> Result<UserId, SdkError> {
+        self.ask(|reply| Command::SignIn { sign_in, reply }).await
+    }
+
+    /// Nobody uses the device from here on.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub async fn sign_out(&self) -> Result<(), SdkError> {
+        self.ask(|reply| Command::SignOut { reply }).await
+    }
+
+    /// Makes a user who signs in with a PIN, or changes the PIN of one.
+    ///
+    /// # Errors
+    /// [`SdkError::WeakPin`]; [`SdkError::WrongPin`] and [`SdkError::PinLocked`] when `old` is not the PIN he has.
+    pub async fn set_pin(&self, login: String, old: Option<String>, new: String) -> Result<UserId, SdkError> {
+        self.ask(|reply| Command::SetPin { login, old, new, reply }).await
+    }
+
+    /// Who has signed in on this device before.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub async fn users(&self) -> Result<Vec<DeviceUser>, SdkError> {
+        self.ask(|reply| Command::Users { reply }).await
     }
 
     /// The whole client in one look.

@@ -13,7 +13,7 @@ use feldakte_core::{
     access::{Principal, Subject},
     case::{DocumentView, Edit, Outcome, Path},
     crdt::Stamp,
-    ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, TenantId},
+    ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, TenantId, UserId},
 };
 use feldakte_proto::{ClientMessage, CloseCode, Fetch, Reason};
 use tokio::{
@@ -23,7 +23,7 @@ use tokio::{
 use tracing::warn;
 
 pub(crate) use self::requests::Asked;
-use self::{clock::Clock, documents::Documents, outbox::Outbox, reads::Reads, requests::Requests};
+use self::{clock::Clock, documents::Documents, outbox::Outbox, reads::Reads, requests::Requests, users::Users};
 use crate::{
     environment::Environment,
     error::SdkError,
@@ -31,7 +31,8 @@ use crate::{
     link::{LinkControl, LinkInput},
     notify::Notifier,
     store::{DocumentEdit, DocumentState, SharedLocalStore, Wipe},
-    view::{Author, CaseSummary, CaseSync, CaseView, LinkState, ParkedEdit, Status},
+    user::SignIn,
+    view::{Author, CaseSummary, CaseSync, CaseView, DeviceUser, LinkState, ParkedEdit, Status},
     wire::LinkError,
     witness::ChangeFact,
 };
@@ -45,6 +46,7 @@ mod purge;
 mod reads;
 mod redo;
 mod requests;
+mod users;
 mod wipe;
 
 type Reply<T> = oneshot::Sender<Result<T, SdkError>>;
@@ -61,6 +63,10 @@ pub(crate) enum Command {
     Outcome { case: CaseId, reply: Reply<Vec<(Part, Outcome)>> },
     Signed { document: DocumentId, heads: Vec<ChangeHash>, reply: Reply<DocumentView> },
     Ask { asked: Asked, reply: Reply<()> },
+    SignIn { sign_in: SignIn, reply: Reply<UserId> },
+    SignOut { reply: Reply<()> },
+    SetPin { login: String, old: Option<String>, new: String, reply: Reply<UserId> },
+    Users { reply: Reply<Vec<DeviceUser>> },
     Status { reply: Reply<Status> },
     Shutdown { reply: Reply<()> },
 }
@@ -98,6 +104,8 @@ pub(crate) struct Engine {
     /// Documents per fetch; fewer after one that failed.
     fetch_at_once: usize,
     clock_offset_ms: Option<i64>,
+    users: Users,
+    opened_at: Instant,
     wipe: Option<Wipe>,
     purge_after: Option<Duration>,
     /// From the first contact on.
@@ -115,6 +123,7 @@ impl Engine {
         control: Arc<LinkControl>,
     ) -> Result<Engine, SdkError> {
         let state = store.state().await?;
+        let principal = Principal { user: state.user, ..principal };
         let documents = Documents::new(principal.clone(), log.clone(), state.store, store.clone());
         Ok(Engine {
             principal,
@@ -139,6 +148,8 @@ impl Engine {
             unfetchable: BTreeSet::new(),
             fetch_at_once: FETCH_AT_ONCE,
             clock_offset_ms: None,
+            users: Users::used_by(state.user),
+            opened_at: Instant::now(),
             wipe: state.wipe,
             purge_after: None,
             clock: state.clock.map(|clock| Clock::restored(clock, Instant::now())),
@@ -208,6 +219,12 @@ impl Engine {
             Command::Outcome { case, reply } => drop(reply.send(self.outcome(case).await)),
             Command::Signed { document, heads, reply } => drop(reply.send(self.signed(document, &heads).await)),
             Command::Ask { asked, reply } => self.ask_gateway(asked, reply),
+            Command::SignIn { sign_in, reply } => self.sign_in(sign_in, reply).await,
+            Command::SignOut { reply } => drop(reply.send(self.sign_out().await)),
+            Command::SetPin { login, old, new, reply } => {
+                drop(reply.send(self.set_pin(&login, old.as_deref(), new).await));
+            }
+            Command::Users { reply } => drop(reply.send(self.device_users().await)),
             Command::Status { reply } => drop(reply.send(self.status().await)),
             Command::Shutdown { .. } => {}
         }
@@ -311,13 +328,16 @@ impl Engine {
             sync.kept += kept;
             sync.incomplete |= incomplete;
         }
-        let all_safe = sync.local == 0 && sync.sent == 0 && sync.refused == 0;
+        let others = self.store.unsafe_of_others().await?;
+        let all_safe = sync.local == 0 && sync.sent == 0 && sync.refused == 0 && others == 0;
         let cases = summaries.len() as u64;
         Ok(Status {
             link: self.link,
             cases,
             sync,
             all_safe,
+            user: self.users.active,
+            others,
             clock_offset_ms: self.clock_offset_ms,
             wipe: self.wipe.map(|wipe| wipe.stage),
         })
@@ -334,7 +354,7 @@ impl Engine {
     fn sync_of(&self, states: &[DocumentState]) -> CaseSync {
         let mut sync = CaseSync::default();
         for state in states {
-            let sent = self.outbox.in_flight(state.document).min(state.local);
+            let sent = self.outbox.in_flight(state.document, self.users.active).min(state.local);
             sync.sent += sent;
             sync.local += state.local - sent;
             sync.durable += state.durable;
@@ -351,19 +371,27 @@ impl Engine {
         match input {
             LinkInput::Dialling(reply) => {
                 self.set_link(LinkState::Connecting);
+                let introduction = self.introduction().await?;
                 // The link may have been cancelled meanwhile; it asks again.
-                let _ = reply.send(self.cursor);
+                let _ = reply.send(introduction);
                 return Ok(());
             }
-            LinkInput::Up { welcome, outbound } => self.begin_session(welcome, outbound).await?,
+            LinkInput::Up { welcome, introduction, outbound } => {
+                // Somebody else has signed in meanwhile: the link dials again.
+                if introduction == *self.control.introduction.borrow() {
+                    self.begin_session(welcome, outbound).await?;
+                }
+            }
             LinkInput::Message(message) => self.handle_message(message).await?,
-            LinkInput::Snapshots(_) if self.wipe.is_some() => {}
+            // Those of a session that was given up came for whoever used the device then.
+            LinkInput::Snapshots(_) if self.wipe.is_some() || self.epoch.is_none() => {}
             LinkInput::Snapshots(unbundled) => self.handle_snapshots(unbundled).await?,
             LinkInput::FetchEnded => self.leave_alone_what_is_missing(),
             LinkInput::FetchFailed => self.fetch_fewer(),
             LinkInput::Renew(renewing) => self.ask_renewal(renewing),
             LinkInput::Down(error) => {
                 self.drop_session();
+                self.give_up_sign_in(&error);
                 let state = match &error {
                     LinkError::Closed(CloseCode::Done) => LinkState::Offline,
                     error if !error.is_retryable() => LinkState::Refused,

@@ -1,8 +1,11 @@
 //! What the SDK cannot do, as an app sees it: a variant per thing the app could do differently.
 
-use feldakte_core::case::schema::SchemaError;
+use std::time::Duration;
 
-use crate::store::LocalStoreError;
+use feldakte_core::case::schema::SchemaError;
+use feldakte_proto::SignInRefusal;
+
+use crate::{pin::WeakPin, store::LocalStoreError};
 
 /// An operation of the SDK failed. No variant carries case content.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,27 @@ pub enum SdkError {
     /// The device was ordered to destroy everything: nothing can be read or written. Sign in on another one.
     #[error("this device was wiped")]
     Wiped,
+    /// The PIN is not that one, or nobody has that login.
+    #[error("the PIN is wrong")]
+    WrongPin,
+    /// Too many wrong PINs: try again later.
+    #[error("too many wrong PINs: try again in {} s", wait.as_secs())]
+    PinLocked {
+        /// How long the app must run until then.
+        wait: Duration,
+    },
+    /// The new PIN is too easy.
+    #[error(transparent)]
+    WeakPin(#[from] WeakPin),
+    /// What was given is not a token.
+    #[error("this is not a token")]
+    BadToken,
+    /// The gateway does not believe the token.
+    #[error("the gateway does not believe the token: {0:?}")]
+    SignInRefused(SignInRefusal),
+    /// Only the gateway can do this, and it cannot be reached.
+    #[error("this needs the gateway, which cannot be reached")]
+    Offline,
     /// The client has been shut down.
     #[error("the client has been shut down")]
     ShutDown,

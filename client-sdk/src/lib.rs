@@ -52,8 +52,10 @@ mod intent;
 pub mod key;
 mod link;
 mod notify;
+pub mod pin;
 pub mod renewal;
 pub mod store;
+pub mod user;
 pub mod view;
 pub mod wire;
 pub mod witness;
@@ -63,3 +65,4 @@ pub use error::SdkError;
 #[doc(hidden)]
 pub use feldakte_core::hide_content;
 pub use identity::Identity;
+pub use user::SignIn;

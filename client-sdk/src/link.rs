@@ -15,7 +15,9 @@ use feldakte_core::{
     backoff::Backoff,
     ids::{Cursor, TenantId},
 };
-use feldakte_proto::{ClientMessage, CloseCode, Hello, ServerMessage, Unbundled, VERSION, Welcome, decode_bundle};
+use feldakte_proto::{
+    ClientMessage, CloseCode, Credential, Hello, ServerMessage, Unbundled, VERSION, Welcome, decode_bundle,
+};
 use quinn::{Connection, Endpoint, SendStream, VarInt};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -32,10 +34,10 @@ use crate::{
 
 /// What the link tells the engine.
 pub(crate) enum LinkInput {
-    /// About to dial: the engine answers with the cursor to resume from.
-    Dialling(oneshot::Sender<Option<Cursor>>),
-    /// In session. Messages for the gateway go into `outbound`.
-    Up { welcome: Welcome, outbound: mpsc::Sender<ClientMessage> },
+    /// About to dial: the engine says how the device introduces itself.
+    Dialling(oneshot::Sender<Introduction>),
+    /// In session, as introduced by that number. Messages for the gateway go into `outbound`.
+    Up { welcome: Welcome, introduction: u64, outbound: mpsc::Sender<ClientMessage> },
     /// A message of the session stream.
     Message(ServerMessage),
     /// A bundle of snapshots.
@@ -48,6 +50,15 @@ pub(crate) enum LinkInput {
     Renew(Renewing),
     /// No session any more, or none came about.
     Down(LinkError),
+}
+
+/// How the device introduces itself.
+pub(crate) struct Introduction {
+    /// Of [`LinkControl::introduction`].
+    pub(crate) number: u64,
+    pub(crate) cursor: Option<Cursor>,
+    pub(crate) active: Option<Credential>,
+    pub(crate) delivers: Vec<Credential>,
 }
 
 /// The link's data; [`Link::run`] is its task.
@@ -74,6 +85,8 @@ pub(crate) struct LinkControl {
     pub(crate) unanswered: AtomicUsize,
     /// The network has changed: do not wait for the back-off.
     pub(crate) hurry: Notify,
+    /// Counts who uses the device: a session is somebody's, and somebody else's is another one.
+    pub(crate) introduction: watch::Sender<u64>,
 }
 
 impl LinkControl {
@@ -83,6 +96,7 @@ impl LinkControl {
             caught_up: watch::Sender::new(false),
             unanswered: AtomicUsize::new(0),
             hurry: Notify::new(),
+            introduction: watch::Sender::new(0),
         })
     }
 }
@@ -128,30 +142,37 @@ impl Link {
         wanted: &mut watch::Receiver<bool>,
         shutdown: &CancellationToken,
     ) -> LinkError {
+        let mut introduction = self.control.introduction.subscribe();
         let session = loop {
+            introduction.mark_unchanged();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return LinkError::Closed(CloseCode::Done),
                 _ = wanted.wait_for(|wanted| !*wanted) => return LinkError::Closed(CloseCode::Done),
                 // Packets sent into a dead network are repeated ever more slowly: begin anew.
                 () = self.control.hurry.notified() => {}
+                _ = introduction.changed() => {}
                 session = self.dial() => break session,
             }
         };
-        let Session { connection, out, frames, welcome } = match session {
+        let (Session { connection, out, frames, welcome }, introduced) = match session {
             Ok(session) => session,
             Err(error) => return error,
         };
         backoff.reset();
         self.credentials.were_taken();
         let (outbound, queue) = mpsc::channel(OUTBOUND);
-        if self.engine.send(LinkInput::Up { welcome, outbound }).await.is_err() {
+        if self.engine.send(LinkInput::Up { welcome, introduction: introduced, outbound }).await.is_err() {
             return LinkError::Closed(CloseCode::Done);
         }
         let error = tokio::select! {
             biased;
             () = shutdown.cancelled() => LinkError::Closed(CloseCode::Done),
             _ = wanted.wait_for(|wanted| !*wanted) => LinkError::Closed(CloseCode::Done),
+            _ = introduction.changed() => {
+                self.control.hurry.notify_one();
+                LinkError::Introduced
+            }
             error = self.receive(frames) => error,
             () = send(out, queue) => LinkError::Unreachable,
             error = self.receive_snapshots(&connection) => error,
@@ -166,10 +187,11 @@ impl Link {
         error
     }
 
-    async fn dial(&self) -> Result<Session, LinkError> {
-        let (answer, cursor) = oneshot::channel();
+    async fn dial(&self) -> Result<(Session, u64), LinkError> {
+        let (answer, introduction) = oneshot::channel();
         self.engine.send(LinkInput::Dialling(answer)).await.map_err(|_| LinkError::Unreachable)?;
-        let cursor = cursor.await.map_err(|_| LinkError::Unreachable)?;
+        let introduction = introduction.await.map_err(|_| LinkError::Unreachable)?;
+        let Introduction { number, cursor, active, delivers } = introduction;
         let addresses = self.environment.network().resolve(&self.gateway).await.map_err(|_| LinkError::Unreachable)?;
         let config = self.credentials.for_dialling().await?;
         let mut error = LinkError::Unreachable;
@@ -179,11 +201,11 @@ impl Link {
                 build: BUILD.into(),
                 cursor,
                 tenant: self.log.clone(),
-                active: None,
-                delivers: Vec::new(),
+                active: active.clone(),
+                delivers: delivers.clone(),
             };
             match wire::dial(&self.endpoint, config.clone(), address, &self.server_name, hello).await {
-                Ok(session) => return Ok(session),
+                Ok(session) => return Ok((session, number)),
                 Err(failed) => error = failed,
             }
         }

@@ -33,6 +33,8 @@ struct Changes {
     sync: BTreeSet<CaseId>,
     removed: BTreeSet<CaseId>,
     expired: bool,
+    user: bool,
+    sign_in_ended: bool,
     wiped: bool,
 }
 
@@ -98,6 +100,19 @@ impl Notifier {
         self.wake.notify_one();
     }
 
+    /// Nobody is told of what somebody else has done.
+    pub(crate) fn user_changed(&self) {
+        let mut changes = self.changes();
+        *changes = Changes { link: changes.link, user: true, ..Changes::default() };
+        drop(changes);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn sign_in_ended(&self) {
+        self.changes().sign_in_ended = true;
+        self.wake.notify_one();
+    }
+
     /// Of what was there before, nobody is told any more.
     pub(crate) fn wiped(&self) {
         *self.changes() = Changes { wiped: true, ..Changes::default() };
@@ -112,10 +127,13 @@ impl Notifier {
                 () = self.wake.notified() => {}
                 () = shutdown.cancelled() => return,
             }
-            let Changes { link, content, sync, removed, expired, wiped } = std::mem::take(&mut *self.changes());
+            let Changes { link, content, sync, removed, expired, user, sign_in_ended, wiped } =
+                std::mem::take(&mut *self.changes());
             let events = link
                 .map(Event::Link)
                 .into_iter()
+                .chain(user.then_some(Event::UserChanged))
+                .chain(sign_in_ended.then_some(Event::SignInEnded))
                 // First: a case that comes back at once is there afterwards.
                 .chain(removed.into_iter().map(Event::CaseRemoved))
                 .chain(content.into_iter().map(|(case, changed)| Event::CaseChanged(case, changed)))

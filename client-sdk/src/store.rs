@@ -4,15 +4,17 @@
 //! told when it returns, a change may be sent when it returns. Two implementations stand behind this trait:
 //! SQLCipher (feature `sqlcipher`) and, in the simulation, a memory that loses what was not synced.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use feldakte_core::{
-    ids::{ChangeHash, Cursor, DocumentId, Epoch, Position},
+    ids::{ChangeHash, Cursor, DocumentId, Epoch, Position, UserId},
     log::{Binding, Quarantine},
 };
 use feldakte_proto::{Reason, Receipts, Seen};
+
+use crate::pin::PinRecord;
 
 #[cfg(feature = "sqlcipher")]
 mod provider;
@@ -90,15 +92,31 @@ pub trait LocalStore: Send + Sync + 'static {
     async fn compact(&self, document: DocumentId, chunks: &[u8], covered: &[ChangeHash])
     -> Result<(), LocalStoreError>;
 
-    /// Destroys the content of those of the documents whose grant has ended, for good: neither the file nor a later copy
-    /// of it shows it, whoever has the store's key. Left alone is a document of which anything is unsent or parked, but
-    /// for what was kept for a supervisor. Gives back what was destroyed; the gateway is owed a receipt for each.
-    async fn purge(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError>;
+    /// Destroys the content of all documents whose grant has ended, for good: neither the file nor a later copy of it
+    /// shows it, whoever has the store's key. Left alone is a document of which anything is unsent or parked, by whomever,
+    /// but for what was kept for a supervisor. Gives back what was destroyed; the gateway is owed a receipt for each.
+    async fn purge(&self) -> Result<Vec<DocumentId>, LocalStoreError>;
 
-    /// Takes what is safe elsewhere off the device: everything of the documents that the gateway is known to have. Unsent
-    /// and refused work stays; the documents are fetched again at the next contact. Gives back the documents of which
-    /// something was removed; that is destroyed as in [`LocalStore::purge`].
-    async fn evict(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError>;
+    /// Takes what is safe elsewhere off the device: everything that the gateway is known to have. Unsent and refused work
+    /// stays; the documents are fetched again at the next contact. Gives back the documents of which something was
+    /// removed; that is destroyed as in [`LocalStore::purge`].
+    async fn evict(&self) -> Result<Vec<DocumentId>, LocalStoreError>;
+
+    /// Somebody else uses the device from here on. Own changes are his, and reads show him no unsent or refused change
+    /// of anybody else, nor a document that is nothing but that. [`LocalStore::unsent`] is of everybody.
+    async fn set_active(&self, active: Option<ActiveUser>) -> Result<(), LocalStoreError>;
+
+    /// How far the log was read for a user with a cursor of his own, or for the device.
+    async fn cursor_of(&self, reader: Option<UserId>) -> Result<Option<Cursor>, LocalStoreError>;
+
+    /// All users this device knows, ascending.
+    async fn users(&self) -> Result<Vec<LocalUser>, LocalStoreError>;
+
+    /// Adds or replaces a user; [`LocalUser::unsent`] is not stored.
+    async fn save_user(&self, user: &LocalUser) -> Result<(), LocalStoreError>;
+
+    /// How many changes of everybody but whoever uses the device are not durable, nor kept for a supervisor.
+    async fn unsafe_of_others(&self) -> Result<u64, LocalStoreError>;
 
     /// Everything is to be destroyed. The first order stands; each call counts a session in which it does.
     async fn order_wipe(&self, order: [u8; 16]) -> Result<(), LocalStoreError>;
@@ -129,12 +147,43 @@ pub struct LocalState {
     /// Random id of this store, made when it was created: part of every actor id, so that a store that was lost
     /// never reuses an actor.
     pub store: Epoch,
-    /// How far the device has read the log.
+    /// Who uses the device.
+    pub user: Option<UserId>,
+    /// How far the log was read for whoever uses the device.
     pub cursor: Option<Cursor>,
     /// The order to destroy everything, once it was given.
     pub wipe: Option<Wipe>,
     /// When the gateway was last heard of.
     pub clock: Option<ClockState>,
+}
+
+/// Who uses the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveUser {
+    /// Who.
+    pub user: UserId,
+    /// He is sent another part of the log than the device without him.
+    pub has_own_cursor: bool,
+}
+
+/// A user whom the device knows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LocalUser {
+    /// A pseudonym.
+    pub user: UserId,
+    /// What his PIN is checked against; `None` when he signs in with tokens.
+    pub pin: Option<PinRecord>,
+    /// What delivers his work while somebody else uses the device.
+    pub ticket: Option<Bytes>,
+    /// Changes of his that the gateway has not confirmed.
+    pub unsent: u64,
+}
+
+impl fmt::Debug for LocalUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user: _, pin, ticket, unsent } = self;
+        write!(f, "LocalUser(pin: {}, ticket: {}, {unsent} unsent)", pin.is_some(), ticket.is_some())
+    }
 }
 
 /// An order to destroy everything on the device.
@@ -170,7 +219,7 @@ pub struct ClockState {
     pub high_ms: i64,
 }
 
-/// A document and how safe it is.
+/// A document, and how safe the changes of whoever uses the device are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DocumentState {
     /// Which.
@@ -189,13 +238,6 @@ pub struct DocumentState {
     pub refused: u64,
     /// Own changes the gateway keeps for a supervisor.
     pub kept: u64,
-}
-
-impl DocumentState {
-    /// The grant has ended, and nothing of it is on this device only.
-    pub fn may_be_purged(&self) -> bool {
-        self.revoked && self.local == 0 && self.refused == 0
-    }
 }
 
 /// A document's content.
@@ -291,6 +333,8 @@ pub struct Unsent {
     pub hash: ChangeHash,
     /// The uncompressed chunk.
     pub bytes: Bytes,
+    /// Whose work it is.
+    pub user: Option<UserId>,
 }
 
 /// The gateway's answer to one push.
@@ -331,6 +375,14 @@ pub enum LocalStoreError {
     /// The file belongs to a newer SDK.
     #[error("the store has schema {found}, this build knows up to {known}: update the app")]
     NewerSchema {
+        /// What the file has.
+        found: i64,
+        /// What we know.
+        known: i64,
+    },
+    /// The file was made before the first release, by a build whose stores are not carried over.
+    #[error("the store has schema {found} of a build before the first release, this build needs {known}: remove the file")]
+    OlderSchema {
         /// What the file has.
         found: i64,
         /// What we know.

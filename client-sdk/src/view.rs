@@ -116,6 +116,19 @@ pub struct ParkedEdit {
     pub edits: Vec<Edit>,
 }
 
+/// Somebody who has signed in on this device before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceUser {
+    /// A pseudonym.
+    pub user: UserId,
+    /// He uses the device at the moment.
+    pub is_active: bool,
+    /// He signs in with a PIN.
+    pub has_pin: bool,
+    /// Changes of his that the gateway has not confirmed.
+    pub unsent: u64,
+}
+
 /// The link to the gateway. Connected means: the gateway has answered, not merely that a socket is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkState {
@@ -141,6 +154,10 @@ pub struct Status {
     /// Every change ever made on this device is durable at the gateway, in the log or kept for a supervisor. Computed from durable changes, never from
     /// an empty queue.
     pub all_safe: bool,
+    /// Who uses the device.
+    pub user: Option<UserId>,
+    /// Changes of other users of this device that are not safe yet.
+    pub others: u64,
     /// Gateway clock minus device clock, milliseconds; `None` before the first session.
     pub clock_offset_ms: Option<i64>,
     /// How far the order to destroy everything is, once it was given.
@@ -161,6 +178,10 @@ pub enum Event {
     /// The gateway was not heard of for longer than [`crate::ClientOptions::purge_after`]: what is safe there was removed
     /// from the device, and comes back at the next contact. Unsent work is still here.
     ContentExpired,
+    /// Somebody else uses the device: forget what is on the screen, and read again.
+    UserChanged,
+    /// The user's token is believed no more: sign in again. His work is still delivered.
+    SignInEnded,
     /// By order of the gateway everything on this device was destroyed.
     Wiped,
 }

@@ -43,6 +43,9 @@ pub enum LinkError {
     /// The gateway sent something we do not understand.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// Somebody else uses the device: the next session is his.
+    #[error("another user")]
+    Introduced,
     /// A message came where none of its kind may come.
     #[error("unexpected message from the gateway")]
     Unexpected,

@@ -125,6 +125,33 @@ async def catalogue(client):
     await client.edit(case, [newer])
 
 
+async def users(client, case):
+    """A PIN is judged without a network, and the next user sees nothing of what is unsent."""
+    try:
+        await client.set_pin("weber", None, "111111")
+        raise AssertionError("an easy PIN was taken")
+    except feldakte.FfiError.WeakPin:
+        pass
+    weber = await client.set_pin("weber", None, "493817")
+    try:
+        await client.sign_in_with_pin("weber", "493818")
+        raise AssertionError("a wrong PIN was taken")
+    except feldakte.FfiError.WrongPin:
+        pass
+    assert await client.sign_in_with_pin("weber", "493817") == weber
+    assert await client.list() == [], "unsent work of nobody is not his"
+    status = await client.status()
+    assert status.user == weber and status.unsafe_of_others > 0, status
+    assert [(user.id, user.is_active, user.has_pin) for user in await client.users()] == [(weber, True, True)]
+    try:
+        await client.sign_in_with_token("e30.e30.c2ln")
+        raise AssertionError("a token was judged without a gateway")
+    except feldakte.FfiError.SignInRefused:
+        pass
+    await client.sign_out()
+    assert [line.id for line in await client.list()] == [case]
+
+
 async def refusals(options, case):
     for keys, expected in ((Keys(8), feldakte.FfiError.WrongKey), (LockedKeys(), feldakte.FfiError.NoKey)):
         try:
@@ -141,6 +168,7 @@ async def refusals(options, case):
     again = await client.read(case)
     assert len(again.documents) == 3
     assert [line.id for line in await client.list()] == [case]
+    await users(client, case)
     await catalogue(client)
     await client.shutdown()
     try:

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use feldakte_client_sdk::{
-    Client, ClientOptions, Identity,
+    Client, ClientOptions, Identity, SignIn,
     environment::Environment,
     key::{DatabaseKey, KeyError, KeyProvider},
     store::sqlcipher::SqlCipherStore,
@@ -16,7 +16,8 @@ use crate::{
     error::{CallbackError, FfiError},
     runtime::{in_runtime, on_runtime},
     types::{
-        CaseOverview, CaseSafety, ClientStatus, Edit, EmergencyReason, Happening, OrderView, ParkedChange, WholeCase,
+        CaseOverview, CaseSafety, ClientStatus, DeviceUser, Edit, EmergencyReason, Happening, OrderView, ParkedChange,
+        WholeCase,
     },
 };
 
@@ -207,6 +208,51 @@ impl FeldakteClient {
     pub async fn break_glass(&self, case_id: String, reason: EmergencyReason, text: String) -> Result<(), FfiError> {
         let (client, id) = (self.client.clone(), self::case_id(&case_id)?);
         on_runtime(async move { Ok(client.break_glass(id, reason.into(), text).await?) }).await
+    }
+
+    /// Somebody uses the device from here on, whom the gateway judges by an OIDC access token. Gives back his pseudonym.
+    ///
+    /// # Errors
+    /// When the gateway does not believe the token or cannot be reached. Whoever used the device before still does then.
+    pub async fn sign_in_with_token(&self, token: String) -> Result<String, FfiError> {
+        let client = self.client.clone();
+        on_runtime(async move { Ok(client.sign_in(SignIn::Token(token)).await?.to_string()) }).await
+    }
+
+    /// Somebody uses the device from here on, whom the device judges by his PIN, also without a network.
+    ///
+    /// # Errors
+    /// When the PIN is wrong, or was wrong too often. Whoever used the device before still does then.
+    pub async fn sign_in_with_pin(&self, login: String, pin: String) -> Result<String, FfiError> {
+        let client = self.client.clone();
+        on_runtime(async move { Ok(client.sign_in(SignIn::Pin { login, pin }).await?.to_string()) }).await
+    }
+
+    /// Nobody uses the device from here on.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub async fn sign_out(&self) -> Result<(), FfiError> {
+        let client = self.client.clone();
+        on_runtime(async move { Ok(client.sign_out().await?) }).await
+    }
+
+    /// Makes a user who signs in with a PIN, or changes the PIN of one who knows the old one. Gives back his pseudonym.
+    ///
+    /// # Errors
+    /// When the new PIN is too easy, or `old` is not the one he has.
+    pub async fn set_pin(&self, login: String, old: Option<String>, new: String) -> Result<String, FfiError> {
+        let client = self.client.clone();
+        on_runtime(async move { Ok(client.set_pin(login, old, new).await?.to_string()) }).await
+    }
+
+    /// Who has signed in on this device before.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub async fn users(&self) -> Result<Vec<DeviceUser>, FfiError> {
+        let client = self.client.clone();
+        on_runtime(async move { Ok(client.users().await?.into_iter().map(Into::into).collect()) }).await
     }
 
     /// The whole client in one look.

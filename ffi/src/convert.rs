@@ -8,9 +8,9 @@ use feldakte_client_sdk::{
 use crate::{
     error::FfiError,
     types::{
-        CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, Edit, EmergencyReason, Entry, Fact,
-        FactValue, FieldValue, Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value, WholeCase,
-        WipeProgress,
+        CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, DeviceUser, Edit, EmergencyReason,
+        Entry, Fact, FactValue, FieldValue, Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value,
+        WholeCase, WipeProgress,
     },
 };
 
@@ -227,6 +227,8 @@ impl From<Event> for Happening {
             Event::SyncChanged(id) => Happening::SafetyChanged { id: id.to_string() },
             Event::CaseRemoved(id) => Happening::CaseRemoved { id: id.to_string() },
             Event::ContentExpired => Happening::ContentExpired,
+            Event::UserChanged => Happening::UserChanged,
+            Event::SignInEnded => Happening::SignInEnded,
             Event::Wiped => Happening::Wiped,
         }
     }
@@ -248,8 +250,23 @@ impl From<view::CaseSummary> for CaseOverview {
 }
 
 impl From<view::Status> for ClientStatus {
-    fn from(view::Status { link, cases, sync, all_safe, clock_offset_ms: _, wipe }: view::Status) -> Self {
-        Self { link: link.into(), cases, safety: sync.into(), all_safe, wipe: wipe.map(WipeProgress::from) }
+    fn from(status: view::Status) -> Self {
+        let view::Status { link, cases, sync, all_safe, user, others, clock_offset_ms: _, wipe } = status;
+        Self {
+            link: link.into(),
+            cases,
+            safety: sync.into(),
+            all_safe,
+            user: user.map(|user| user.to_string()),
+            unsafe_of_others: others,
+            wipe: wipe.map(WipeProgress::from),
+        }
+    }
+}
+
+impl From<view::DeviceUser> for DeviceUser {
+    fn from(view::DeviceUser { user, is_active, has_pin, unsent }: view::DeviceUser) -> Self {
+        Self { id: user.to_string(), is_active, has_pin, unsent }
     }
 }
 

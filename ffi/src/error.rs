@@ -45,6 +45,24 @@ pub enum FfiError {
     /// The device was ordered to destroy everything: nothing can be read or written.
     #[error("this device was wiped")]
     Wiped,
+    /// The PIN is not that one, or nobody has that login.
+    #[error("the PIN is wrong")]
+    WrongPin,
+    /// Too many wrong PINs: try again later.
+    #[error("too many wrong PINs: try again in {seconds} s")]
+    PinLocked {
+        /// How long the app must run until then.
+        seconds: u64,
+    },
+    /// The new PIN is too easy.
+    #[error("the PIN is too easy")]
+    WeakPin,
+    /// The token is none, or the gateway does not believe it.
+    #[error("the token is not believed")]
+    SignInRefused,
+    /// Only the gateway can do this, and it cannot be reached.
+    #[error("this needs the gateway, which cannot be reached")]
+    Offline,
     /// The edit does not fit the case.
     #[error("the edit does not fit the case: {0}")]
     Edit(String),
@@ -83,6 +101,11 @@ impl From<SdkError> for FfiError {
             SdkError::Unavailable => FfiError::Unavailable,
             SdkError::TooOften => FfiError::TooOften,
             SdkError::Wiped => FfiError::Wiped,
+            SdkError::WrongPin => FfiError::WrongPin,
+            SdkError::PinLocked { wait } => FfiError::PinLocked { seconds: wait.as_secs() },
+            SdkError::WeakPin(_) => FfiError::WeakPin,
+            SdkError::BadToken | SdkError::SignInRefused(_) => FfiError::SignInRefused,
+            SdkError::Offline => FfiError::Offline,
             SdkError::Edit(why) => FfiError::Edit(why.to_owned()),
             SdkError::Schema(why) => FfiError::Edit(why.to_string()),
             SdkError::AppTooOld => FfiError::AppTooOld,

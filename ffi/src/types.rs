@@ -369,7 +369,7 @@ pub enum ConnectionState {
 }
 
 /// The whole client in one look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Record)]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct ClientStatus {
     /// The link.
     pub link: ConnectionState,
@@ -379,8 +379,25 @@ pub struct ClientStatus {
     pub safety: CaseSafety,
     /// Every change ever made on this device is durable at the gateway.
     pub all_safe: bool,
+    /// Who uses the device, a pseudonym; `None` when nobody has signed in.
+    pub user: Option<String>,
+    /// Changes of other users of this device that are not safe yet.
+    pub unsafe_of_others: u64,
     /// How far an order to destroy everything has been carried out; `None` without one.
     pub wipe: Option<WipeProgress>,
+}
+
+/// Somebody who has signed in on this device before.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct DeviceUser {
+    /// A pseudonym.
+    pub id: String,
+    /// He uses the device at the moment.
+    pub is_active: bool,
+    /// He signs in with a PIN.
+    pub has_pin: bool,
+    /// Changes of his that the gateway has not confirmed.
+    pub unsent: u64,
 }
 
 /// Why somebody opens a case that was not granted to him.
@@ -434,6 +451,10 @@ pub enum Happening {
     },
     /// The gateway was not heard of for too long: what is safe there was removed, unsent work is still here.
     ContentExpired,
+    /// Somebody else uses the device: forget what is on the screen, and read again.
+    UserChanged,
+    /// The user's token is believed no more: sign in again.
+    SignInEnded,
     /// By order of the gateway everything on this device was destroyed.
     Wiped,
 }

@@ -20,11 +20,13 @@ mod own;
 mod purge;
 mod received;
 mod snapshot;
+mod users;
 
 pub use own::*;
 pub use purge::*;
 pub use received::*;
 pub use snapshot::*;
+pub use users::*;
 
 /// Calls the macro `$then` with the names of all behaviours in this file.
 #[macro_export]
@@ -75,6 +77,13 @@ macro_rules! for_each_local_store_behaviour {
             a_wipe_destroys_everything_and_is_receipted
             without_an_order_nothing_is_wiped
             the_clock_is_kept
+            unsent_work_of_another_user_is_hidden_and_still_delivered
+            a_refusal_of_one_users_work_is_his_alone
+            work_becomes_everybodys_when_it_is_durable
+            a_document_of_two_users_is_purged_when_both_have_delivered
+            users_are_kept_with_pin_and_ticket
+            a_reader_of_his_own_has_a_cursor_of_his_own
+            an_epoch_begins_once_for_all_readers
             a_closed_store_refuses
         }
     };

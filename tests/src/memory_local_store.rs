@@ -12,10 +12,10 @@ use std::{
 
 use async_trait::async_trait;
 use feldakte_client_sdk::store::{
-    Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange,
-    Parked, Received, ReceivedSnapshot, Unsent,
+    ActiveUser, Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore,
+    LocalStoreError, LocalUser, OwnChange, Parked, Received, ReceivedSnapshot, Unsent,
 };
-use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position};
+use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position, UserId};
 use feldakte_proto::{Receipts, Seen};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -202,12 +202,32 @@ impl LocalStore for MemoryLocalStore {
         self.write(|tables| tables.compact(document, chunks, covered)).await
     }
 
-    async fn purge(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError> {
-        self.write(|tables| tables.purge(documents)).await
+    async fn purge(&self) -> Result<Vec<DocumentId>, LocalStoreError> {
+        self.write(|tables| tables.purge()).await
     }
 
-    async fn evict(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError> {
-        self.write(|tables| tables.evict(documents)).await
+    async fn evict(&self) -> Result<Vec<DocumentId>, LocalStoreError> {
+        self.write(|tables| tables.evict()).await
+    }
+
+    async fn set_active(&self, active: Option<ActiveUser>) -> Result<(), LocalStoreError> {
+        self.write(|tables| tables.set_active(active)).await
+    }
+
+    async fn cursor_of(&self, reader: Option<UserId>) -> Result<Option<Cursor>, LocalStoreError> {
+        self.read(|tables| tables.cursor_of(reader)).await
+    }
+
+    async fn users(&self) -> Result<Vec<LocalUser>, LocalStoreError> {
+        self.read(Tables::users).await
+    }
+
+    async fn save_user(&self, user: &LocalUser) -> Result<(), LocalStoreError> {
+        self.write(|tables| tables.save_user(user)).await
+    }
+
+    async fn unsafe_of_others(&self) -> Result<u64, LocalStoreError> {
+        self.read(Tables::unsafe_of_others).await
     }
 
     async fn order_wipe(&self, order: [u8; 16]) -> Result<(), LocalStoreError> {

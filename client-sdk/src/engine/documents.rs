@@ -8,7 +8,7 @@ use feldakte_core::{
     case::{self, Authors, DocumentView, Edit, Event, Outcome, Path},
     change::Change,
     crdt::{CrdtError, Document, Edits, NewChange, Packing, Stamp},
-    ids::{ActorId, CaseId, ChangeHash, DocumentId, Epoch, Part, TenantId},
+    ids::{ActorId, CaseId, ChangeHash, DocumentId, Epoch, Part, TenantId, UserId},
     limits,
     log::Binding,
 };
@@ -211,9 +211,15 @@ impl Documents {
         self.open.remove(&id);
     }
 
-    /// Nothing of the store is left.
+    /// Nothing in memory is what its reader may see any more.
     pub(super) fn forget_all(&mut self) {
         self.open.clear();
+    }
+
+    /// Somebody else reads and writes.
+    pub(super) fn set_user(&mut self, user: Option<UserId>) {
+        self.principal.user = user;
+        self.forget_all();
     }
 
     async fn open(&mut self, id: DocumentId) -> Result<&mut Open, SdkError> {

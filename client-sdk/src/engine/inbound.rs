@@ -35,7 +35,7 @@ impl Engine {
         welcome: Welcome,
         outbound: mpsc::Sender<ClientMessage>,
     ) -> Result<(), SdkError> {
-        let Welcome { epoch, head, caught_up, server_time_ms, restored_to, .. } = welcome;
+        let Welcome { epoch, head, caught_up, server_time_ms, restored_to, active, delivers, .. } = welcome;
         self.drop_session();
         self.clock_offset_ms = Some(server_time_ms.saturating_sub(self.environment.now_ms()));
         self.hear(server_time_ms).await?;
@@ -44,6 +44,9 @@ impl Engine {
             self.epoch = Some(epoch);
             self.outbound = Some(outbound);
             self.set_link(LinkState::Connected);
+            return Ok(());
+        }
+        if !self.hear_who_is_believed(active, delivers).await? {
             return Ok(());
         }
         if self.cursor.is_none_or(|cursor| cursor.epoch != epoch) {

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use feldakte_core::{
+    case,
     change::Change,
-    ids::{CaseId, ChangeHash, DocumentId},
+    ids::{CaseId, ChangeHash, DocumentId, UserId},
     limits,
 };
 use feldakte_proto::{ClientMessage, Push};
@@ -30,12 +31,35 @@ pub(super) struct Outbox {
     /// In flight, or waiting for another change.
     held: BTreeSet<(DocumentId, ChangeHash)>,
     waiting: BTreeSet<(DocumentId, ChangeHash)>,
+    voices: Voices,
+}
+
+/// In whose name the session may deliver.
+#[derive(Debug, Default)]
+pub(super) struct Voices {
+    /// Who uses the device, as far as the gateway believes it.
+    pub(super) active: Option<UserId>,
+    /// Everybody it believes.
+    pub(super) users: BTreeSet<UserId>,
+}
+
+impl Voices {
+    /// Whose work the change is delivered as; `None` when it has to wait for its author.
+    fn author_of(&self, document: DocumentId, hash: ChangeHash, user: Option<UserId>) -> Option<Option<UserId>> {
+        match user {
+            // All documents of a part begin with the same change, and nobody has written it.
+            _ if hash == case::genesis(document.part).hash => Some(self.active),
+            Some(user) if !self.users.contains(&user) => None,
+            user => Some(user),
+        }
+    }
 }
 
 /// One push in flight.
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) document: DocumentId,
+    user: Option<UserId>,
     pub(super) changes: Vec<Flying>,
     bytes: usize,
 }
@@ -49,11 +73,16 @@ pub(super) struct Flying {
 }
 
 impl Outbox {
-    /// Changes of the document that are in flight.
-    pub(super) fn in_flight(&self, document: DocumentId) -> u64 {
+    /// A session begins.
+    pub(super) fn begin(&mut self, voices: Voices) {
+        self.voices = voices;
+    }
+
+    /// The user's changes of the document that are in flight.
+    pub(super) fn in_flight(&self, document: DocumentId, user: Option<UserId>) -> u64 {
         self.flying
             .values()
-            .filter(|flight| flight.document == document)
+            .filter(|flight| flight.document == document && flight.user == user)
             .map(|flight| flight.changes.len() as u64)
             .sum()
     }
@@ -134,8 +163,13 @@ impl Outbox {
     /// window has no room are looked at again.
     fn pushes_of(&mut self, unsent: Vec<Unsent>) -> Vec<Push> {
         let mut pushes: Vec<Push> = Vec::new();
-        for Unsent { row, document, hash, bytes } in unsent {
-            let fits = |push: &Push| push.document == document && push.changes.len() < limits::PUSH_CHANGES_MAX;
+        for Unsent { row, document, hash, bytes, user } in unsent {
+            let Some(author) = self.voices.author_of(document, hash, user) else {
+                self.seen = self.seen.max(row);
+                continue;
+            };
+            let is_same = |push: &Push| (push.document, push.user) == (document, author);
+            let fits = |push: &Push| is_same(push) && push.changes.len() < limits::PUSH_CHANGES_MAX;
             let is_new = !pushes.last().is_some_and(fits);
             let is_held = self.held.contains(&(document, hash));
             if is_new && !is_held && !self.has_room() {
@@ -148,10 +182,11 @@ impl Outbox {
             self.held.insert((document, hash));
             if is_new {
                 let push = self.next_push + 1 + pushes.len() as u64;
-                pushes.push(Push { push, document, changes: Vec::new(), user: None });
+                pushes.push(Push { push, document, changes: Vec::new(), user: author });
             }
             let push = pushes.last_mut().expect("pushed above");
-            let flight = self.flying.entry(push.push).or_insert(Flight { document, changes: Vec::new(), bytes: 0 });
+            let new = Flight { document, user, changes: Vec::new(), bytes: 0 };
+            let flight = self.flying.entry(push.push).or_insert(new);
             flight.bytes += bytes.len();
             // An own change parses; one that did not would be refused for that, whatever it stands on.
             let deps = Change::parse(bytes.clone()).map(|change| change.deps).unwrap_or_default();

@@ -8,7 +8,7 @@ use tracing::info;
 use super::Engine;
 use crate::{
     error::SdkError,
-    store::{DocumentState, Received, ReceivedEntry},
+    store::{Received, ReceivedEntry},
 };
 
 impl Engine {
@@ -17,13 +17,10 @@ impl Engine {
         if !std::mem::take(&mut self.look_for_ended) {
             return Ok(());
         }
-        let documents = self.store.documents().await?;
-        let ended = documents.iter().filter(|state| state.may_be_purged());
-        let ended: Vec<DocumentId> = ended.map(|state: &DocumentState| state.document).collect();
-        if ended.is_empty() {
+        let purged = self.store.purge().await?;
+        if purged.is_empty() {
             return Ok(());
         }
-        let purged = self.store.purge(&ended).await?;
         info!(documents = purged.len(), "content destroyed, access has ended");
         purged.iter().for_each(|document| self.documents.forget(*document));
         let cases: BTreeSet<CaseId> = purged.iter().map(|document| document.case).collect();

@@ -5,16 +5,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use feldakte_core::ids::DocumentId;
+use feldakte_core::ids::{DocumentId, UserId};
 use feldakte_proto::Seen;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::Engine;
 
-/// Readings of the last minute.
+/// Readings of the last minute, of whoever used the device then.
 #[derive(Default)]
-pub(super) struct Reads(BTreeMap<DocumentId, Recent>);
+pub(super) struct Reads(BTreeMap<(DocumentId, Option<UserId>), Recent>);
 
 struct Recent {
     /// When it was last written down; `None` after it could not be.
@@ -47,9 +47,9 @@ impl Reads {
     /// What is to be written now, if anything.
     fn take(&mut self, seen: Seen, now: Instant) -> Option<Seen> {
         self.0.retain(|_, recent| recent.more.is_some() || recent.is_one_reading(now));
-        let document = seen.document;
-        let Some(recent) = self.0.get_mut(&document) else {
-            self.0.insert(document, Recent { written_at: Some(now), more: None });
+        let reading = (seen.document, seen.user);
+        let Some(recent) = self.0.get_mut(&reading) else {
+            self.0.insert(reading, Recent { written_at: Some(now), more: None });
             return Some(seen);
         };
         let all = recent.more.take().map_or(seen.clone(), |before| together(before, seen));
@@ -63,7 +63,7 @@ impl Reads {
 
     /// It could not be written.
     fn give_back(&mut self, seen: Seen) {
-        if let Some(recent) = self.0.get_mut(&seen.document) {
+        if let Some(recent) = self.0.get_mut(&(seen.document, seen.user)) {
             // Tried again with the next reading.
             recent.written_at = None;
             recent.more = Some(seen);
@@ -107,6 +107,18 @@ mod tests {
         let written = reads.take(seen(9), begin + ONE_READING);
         assert_eq!(written, Some(Seen { first_ms: 2, count: 3, ..seen(9) }));
         assert_eq!(reads.take(seen(10), begin + 3 * ONE_READING), Some(seen(10)), "what is old is forgotten");
+    }
+
+    /// A change of users must not pass a reading off as the former one's.
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_is_of_whoever_used_the_device() {
+        let (mut reads, now) = (Reads::default(), Instant::now());
+        let by = |n, at_ms| Seen { user: Some(UserId(Uuid::from_u128(n))), ..seen(at_ms) };
+        for reading in [by(1, 1), by(2, 2), seen(3)] {
+            assert_eq!(reads.take(reading.clone(), now), Some(reading));
+        }
+        assert_eq!(reads.take(by(1, 4), now), None);
+        assert_eq!(reads.take(by(1, 5), now + ONE_READING), Some(Seen { first_ms: 4, count: 2, ..by(1, 5) }));
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Command, Engine, clock::Clock};
+use super::{Command, Engine, clock::Clock, users::Users};
 use crate::{
     error::SdkError,
     store::{Wipe, WipeStage},
@@ -64,7 +64,9 @@ impl Engine {
         self.store.wipe().await?;
         warn!("everything on this device is destroyed");
         self.wipe = self.store.state().await?.wipe;
-        self.documents.forget_all();
+        self.users = Users::default();
+        self.principal.user = None;
+        self.documents.set_user(None);
         self.outbox.reset();
         self.fetching.clear();
         self.is_fetch_open = false;
@@ -103,8 +105,7 @@ impl Engine {
     }
 
     async fn evict_all(&mut self) -> Result<(), SdkError> {
-        let documents: Vec<_> = self.store.documents().await?.into_iter().map(|state| state.document).collect();
-        let evicted = self.store.evict(&documents).await?;
+        let evicted = self.store.evict().await?;
         if evicted.is_empty() {
             return Ok(());
         }
@@ -132,6 +133,9 @@ impl Command {
             Command::Outcome { reply, .. } => drop(reply.send(Err(SdkError::Wiped))),
             Command::Signed { reply, .. } => drop(reply.send(Err(SdkError::Wiped))),
             Command::Ask { reply, .. } => drop(reply.send(Err(SdkError::Wiped))),
+            Command::SignIn { reply, .. } | Command::SetPin { reply, .. } => drop(reply.send(Err(SdkError::Wiped))),
+            Command::SignOut { reply } => drop(reply.send(Err(SdkError::Wiped))),
+            Command::Users { reply } => drop(reply.send(Err(SdkError::Wiped))),
             allowed @ (Command::Status { .. } | Command::Shutdown { .. }) => return Some(allowed),
         }
         None

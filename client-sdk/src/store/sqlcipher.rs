@@ -8,14 +8,14 @@
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position};
+use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position, UserId};
 use feldakte_proto::{Receipts, Seen};
 use tokio::sync::Mutex;
 
 use self::connection::Slot;
 use super::{
-    Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange,
-    Parked, Received, ReceivedSnapshot, Unsent,
+    ActiveUser, Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore,
+    LocalStoreError, LocalUser, OwnChange, Parked, Received, ReceivedSnapshot, Unsent,
 };
 use crate::key::KeyProvider;
 
@@ -30,6 +30,7 @@ mod reads;
 mod received;
 mod seal;
 mod snapshot;
+mod users;
 mod wipe;
 
 /// [`LocalStore`] on SQLCipher.
@@ -167,9 +168,9 @@ impl LocalStore for SqlCipherStore {
         slot.end(outcome).await
     }
 
-    async fn purge(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError> {
+    async fn purge(&self) -> Result<Vec<DocumentId>, LocalStoreError> {
         let mut slot = self.slot.lock().await;
-        let outcome = purge::purge(slot.begin().await?, documents).await;
+        let outcome = purge::purge(slot.begin().await?).await;
         let purged = slot.end(outcome).await?;
         if !purged.is_empty() {
             slot.truncate_log().await?;
@@ -177,14 +178,44 @@ impl LocalStore for SqlCipherStore {
         Ok(purged)
     }
 
-    async fn evict(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError> {
+    async fn evict(&self) -> Result<Vec<DocumentId>, LocalStoreError> {
         let mut slot = self.slot.lock().await;
-        let outcome = purge::evict(slot.begin().await?, documents).await;
+        let outcome = purge::evict(slot.begin().await?).await;
         let evicted = slot.end(outcome).await?;
         if !evicted.is_empty() {
             slot.truncate_log().await?;
         }
         Ok(evicted)
+    }
+
+    async fn set_active(&self, active: Option<ActiveUser>) -> Result<(), LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = users::set_active(slot.begin().await?, active).await;
+        slot.end(outcome).await
+    }
+
+    async fn cursor_of(&self, reader: Option<UserId>) -> Result<Option<Cursor>, LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = users::cursor_of(slot.begin().await?, reader).await;
+        slot.end(outcome).await
+    }
+
+    async fn users(&self) -> Result<Vec<LocalUser>, LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = users::all(slot.begin().await?).await;
+        slot.end(outcome).await
+    }
+
+    async fn save_user(&self, user: &LocalUser) -> Result<(), LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = users::save(slot.begin().await?, user).await;
+        slot.end(outcome).await
+    }
+
+    async fn unsafe_of_others(&self) -> Result<u64, LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = users::unsafe_of_others(slot.begin().await?).await;
+        slot.end(outcome).await
     }
 
     async fn order_wipe(&self, order: [u8; 16]) -> Result<(), LocalStoreError> {

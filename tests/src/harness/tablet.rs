@@ -251,7 +251,7 @@ impl Observer for Told {
             Event::Link(state) => self.links().push(state),
             Event::CaseChanged(case, changed) => self.contents().push((case, changed)),
             Event::CaseRemoved(case) => self.removed().push(case),
-            Event::ContentExpired | Event::Wiped => self.losses().push(event),
+            Event::UserChanged | Event::SignInEnded | Event::ContentExpired | Event::Wiped => self.losses().push(event),
             Event::SyncChanged(_) => {}
         }
         self.version.send_modify(|version| *version += 1);

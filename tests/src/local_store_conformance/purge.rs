@@ -57,14 +57,14 @@ pub async fn a_document_whose_grant_has_ended_is_destroyed_and_receipted(store: 
         store.save_edit(document(n), &[own(2)]).await?;
     }
     store.save_answer(&answer(document(1), 5, &[2], &[])).await?;
-    assert_eq!(store.purge(&[document(1)]).await?, [], "its grant has not ended");
+    assert_eq!(store.purge().await?, [], "its grant has not ended");
     end(&store, document(1)).await?;
-    assert_eq!(store.purge(&[document(1), document(2), document(3)]).await?, [document(1)]);
+    assert_eq!(store.purge().await?, [document(1)]);
     assert_eq!((store.document(document(1)).await?, store.load(document(1)).await?), (None, None));
     assert_eq!(store.receipts().await?.purged, [document(1)]);
     assert_eq!(load(&store, document(2)).await?.chunks.len(), 2, "others are readable after it");
     assert_eq!(unsent(&store).await?, [hash(2)]);
-    assert_eq!(store.purge(&[document(1)]).await?, []);
+    assert_eq!(store.purge().await?, []);
     Ok(())
 }
 
@@ -77,10 +77,10 @@ pub async fn what_is_unsent_or_parked_is_not_destroyed(store: SharedLocalStore) 
     }
     store.save_answer(&answer(document(2), 5, &[], &[1])).await?;
     store.save_answer(&kept(document(3), &[1])).await?;
-    assert_eq!(store.purge(&all).await?, [document(3)]);
+    assert_eq!(store.purge().await?, [document(3)]);
     assert_eq!(unsent(&store).await?, [hash(1)]);
     store.save_redone(document(2), &[hash(1)], &[]).await?;
-    assert_eq!(store.purge(&all).await?, [document(2)], "its author has looked at it");
+    assert_eq!(store.purge().await?, [document(2)], "its author has looked at it");
     Ok(())
 }
 
@@ -90,7 +90,7 @@ pub async fn a_document_that_comes_back_has_a_new_actor(store: SharedLocalStore)
     store.save_answer(&kept(document(1), &[1])).await?;
     end(&store, document(1)).await?;
     assert_eq!(store.first_generation(document(1)).await?, 0, "nothing of it was destroyed");
-    assert_eq!(store.purge(&[document(1)]).await?, [document(1)]);
+    assert_eq!(store.purge().await?, [document(1)]);
     assert_eq!(store.first_generation(document(1)).await?, 2, "what is written before it comes back, too");
     let bootstrap = vec![document(1)];
     store.save_received(&Received { bootstrap, ..Received::default() }).await?;
@@ -107,7 +107,7 @@ pub async fn receipts_stay_until_they_are_confirmed(store: SharedLocalStore) -> 
     let all: Vec<_> = (0..limits::RECEIPTS_MAX as u128 + 2).map(document).collect();
     let entries = all.iter().map(|id| ReceivedEntry { revoked: true, ..entry(*id, 8, &[1]) }).collect();
     receive(&store, entries).await?;
-    assert_eq!(store.purge(&all).await?, all);
+    assert_eq!(store.purge().await?, all);
     let first = store.receipts().await?;
     assert_eq!(first.purged.len(), limits::RECEIPTS_MAX);
     assert_eq!(store.receipts().await?, first);
@@ -125,14 +125,14 @@ pub async fn eviction_removes_what_is_safe_and_nothing_else(store: SharedLocalSt
     store.save_edit(document(1), &[own(3), own(4), own(5)]).await?;
     store.save_answer(&answer(document(1), 5, &[3], &[4])).await?;
     store.save_edit(document(2), &[own(1)]).await?;
-    assert_eq!(store.evict(&[1, 2, 3].map(document)).await?, [document(1)]);
+    assert_eq!(store.evict().await?, [document(1)]);
     assert_eq!(counts(&store, document(1)).await?, (1, 0, 1));
     assert_eq!(chunks(&store, document(1)).await?, contents(&[5]));
     assert_eq!(store.parked(document(1)).await?[0].intent, own(4).intent);
     assert_eq!(unsent(&store).await?, [hash(5), hash(1)]);
     let DocumentState { generation, bootstrap_pending, .. } = state(&store, document(1)).await?;
     assert_eq!((generation, bootstrap_pending), (2, true));
-    assert_eq!(store.evict(&[document(1)]).await?, [], "what is left is on this device only");
+    assert_eq!(store.evict().await?, [], "what is left is on this device only");
     store.save_snapshot(&snapshot(document(1), 6, &[1, 2, 3])).await?;
     assert_eq!(chunks(&store, document(1)).await?.len(), 2, "the next contact brings it back");
     assert_eq!(store.receipts().await?, Receipts::default(), "no grant has ended");
@@ -144,7 +144,7 @@ pub async fn a_wipe_destroys_everything_and_is_receipted(store: SharedLocalStore
     store.save_snapshot(&snapshot(document(1), 3, &[1])).await?;
     store.save_edit(document(2), &[own(1)]).await?;
     end(&store, document(1)).await?;
-    store.purge(&[document(1)]).await?;
+    store.purge().await?;
     store.begin_epoch(super::cursor(5), feldakte_core::ids::Position(5)).await?;
     store.order_wipe([7; 16]).await?;
     let order = |stage, sessions| Some(Wipe { order: [7; 16], stage, sessions });

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use feldakte_client_sdk::store::{
-    Answer, ClockState, DocumentState, LocalDocument, LocalState, OwnChange, Parked, Received, ReceivedEntry,
-    ReceivedSnapshot, Unsent, Wipe, WipeStage,
+    ActiveUser, Answer, ClockState, DocumentState, LocalDocument, LocalState, LocalUser, OwnChange, Parked, Received,
+    ReceivedEntry, ReceivedSnapshot, Unsent, Wipe, WipeStage,
 };
 use feldakte_core::{
     ids::{ActorId, ChangeHash, Cursor, DocumentId, Epoch, Position, UserId},
@@ -20,7 +20,10 @@ use feldakte_proto::{Reason, Receipts, Seen};
 #[derive(Debug, Clone)]
 pub(super) struct Tables {
     store: Epoch,
-    cursor: Option<Cursor>,
+    active: Option<ActiveUser>,
+    /// By whoever is sent another part of the log than others.
+    cursors: BTreeMap<Option<UserId>, Cursor>,
+    users: BTreeMap<UserId, LocalUser>,
     documents: BTreeMap<DocumentId, Document>,
     purged: BTreeMap<DocumentId, Purged>,
     reads: BTreeMap<(DocumentId, Option<UserId>), Seen>,
@@ -38,9 +41,12 @@ struct Purged {
 
 #[derive(Debug, Clone, Default)]
 struct Document {
+    /// Where the generations of its authors begin.
     generation: u32,
+    generations: BTreeMap<Option<UserId>, u32>,
     bootstrap_pending: bool,
     revoked: bool,
+    is_shared: bool,
     snapshot: Option<Snapshot>,
     /// Ascending rows are the order in which changes were stored.
     changes: BTreeMap<u64, Change>,
@@ -62,6 +68,7 @@ struct Change {
     intent: Bytes,
     state: State,
     covered: bool,
+    user: Option<UserId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,19 +91,48 @@ impl State {
 impl Tables {
     pub(super) fn new(store: Epoch) -> Self {
         let (documents, purged, reads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { store, cursor: None, documents, purged, reads, wipe: None, clock: None, last_row: 0 }
+        Self {
+            store,
+            active: None,
+            cursors: BTreeMap::new(),
+            users: BTreeMap::new(),
+            documents,
+            purged,
+            reads,
+            wipe: None,
+            clock: None,
+            last_row: 0,
+        }
     }
 
     pub(super) fn state(&self) -> LocalState {
-        LocalState { store: self.store, cursor: self.cursor, wipe: self.wipe, clock: self.clock }
+        let (user, cursor) = (self.user(), self.cursors.get(&self.reader()).copied());
+        LocalState { store: self.store, user, cursor, wipe: self.wipe, clock: self.clock }
+    }
+
+    fn user(&self) -> Option<UserId> {
+        self.active.map(|active| active.user)
+    }
+
+    fn reader(&self) -> Option<UserId> {
+        self.active.filter(|active| active.has_own_cursor).map(|active| active.user)
+    }
+
+    fn set_cursor(&mut self, cursor: Option<Cursor>) {
+        let reader = self.reader();
+        self.cursors.extend(cursor.map(|cursor| (reader, cursor)));
     }
 
     pub(super) fn documents(&self) -> Vec<DocumentState> {
-        self.documents.iter().map(|(id, document)| document.state(*id)).collect()
+        let user = self.user();
+        let seen = self.documents.iter().filter(|(_, document)| document.is_seen_by(user));
+        seen.map(|(id, document)| document.state(*id, user)).collect()
     }
 
     pub(super) fn document(&self, id: DocumentId) -> Option<DocumentState> {
-        self.documents.get(&id).map(|document| document.state(id))
+        let user = self.user();
+        let document = self.documents.get(&id).filter(|document| document.is_seen_by(user))?;
+        Some(document.state(id, user))
     }
 
     pub(super) fn first_generation(&self, id: DocumentId) -> u32 {
@@ -104,16 +140,19 @@ impl Tables {
     }
 
     pub(super) fn load(&self, id: DocumentId) -> Option<LocalDocument> {
-        let document = self.documents.get(&id)?;
+        let user = self.user();
+        let document = self.documents.get(&id).filter(|document| document.is_seen_by(user))?;
         let snapshot = document.snapshot.iter().map(|snapshot| snapshot.chunks.clone());
-        let shown = document.changes.values().filter(|change| document.is_shown(change));
+        let shown = document.changes.values().filter(|change| document.is_shown(change, user));
         let chunks = snapshot.chain(shown.map(|change| change.bytes.clone())).collect();
         let bindings = document.bindings.values().cloned().collect();
-        Some(LocalDocument { state: document.state(id), chunks, bindings })
+        Some(LocalDocument { state: document.state(id, user), chunks, bindings })
     }
 
     pub(super) fn parked(&self, id: DocumentId) -> Vec<Parked> {
+        let user = self.user();
         let changes = self.documents.get(&id).into_iter().flat_map(|document| document.changes.values());
+        let changes = changes.filter(|change| change.user == user);
         let reason = |state| match state {
             State::Refused(reason) | State::Kept(reason) => Some(reason),
             _ => None,
@@ -130,8 +169,8 @@ impl Tables {
         for (id, document) in &self.documents {
             for (row, change) in document.changes.range(after.saturating_add(1)..) {
                 if change.state == State::Local {
-                    let Change { hash, bytes, .. } = change;
-                    all.push(Unsent { row: *row, document: *id, hash: *hash, bytes: bytes.clone() });
+                    let Change { hash, bytes, user, .. } = change;
+                    all.push(Unsent { row: *row, document: *id, hash: *hash, bytes: bytes.clone(), user: *user });
                 }
             }
         }
@@ -147,18 +186,21 @@ impl Tables {
     }
 
     pub(super) fn save_edit(&mut self, id: DocumentId, changes: &[OwnChange]) {
+        let user = self.user();
         let document = Self::document_or_new(&mut self.documents, &self.purged, id);
         for OwnChange { hash, bytes, intent } in changes {
             match document.find(*hash) {
                 None => {
                     let (bytes, intent, covered) = (bytes.clone(), intent.clone(), document.covers(*hash));
-                    let change = Change { hash: *hash, bytes, intent, state: State::Local, covered };
+                    let change = Change { hash: *hash, bytes, intent, state: State::Local, covered, user };
                     document.insert(&mut self.last_row, change);
                 }
                 Some(known) => {
                     if let State::Received(position) = known.state {
                         known.state = State::Durable(position);
                         known.intent = intent.clone();
+                        known.user = user;
+                        document.is_shared = true;
                     }
                 }
             }
@@ -172,9 +214,10 @@ impl Tables {
         for id in &received.bootstrap {
             let document = Self::document_or_new(&mut self.documents, &self.purged, *id);
             document.bootstrap_pending = true;
+            document.is_shared = true;
             document.revoked = false;
         }
-        self.cursor = received.cursor.or(self.cursor);
+        self.set_cursor(received.cursor);
     }
 
     fn save_entry(&mut self, entry: &ReceivedEntry) {
@@ -184,10 +227,12 @@ impl Tables {
             return;
         }
         let document = Self::document_or_new(&mut self.documents, &self.purged, *document);
+        document.is_shared |= brings_content;
         document.revoked |= revoked;
         document.bind(bindings);
         let covered = document.quarantine(quarantined);
         document.bootstrap_pending |= covered;
+        document.is_shared |= covered;
         for (hash, bytes) in changes {
             document.save_received(&mut self.last_row, *position, *hash, bytes);
         }
@@ -201,27 +246,31 @@ impl Tables {
         covered.iter().for_each(|hash| document.confirm(*hash, *position));
         document.replace_snapshot(chunks, covered.iter().copied().collect());
         document.bootstrap_pending = false;
+        document.is_shared = true;
     }
 
     pub(super) fn save_answer(&mut self, answer: &Answer) {
-        self.cursor = answer.cursor.or(self.cursor);
+        self.set_cursor(answer.cursor);
         let Some(document) = self.documents.get_mut(&answer.document) else { return };
         answer.durable.iter().for_each(|hash| document.confirm(*hash, answer.position));
-        let mut refused_any = false;
+        let mut losers = BTreeSet::new();
         for (hash, reason) in &answer.refused {
             let Some(known) = document.find(*hash).filter(|known| known.state == State::Local) else { continue };
             known.state = if reason.lets_forget() { State::Kept(*reason) } else { State::Refused(*reason) };
-            let covered = known.covered;
+            let (covered, user) = (known.covered, known.user);
             document.bootstrap_pending |= covered;
-            refused_any = true;
+            document.is_shared |= covered;
+            losers.insert(user);
         }
-        document.generation += u32::from(refused_any);
+        losers.into_iter().for_each(|user| document.next_generation(user));
     }
 
     pub(super) fn save_redone(&mut self, id: DocumentId, replaced: &[ChangeHash], changes: &[OwnChange]) {
+        let user = self.user();
         let Some(document) = self.documents.get_mut(&id) else { return };
         for hash in replaced {
-            if let Some(known) = document.find(*hash).filter(|known| matches!(known.state, State::Refused(_))) {
+            let is_his = |known: &&mut Change| matches!(known.state, State::Refused(_)) && known.user == user;
+            if let Some(known) = document.find(*hash).filter(is_his) {
                 known.state = State::Replaced;
             }
         }
@@ -229,7 +278,11 @@ impl Tables {
     }
 
     pub(super) fn begin_epoch(&mut self, cursor: Cursor, restored_to: Position) {
-        self.cursor = Some(cursor);
+        let is_known = self.cursors.values().any(|known| known.epoch == cursor.epoch);
+        self.set_cursor(Some(cursor));
+        if is_known {
+            return;
+        }
         for change in self.documents.values_mut().flat_map(|document| document.changes.values_mut()) {
             if matches!(change.state, State::Durable(position) if position > restored_to) {
                 change.state = State::Local;
@@ -248,15 +301,40 @@ impl Tables {
         }
     }
 
-    pub(super) fn purge(&mut self, documents: &[DocumentId]) -> Vec<DocumentId> {
-        let mut purged = Vec::new();
-        for id in documents {
-            let Some(state) = self.document(*id).filter(DocumentState::may_be_purged) else { continue };
-            self.documents.remove(id);
-            self.purged.insert(*id, Purged { generation: state.generation, is_confirmed: false });
-            purged.push(*id);
+    pub(super) fn purge(&mut self) -> Vec<DocumentId> {
+        let ended: Vec<DocumentId> =
+            self.documents.iter().filter(|(_, document)| document.may_be_purged()).map(|(id, _)| *id).collect();
+        for id in &ended {
+            let generation = self.documents.remove(id).map_or(0, |document| document.last_generation());
+            self.purged.insert(*id, Purged { generation, is_confirmed: false });
         }
-        purged
+        ended
+    }
+
+    pub(super) fn set_active(&mut self, active: Option<ActiveUser>) {
+        self.active = active;
+    }
+
+    pub(super) fn cursor_of(&self, reader: Option<UserId>) -> Option<Cursor> {
+        self.cursors.get(&reader).copied()
+    }
+
+    pub(super) fn users(&self) -> Vec<LocalUser> {
+        let unsent = |user: UserId| {
+            let changes = self.documents.values().flat_map(|document| document.changes.values());
+            changes.filter(|change| change.user == Some(user) && change.state == State::Local).count() as u64
+        };
+        self.users.values().map(|user| LocalUser { unsent: unsent(user.user), ..user.clone() }).collect()
+    }
+
+    pub(super) fn save_user(&mut self, user: &LocalUser) {
+        self.users.insert(user.user, user.clone());
+    }
+
+    pub(super) fn unsafe_of_others(&self) -> u64 {
+        let changes = self.documents.values().flat_map(|document| document.changes.values());
+        let is_unsafe = |change: &&Change| matches!(change.state, State::Local | State::Refused(_));
+        changes.filter(is_unsafe).filter(|change| change.user != self.user()).count() as u64
     }
 
     pub(super) fn note_reads(&mut self, reads: &[Seen]) {
@@ -299,15 +377,8 @@ impl Tables {
         }
     }
 
-    pub(super) fn evict(&mut self, documents: &[DocumentId]) -> Vec<DocumentId> {
-        let mut evicted = Vec::new();
-        for id in documents {
-            let Some(document) = self.documents.get_mut(id) else { continue };
-            if document.evict() {
-                evicted.push(*id);
-            }
-        }
-        evicted
+    pub(super) fn evict(&mut self) -> Vec<DocumentId> {
+        self.documents.iter_mut().filter_map(|(id, document)| document.evict().then_some(*id)).collect()
     }
 
     pub(super) fn order_wipe(&mut self, order: [u8; 16]) {
@@ -321,7 +392,9 @@ impl Tables {
         self.documents.clear();
         self.purged.clear();
         self.reads.clear();
-        self.cursor = None;
+        self.cursors.clear();
+        self.users.clear();
+        self.active = None;
     }
 
     pub(super) fn save_clock(&mut self, clock: ClockState) {
@@ -340,11 +413,12 @@ impl Tables {
 }
 
 impl Document {
-    fn state(&self, id: DocumentId) -> DocumentState {
-        let count = |wanted: fn(&State) -> bool| self.changes.values().filter(|c| wanted(&c.state)).count() as u64;
+    fn state(&self, id: DocumentId, user: Option<UserId>) -> DocumentState {
+        let own = || self.changes.values().filter(|change| change.user == user);
+        let count = |wanted: fn(&State) -> bool| own().filter(|c| wanted(&c.state)).count() as u64;
         DocumentState {
             document: id,
-            generation: self.generation,
+            generation: self.generation_of(user),
             bootstrap_pending: self.bootstrap_pending,
             revoked: self.revoked,
             local: count(|state| matches!(state, State::Local)),
@@ -352,6 +426,30 @@ impl Document {
             refused: count(|state| matches!(state, State::Refused(_))),
             kept: count(|state| matches!(state, State::Kept(_))),
         }
+    }
+
+    fn generation_of(&self, user: Option<UserId>) -> u32 {
+        self.generations.get(&user).copied().unwrap_or(self.generation)
+    }
+
+    fn next_generation(&mut self, user: Option<UserId>) {
+        let next = self.generation_of(user) + 1;
+        self.generations.insert(user, next);
+    }
+
+    fn last_generation(&self) -> u32 {
+        self.generations.values().copied().max().unwrap_or(0).max(self.generation)
+    }
+
+    fn may_be_purged(&self) -> bool {
+        let is_safe = |change: &Change| !matches!(change.state, State::Local | State::Refused(_));
+        self.revoked && self.changes.values().all(is_safe)
+    }
+
+    /// Whether it is more than somebody else's unsent work.
+    fn is_seen_by(&self, user: Option<UserId>) -> bool {
+        let is_own = |change: &Change| change.user == user && !matches!(change.state, State::Received(_));
+        self.is_shared || self.generations.contains_key(&user) || self.changes.values().any(is_own)
     }
 
     /// Whether anything was removed.
@@ -368,12 +466,15 @@ impl Document {
         self.quarantined.clear();
         self.bootstrap_pending = true;
         self.generation += 1;
+        self.generations.values_mut().for_each(|generation| *generation += 1);
         true
     }
 
-    fn is_shown(&self, change: &Change) -> bool {
+    fn is_shown(&self, change: &Change, user: Option<UserId>) -> bool {
         let refused = matches!(change.state, State::Refused(_) | State::Replaced | State::Kept(_));
-        !(refused || change.covered || self.quarantined.contains(&change.hash))
+        // The first change of a document has no content, and no intent.
+        let is_secret = change.state == State::Local && change.user != user && !change.intent.is_empty();
+        !(refused || is_secret || change.covered || self.quarantined.contains(&change.hash))
     }
 
     fn find(&mut self, hash: ChangeHash) -> Option<&mut Change> {
@@ -396,7 +497,8 @@ impl Document {
             let is_own = |state: State| matches!(state, State::Local | State::Durable(_));
             if let Some(known) = self.find(*change).filter(|known| is_own(known.state)) {
                 known.state = State::Refused(Reason::DependencyRefused);
-                self.generation += 1;
+                let user = known.user;
+                self.next_generation(user);
             }
         }
         covered
@@ -407,10 +509,14 @@ impl Document {
         let is_quarantined = self.quarantined.contains(&hash);
         let Some(known) = self.find(hash).filter(|known| known.state.is_unsettled()) else { return };
         match (is_quarantined, known.state) {
-            (false, _) => known.state = State::Durable(position),
+            (false, _) => {
+                known.state = State::Durable(position);
+                self.is_shared = true;
+            }
             (true, State::Local) => {
                 known.state = State::Refused(Reason::DependencyRefused);
-                self.generation += 1;
+                let user = known.user;
+                self.next_generation(user);
             }
             (true, _) => {}
         }
@@ -431,7 +537,7 @@ impl Document {
             self.confirm(hash, position);
         } else if !self.covers(hash) {
             let (bytes, state) = (bytes.clone(), State::Received(position));
-            self.insert(last_row, Change { hash, bytes, intent: Bytes::new(), state, covered: false });
+            self.insert(last_row, Change { hash, bytes, intent: Bytes::new(), state, covered: false, user: None });
         }
     }
 

@@ -10,14 +10,14 @@ use std::{
 
 use async_trait::async_trait;
 use feldakte_client_sdk::store::{
-    Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, OwnChange,
-    Parked, Received, ReceivedSnapshot, Unsent,
+    ActiveUser, Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore,
+    LocalStoreError, LocalUser, OwnChange, Parked, Received, ReceivedSnapshot, Unsent,
 };
 use feldakte_core::{
     case::GENESIS_ACTOR,
     change::Change,
     crdt::Document,
-    ids::{ChangeHash, Cursor, DocumentId, Position},
+    ids::{ChangeHash, Cursor, DocumentId, Position, UserId},
 };
 use feldakte_proto::{Receipts, Seen};
 
@@ -173,14 +173,36 @@ impl LocalStore for WatchedLocalStore {
         self.inner.compact(document, chunks, covered).await
     }
 
-    async fn purge(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError> {
+    async fn purge(&self) -> Result<Vec<DocumentId>, LocalStoreError> {
         self.room()?;
-        self.inner.purge(documents).await
+        self.inner.purge().await
     }
 
-    async fn evict(&self, documents: &[DocumentId]) -> Result<Vec<DocumentId>, LocalStoreError> {
+    async fn evict(&self) -> Result<Vec<DocumentId>, LocalStoreError> {
         self.room()?;
-        self.inner.evict(documents).await
+        self.inner.evict().await
+    }
+
+    async fn set_active(&self, active: Option<ActiveUser>) -> Result<(), LocalStoreError> {
+        self.room()?;
+        self.inner.set_active(active).await
+    }
+
+    async fn cursor_of(&self, reader: Option<UserId>) -> Result<Option<Cursor>, LocalStoreError> {
+        self.inner.cursor_of(reader).await
+    }
+
+    async fn users(&self) -> Result<Vec<LocalUser>, LocalStoreError> {
+        self.inner.users().await
+    }
+
+    async fn save_user(&self, user: &LocalUser) -> Result<(), LocalStoreError> {
+        self.room()?;
+        self.inner.save_user(user).await
+    }
+
+    async fn unsafe_of_others(&self) -> Result<u64, LocalStoreError> {
+        self.inner.unsafe_of_others().await
     }
 
     async fn order_wipe(&self, order: [u8; 16]) -> Result<(), LocalStoreError> {

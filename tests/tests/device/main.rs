@@ -17,6 +17,7 @@ use quinn::Endpoint;
 
 mod purge;
 mod renewal;
+mod users;
 mod wipe;
 
 /// A scripted gateway and a device that it knows.

@@ -20,6 +20,7 @@ mod model;
 mod opening;
 mod secrecy;
 mod size;
+mod users;
 
 /// A key that is the same each time.
 struct FixedKey([u8; 32]);

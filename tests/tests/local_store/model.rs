@@ -5,10 +5,12 @@
 use std::{env, time::Duration};
 
 use bytes::Bytes;
-use feldakte_client_sdk::store::{Answer, LocalStore, LocalStoreError, OwnChange, Received, ReceivedSnapshot};
+use feldakte_client_sdk::store::{
+    ActiveUser, Answer, LocalStore, LocalStoreError, OwnChange, Received, ReceivedSnapshot,
+};
 use feldakte_core::{
     access::Role,
-    ids::{ActorId, ChangeHash, Cursor, DeviceId, DocumentId, Epoch, Position},
+    ids::{ActorId, ChangeHash, Cursor, DeviceId, DocumentId, Epoch, Position, UserId},
     log::{Binding, Quarantine, QuarantineReason},
 };
 use feldakte_proto::Reason;
@@ -34,8 +36,9 @@ enum Operation {
     Redo(DocumentId, Vec<ChangeHash>, Vec<OwnChange>),
     Epoch(Cursor, Position),
     Compact(DocumentId, Vec<u8>, Vec<ChangeHash>),
-    Purge(Vec<DocumentId>),
-    Evict(DocumentId),
+    Purge,
+    Evict,
+    SetActive(Option<ActiveUser>),
     Confirm,
 }
 
@@ -49,8 +52,9 @@ impl Operation {
             Operation::Redo(document, replaced, changes) => store.save_redone(*document, replaced, changes).await,
             Operation::Epoch(cursor, restored_to) => store.begin_epoch(*cursor, *restored_to).await,
             Operation::Compact(document, chunks, covered) => store.compact(*document, chunks, covered).await,
-            Operation::Purge(documents) => store.purge(documents).await.map(drop),
-            Operation::Evict(document) => store.evict(&[*document]).await.map(drop),
+            Operation::Purge => store.purge().await.map(drop),
+            Operation::Evict => store.evict().await.map(drop),
+            Operation::SetActive(active) => store.set_active(*active).await,
             Operation::Confirm => store.confirm(&store.receipts().await?).await,
         }
     }
@@ -74,10 +78,11 @@ impl Source {
                 let changes = self.numbers().into_iter().map(own).collect();
                 Operation::Redo(self.document(), self.hashes(), changes)
             }
-            85..88 => Operation::Purge((0..DOCUMENTS).map(document).collect()),
+            85..88 => Operation::Purge,
             88 => Operation::Confirm,
-            89 => Operation::Evict(self.document()),
-            90..93 => Operation::Epoch(self.cursor(), Position(self.rng.random_range(0..=self.position))),
+            89 => Operation::Evict,
+            90..92 => Operation::SetActive(self.active()),
+            92..94 => Operation::Epoch(self.cursor(), Position(self.rng.random_range(0..=self.position))),
             _ => {
                 let label = format!("compacted {}", self.position);
                 Operation::Compact(self.document(), label.into_bytes(), self.hashes())
@@ -123,6 +128,12 @@ impl Source {
         let durable = self.hashes();
         let cursor = self.rng.random_bool(0.5).then(|| self.cursor());
         Answer { document, durable, position, refused, cursor }
+    }
+
+    fn active(&mut self) -> Option<ActiveUser> {
+        let user = UserId(Uuid::from_u128(self.rng.random_range(1..3)));
+        let has_own_cursor = user.as_bytes()[15] == 1;
+        self.rng.random_bool(0.7).then_some(ActiveUser { user, has_own_cursor })
     }
 
     fn document(&mut self) -> DocumentId {
@@ -192,6 +203,8 @@ async fn run(seed: u64) {
 /// Compares all that can be read.
 async fn assert_same(left: &dyn LocalStore, right: &dyn LocalStore, rng: &mut StdRng) {
     assert_eq!(left.state().await.unwrap(), right.state().await.unwrap());
+    assert_eq!(left.users().await.unwrap(), right.users().await.unwrap());
+    assert_eq!(left.unsafe_of_others().await.unwrap(), right.unsafe_of_others().await.unwrap());
     assert_eq!(left.receipts().await.unwrap(), right.receipts().await.unwrap());
     assert_eq!(left.documents().await.unwrap(), right.documents().await.unwrap());
     for id in (0..DOCUMENTS).map(document) {
@@ -216,13 +229,17 @@ async fn random_operations_reach_every_state() {
             source.operation().run(&*memory).await.unwrap();
         }
         purged += memory.receipts().await.unwrap().purged.len();
-        for state in memory.documents().await.unwrap() {
-            durable += state.durable;
-            refused += state.refused;
-            kept += state.kept;
-            pending += u64::from(state.bootstrap_pending);
-            let chunks = memory.load(state.document).await.unwrap().unwrap().chunks;
-            shown = [shown, chunks.concat().into()].concat().into();
+        for user in [None, Some(1), Some(2)] {
+            let user = user.map(|n| ActiveUser { user: UserId(Uuid::from_u128(n)), has_own_cursor: false });
+            memory.set_active(user).await.unwrap();
+            for state in memory.documents().await.unwrap() {
+                durable += state.durable;
+                refused += state.refused;
+                kept += state.kept;
+                pending += u64::from(state.bootstrap_pending);
+                let chunks = memory.load(state.document).await.unwrap().unwrap().chunks;
+                shown = [shown, chunks.concat().into()].concat().into();
+            }
         }
     }
     assert!(durable > 50 && refused > 10 && pending > 5, "{durable} {refused} {pending}");

@@ -123,14 +123,22 @@ async fn child_holds_the_store() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused() {
+async fn another_schema_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
-    open(directory.path()).await.unwrap().close().await;
-    let mut newer = raw(&directory.path().join("case.db")).await;
-    sqlx::query("pragma user_version = 7").execute(&mut newer).await.unwrap();
-    newer.close().await.unwrap();
-    let refused = open(directory.path()).await;
-    assert!(matches!(refused, Err(LocalStoreError::NewerSchema { found: 7, known: 1 })));
+    let store = open(directory.path()).await.unwrap();
+    store.save_edit(document(1), &[own(1)]).await.unwrap();
+    store.close().await;
+    let set = async |version: &'static str| {
+        let mut file = raw(&directory.path().join("case.db")).await;
+        sqlx::query(version).execute(&mut file).await.unwrap();
+        file.close().await.unwrap();
+    };
+    set("pragma user_version = 7").await;
+    assert!(matches!(open(directory.path()).await, Err(LocalStoreError::NewerSchema { found: 7, known: 2 })));
+    set("pragma user_version = 1").await;
+    assert!(matches!(open(directory.path()).await, Err(LocalStoreError::OlderSchema { found: 1, known: 2 })));
+    set("pragma user_version = 2").await;
+    assert!(open(directory.path()).await.unwrap().document(document(1)).await.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -291,7 +291,7 @@ async fn a_copy_taken_after_a_purge_shows_nothing_even_with_the_key() {
     let ended: Vec<_> = ended.into_iter().map(|(_, id)| *id).collect();
     let entries = ended.iter().map(|id| ReceivedEntry { revoked: true, ..entry(*id, 3, &[]) }).collect();
     store.save_received(&Received { entries, ..Received::default() }).await.unwrap();
-    assert_eq!(store.purge(&ended).await.unwrap(), ended);
+    assert_eq!(store.purge().await.unwrap(), ended);
     // The store is still open: nobody has to close it first.
     assert_eq!(fs::metadata(directory.path().join("case.db-wal")).unwrap().len(), 0);
     let pages = decrypted(&path);

@@ -73,13 +73,15 @@ pub fn status(status: &Status) -> Json {
         cases,
         sync: CaseSync { local, sent, durable, refused, kept, .. },
         all_safe,
+        user,
+        others,
         clock_offset_ms,
         wipe,
     } = status;
     json!({
         "link": self::link(*link), "cases": cases, "local": local, "sent": sent, "durable": durable,
         "refused": refused, "kept": kept, "all_safe": all_safe, "clock_offset_ms": clock_offset_ms,
-        "wipe": wipe.map(|stage| format!("{stage:?}").to_lowercase()),
+        "user": user.map(|user| user.to_string()), "others": others, "wipe": wipe.map(|stage| format!("{stage:?}").to_lowercase()),
     })
 }
 

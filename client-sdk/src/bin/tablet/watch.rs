@@ -58,6 +58,8 @@ impl Observer for News {
             Event::SyncChanged(case) => items.sync.extend([case]),
             Event::CaseRemoved(case) => items.removed.extend([case]),
             Event::ContentExpired | Event::Wiped => items.loss = Some(event),
+            // One who uses the command line knows who he is.
+            Event::UserChanged | Event::SignInEnded => {}
         }
         self.wake.notify_one();
     }

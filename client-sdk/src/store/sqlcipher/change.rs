@@ -1,6 +1,8 @@
 //! Rows of `change`: what state each is in, and how many of a document are in which.
 
-use feldakte_core::ids::{ChangeHash, Position};
+use std::collections::BTreeMap;
+
+use feldakte_core::ids::{ChangeHash, Position, UserId};
 use feldakte_proto::Reason;
 use sqlx::SqliteConnection;
 
@@ -49,6 +51,8 @@ pub(super) struct Known {
     pub(super) state: ChangeState,
     /// The snapshot contains it.
     pub(super) covered: bool,
+    /// Own: who made it.
+    pub(super) user: Option<UserId>,
 }
 
 /// A change on its way into the table.
@@ -59,11 +63,16 @@ pub(super) struct NewRow<'a> {
     pub(super) state: ChangeState,
     pub(super) position: Option<Position>,
     pub(super) covered: bool,
+    pub(super) user: Option<UserId>,
 }
 
 /// Changes of one document that leave and enter a state within one transaction; [`Tally::save`] ends it.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct Tally(BTreeMap<Option<UserId>, Counts>);
+
+/// Of one user.
+#[derive(Debug, Default)]
+struct Counts {
     local: i64,
     durable: i64,
     refused: i64,
@@ -80,7 +89,8 @@ impl Tally {
     ) -> Result<(), LocalStoreError> {
         let sealer = Sealer::of(connection, document).await?;
         sqlx::query(
-            "insert into change (document, hash, bytes, intent, state, position, covered) values (?, ?, ?, ?, ?, ?, ?)",
+            "insert into change (document, hash, bytes, intent, state, position, covered, user)
+             values (?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(document)
         .bind(new.hash.0.as_slice())
@@ -89,9 +99,10 @@ impl Tally {
         .bind(new.state as i64)
         .bind(new.position.map(position_number))
         .bind(new.covered)
+        .bind(new.user.as_ref().map(|user| user.as_bytes().as_slice()))
         .execute(connection)
         .await?;
-        self.count(new.state, 1);
+        self.count(new.user, new.state, 1);
         Ok(())
     }
 
@@ -107,8 +118,8 @@ impl Tally {
             .bind(known.row)
             .execute(connection)
             .await?;
-        self.count(known.state, -1);
-        self.count(ChangeState::Durable, 1);
+        self.count(known.user, known.state, -1);
+        self.count(known.user, ChangeState::Durable, 1);
         Ok(())
     }
 
@@ -126,8 +137,8 @@ impl Tally {
             .bind(known.row)
             .execute(connection)
             .await?;
-        self.count(known.state, -1);
-        self.count(state, 1);
+        self.count(known.user, known.state, -1);
+        self.count(known.user, state, 1);
         Ok(())
     }
 
@@ -138,39 +149,78 @@ impl Tally {
         known: Known,
     ) -> Result<(), LocalStoreError> {
         sqlx::query("update change set state = 5 where row = ?").bind(known.row).execute(connection).await?;
-        self.count(known.state, -1);
+        self.count(known.user, known.state, -1);
         Ok(())
     }
 
     /// Brings the document's counters up to date.
     pub(super) async fn save(self, connection: &mut SqliteConnection, document: i64) -> Result<(), LocalStoreError> {
-        let Tally { local, durable, refused, kept } = self;
-        if (local, durable, refused, kept) == (0, 0, 0, 0) {
-            return Ok(());
+        for (user, Counts { local, durable, refused, kept }) in self.0 {
+            if (local, durable, refused, kept) == (0, 0, 0, 0) {
+                continue;
+            }
+            add_author(connection, document, user).await?;
+            sqlx::query(
+                "update author set local = local + ?, durable = durable + ?, refused = refused + ?, kept = kept + ?
+                 where document = ? and user = ?",
+            )
+            .bind(local)
+            .bind(durable)
+            .bind(refused)
+            .bind(kept)
+            .bind(document)
+            .bind(user_key(user.as_ref()))
+            .execute(&mut *connection)
+            .await?;
+            if durable > 0 {
+                share(connection, document).await?;
+            }
         }
-        sqlx::query(
-            "update document set local = local + ?, durable = durable + ?, refused = refused + ?, kept = kept + ?
-             where row = ?",
-        )
-        .bind(local)
-        .bind(durable)
-        .bind(refused)
-        .bind(kept)
-        .bind(document)
-        .execute(connection)
-        .await?;
         Ok(())
     }
 
-    fn count(&mut self, state: ChangeState, by: i64) {
+    fn count(&mut self, user: Option<UserId>, state: ChangeState, by: i64) {
+        let counts = self.0.entry(user).or_default();
         match state {
-            ChangeState::Local => self.local += by,
-            ChangeState::Durable => self.durable += by,
-            ChangeState::Refused => self.refused += by,
-            ChangeState::Kept => self.kept += by,
+            ChangeState::Local => counts.local += by,
+            ChangeState::Durable => counts.durable += by,
+            ChangeState::Refused => counts.refused += by,
+            ChangeState::Kept => counts.kept += by,
             ChangeState::Received | ChangeState::Replaced => {}
         }
     }
+}
+
+async fn add_author(
+    connection: &mut SqliteConnection,
+    document: i64,
+    user: Option<UserId>,
+) -> Result<(), LocalStoreError> {
+    let sql = "insert or ignore into author (document, user, generation)
+        values (?1, ?2, (select generation from document where row = ?1))";
+    sqlx::query(sql).bind(document).bind(user_key(user.as_ref())).execute(connection).await?;
+    Ok(())
+}
+
+/// Something of the document comes from the log: whoever uses the device sees that it is there.
+pub(super) async fn share(connection: &mut SqliteConnection, document: i64) -> Result<(), LocalStoreError> {
+    sqlx::query("update document set is_shared = 1 where row = ?").bind(document).execute(connection).await?;
+    Ok(())
+}
+
+/// The user's next edit of the document is written under a new actor.
+pub(super) async fn next_generation(
+    connection: &mut SqliteConnection,
+    document: i64,
+    user: Option<UserId>,
+) -> Result<(), LocalStoreError> {
+    add_author(connection, document, user).await?;
+    sqlx::query("update author set generation = generation + 1 where document = ? and user = ?")
+        .bind(document)
+        .bind(user_key(user.as_ref()))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// The row of that hash, if there is one.
@@ -179,14 +229,31 @@ pub(super) async fn find(
     document: i64,
     hash: ChangeHash,
 ) -> Result<Option<Known>, LocalStoreError> {
-    let found: Option<(i64, i64, bool)> =
-        sqlx::query_as("select row, state, covered from change where document = ? and hash = ?")
+    let found: Option<KnownRow> =
+        sqlx::query_as("select row, state, covered, user from change where document = ? and hash = ?")
             .bind(document)
             .bind(hash.0.as_slice())
             .fetch_optional(connection)
             .await?;
-    let Some((row, state, covered)) = found else { return Ok(None) };
-    Ok(Some(Known { row, state: ChangeState::from_number(state)?, covered }))
+    found.map(to_known).transpose()
+}
+
+/// Row, state, covered, user.
+pub(super) type KnownRow = (i64, i64, bool, Option<Vec<u8>>);
+
+pub(super) fn to_known((row, state, covered, user): KnownRow) -> Result<Known, LocalStoreError> {
+    Ok(Known { row, state: ChangeState::from_number(state)?, covered, user: user_of(user)? })
+}
+
+/// A user as SQLite stores it.
+pub(super) fn user_of(bytes: Option<Vec<u8>>) -> Result<Option<UserId>, LocalStoreError> {
+    let damaged = |_| LocalStoreError::Damaged("a user");
+    bytes.map(|bytes| UserId::from_slice(&bytes)).transpose().map_err(damaged)
+}
+
+/// A user in a key column: empty for nobody.
+pub(super) fn user_key(user: Option<&UserId>) -> &[u8] {
+    user.map_or(&[], |user| user.as_bytes().as_slice())
 }
 
 /// A position as SQLite stores it.

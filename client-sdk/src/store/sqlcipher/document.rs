@@ -3,31 +3,30 @@
 use bytes::Bytes;
 use feldakte_core::{
     access::Role,
-    ids::{ActorId, Cursor, DeviceId, DocumentId, Epoch, Position, UserId},
+    ids::{ActorId, Cursor, DeviceId, DocumentId, Epoch, UserId},
     log::Binding,
 };
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::{
-    change::position_number,
+    change::{position_number, user_of},
     seal::{self, Column, Sealer},
-    wipe,
+    users, wipe,
 };
 use crate::store::{ClockState, DocumentState, LocalDocument, LocalState, LocalStoreError};
 
 pub(super) async fn store_state(connection: &mut SqliteConnection) -> Result<LocalState, LocalStoreError> {
-    let (store, epoch, position): (Vec<u8>, Option<Vec<u8>>, Option<i64>) =
-        sqlx::query_as("select id, epoch, position from store").fetch_one(&mut *connection).await?;
-    let damaged = |_| LocalStoreError::Damaged("the cursor");
-    let cursor = match (epoch, position) {
-        (Some(epoch), Some(position)) => Some(Cursor {
-            epoch: Epoch::from_slice(&epoch).map_err(damaged)?,
-            position: Position(position.cast_unsigned()),
-        }),
-        _ => None,
-    };
-    let store = Epoch::from_slice(&store).map_err(damaged)?;
-    Ok(LocalState { store, cursor, wipe: wipe::current(connection).await?, clock: clock(connection).await? })
+    let sql = "select id, user, reader from store";
+    let (store, user, reader): (Vec<u8>, Option<Vec<u8>>, Vec<u8>) =
+        sqlx::query_as(sql).fetch_one(&mut *connection).await?;
+    let reader = user_of(Some(reader).filter(|reader| !reader.is_empty()))?;
+    Ok(LocalState {
+        store: Epoch::from_slice(&store).map_err(|_| LocalStoreError::Damaged("the store's id"))?,
+        user: user_of(user)?,
+        cursor: users::cursor_of(&mut *connection, reader).await?,
+        wipe: wipe::current(&mut *connection).await?,
+        clock: clock(connection).await?,
+    })
 }
 
 async fn clock(connection: &mut SqliteConnection) -> Result<Option<ClockState>, LocalStoreError> {
@@ -48,7 +47,8 @@ pub(super) async fn save_clock(connection: &mut SqliteConnection, clock: ClockSt
 }
 
 pub(super) async fn set_cursor(connection: &mut SqliteConnection, cursor: Cursor) -> Result<(), LocalStoreError> {
-    sqlx::query("update store set epoch = ?, position = ?")
+    let sql = "insert or replace into reader (user, epoch, position) values ((select reader from store), ?, ?)";
+    sqlx::query(sql)
         .bind(cursor.epoch.as_bytes().as_slice())
         .bind(position_number(cursor.position))
         .execute(connection)
@@ -65,12 +65,17 @@ fn to_state(row: DocumentRow) -> Result<DocumentState, LocalStoreError> {
     Ok(DocumentState { document, generation, bootstrap_pending, revoked, local, durable, refused, kept })
 }
 
+/// Documents as whoever uses the device sees them: without those that are nothing but somebody else's unsent work.
+const STATES: &str = "
+    select id, coalesce(author.generation, document.generation), bootstrap_pending, revoked, coalesce(local, 0),
+            coalesce(durable, 0), coalesce(refused, 0), coalesce(kept, 0)
+        from document
+        left join author on author.document = document.row and author.user = (select coalesce(user, x'') from store)
+    where (is_shared = 1 or author.document is not null)";
+
 pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<DocumentState>, LocalStoreError> {
-    let rows: Vec<DocumentRow> = sqlx::query_as(
-        "select id, generation, bootstrap_pending, revoked, local, durable, refused, kept from document order by id",
-    )
-    .fetch_all(connection)
-    .await?;
+    let sql = format!("{STATES} order by id");
+    let rows: Vec<DocumentRow> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(connection).await?;
     rows.into_iter().map(to_state).collect()
 }
 
@@ -78,12 +83,9 @@ pub(super) async fn one(
     connection: &mut SqliteConnection,
     document: DocumentId,
 ) -> Result<Option<DocumentState>, LocalStoreError> {
-    let row: Option<DocumentRow> = sqlx::query_as(
-        "select id, generation, bootstrap_pending, revoked, local, durable, refused, kept from document where id = ?",
-    )
-    .bind(document.to_bytes().as_slice())
-    .fetch_optional(connection)
-    .await?;
+    let sql = format!("{STATES} and id = ?");
+    let query = sqlx::query_as(AssertSqlSafe(sql)).bind(document.to_bytes().as_slice().to_vec());
+    let row: Option<DocumentRow> = query.fetch_optional(connection).await?;
     row.map(to_state).transpose()
 }
 
@@ -129,7 +131,10 @@ pub(super) async fn set_bootstrap_pending(
     connection: &mut SqliteConnection,
     document: i64,
 ) -> Result<(), LocalStoreError> {
-    sqlx::query("update document set bootstrap_pending = 1 where row = ?").bind(document).execute(connection).await?;
+    sqlx::query("update document set bootstrap_pending = 1, is_shared = 1 where row = ?")
+        .bind(document)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -146,6 +151,8 @@ pub(super) async fn load(
     let changes: Vec<Vec<u8>> = sqlx::query_scalar(
         "select bytes from change
          where document = ?1 and covered = 0 and state not in (3, 5, 6)
+           -- Somebody else's work is his until it is durable; the first change of a document has no content.
+           and (state != 1 or user is (select user from store) or length(intent) = 0)
            and not exists (select 1 from quarantine where document = ?1 and quarantine.hash = change.hash)
          order by row",
     )
@@ -179,13 +186,4 @@ fn to_binding((actor, device, unit, role, user, home): BindingRow) -> Result<Bin
         user: user.map(|user| UserId::from_slice(&user)).transpose().map_err(damaged)?,
         home: home.map(|home| home.parse()).transpose().map_err(damaged)?,
     })
-}
-
-/// The next edit of the document is written under a new actor.
-pub(super) async fn next_generation(connection: &mut SqliteConnection, document: i64) -> Result<(), LocalStoreError> {
-    sqlx::query("update document set generation = generation + 1 where row = ?")
-        .bind(document)
-        .execute(connection)
-        .await?;
-    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The schema this build writes; newer ones are refused.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// How long to wait for a lock: covers the moment in which a store that was dropped, not closed, lets go.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -96,6 +96,7 @@ async fn migrate(connection: &mut SqliteConnection, new_store: Epoch) -> Result<
     match found {
         SCHEMA => return Ok(()),
         0 => {}
+        older if older < SCHEMA => return Err(LocalStoreError::OlderSchema { found, known: SCHEMA }),
         _ => return Err(LocalStoreError::NewerSchema { found, known: SCHEMA }),
     }
     let mut transaction = connection.begin().await?;

@@ -1,17 +1,17 @@
 //! Own changes: saved, sent, answered, and offered again to a restored gateway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Position};
+use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position};
 use feldakte_proto::Reason;
 use sqlx::SqliteConnection;
 
 use super::{
-    change::{ChangeState, NewRow, Tally, find, hash_of, position_number},
+    change::{ChangeState, Known, NewRow, Tally, find, hash_of, next_generation, position_number, user_of},
     document, received,
     seal::{Column, Sealer},
-    snapshot,
+    snapshot, users,
 };
 use crate::store::{Answer, DocumentEdit, LocalStoreError, OwnChange, Parked, Unsent};
 
@@ -31,6 +31,7 @@ async fn save_edit(
     changes: &[OwnChange],
 ) -> Result<(), LocalStoreError> {
     let row = document::row_or_new(connection, document).await?;
+    let user = users::active(connection).await?;
     let mut tally = Tally::default();
     for change in changes {
         match find(connection, row, change.hash).await? {
@@ -42,17 +43,19 @@ async fn save_edit(
                     state: ChangeState::Local,
                     position: None,
                     covered: snapshot::covers(connection, row, change.hash).await?,
+                    user,
                 };
                 tally.insert(connection, row, new).await?;
             }
             // Both sides wrote the same change, as happens with genesis changes: it is in the log already.
             Some(known) if known.state == ChangeState::Received => {
-                sqlx::query("update change set intent = ? where row = ?")
+                sqlx::query("update change set intent = ?, user = ? where row = ?")
                     .bind(Sealer::of(connection, row).await?.seal(Column::Intent, &change.intent)?)
+                    .bind(user.as_ref().map(|user| user.as_bytes().as_slice()))
                     .bind(known.row)
                     .execute(&mut *connection)
                     .await?;
-                tally.set_durable(connection, known, None).await?;
+                tally.set_durable(connection, Known { user, ..known }, None).await?;
             }
             Some(_) => {}
         }
@@ -87,12 +90,12 @@ pub(super) async fn unsent(
     }
 }
 
-/// Row, document's row and id, hash, bytes.
-type UnsentRow = (u64, i64, Vec<u8>, Vec<u8>, Vec<u8>);
+/// Row, document's row and id, hash, bytes, user.
+type UnsentRow = (u64, i64, Vec<u8>, Vec<u8>, Vec<u8>, Option<Vec<u8>>);
 
 async fn unsent_page(connection: &mut SqliteConnection, after: u64) -> Result<Vec<Unsent>, LocalStoreError> {
     let rows: Vec<UnsentRow> = sqlx::query_as(
-        "select change.row, document, document.id, hash, bytes from change join document on document.row = change.document
+        "select change.row, document, document.id, hash, bytes, user from change join document on document.row = change.document
          where state = 1 and change.row > ? order by change.row limit ?",
     )
     .bind(i64::try_from(after).unwrap_or(i64::MAX))
@@ -105,10 +108,10 @@ async fn unsent_page(connection: &mut SqliteConnection, after: u64) -> Result<Ve
             sealers.insert(*document, Sealer::of(connection, *document).await?);
         }
     }
-    let to_unsent = |(row, document, id, hash, bytes): UnsentRow| {
+    let to_unsent = |(row, document, id, hash, bytes, user): UnsentRow| {
         let bytes = sealers[&document].open(Column::Change, bytes)?;
         let document = DocumentId::from_slice(&id).map_err(|_| LocalStoreError::Damaged("a document id"))?;
-        Ok(Unsent { row, document, hash: hash_of(&hash)?, bytes: Bytes::from(bytes) })
+        Ok(Unsent { row, document, hash: hash_of(&hash)?, bytes: Bytes::from(bytes), user: user_of(user)? })
     };
     rows.into_iter().map(to_unsent).collect()
 }
@@ -126,7 +129,7 @@ pub(super) async fn save_answer(connection: &mut SqliteConnection, answer: &Answ
             received::confirm(connection, &mut tally, row, (*hash, known), answer.position).await?;
         }
     }
-    let mut refused_any = false;
+    let mut losers = BTreeSet::new();
     for (hash, reason) in &answer.refused {
         let Some(known) = find(connection, row, *hash).await? else { continue };
         // What the log is known to hold stays durable whatever a late answer says.
@@ -134,13 +137,13 @@ pub(super) async fn save_answer(connection: &mut SqliteConnection, answer: &Answ
             continue;
         }
         tally.set_refused(connection, known, *reason).await?;
-        refused_any = true;
+        losers.insert(known.user);
         if known.covered {
             document::set_bootstrap_pending(connection, row).await?;
         }
     }
-    if refused_any {
-        document::next_generation(connection, row).await?;
+    for user in losers {
+        next_generation(connection, row, user).await?;
     }
     tally.save(connection, row).await
 }
@@ -152,10 +155,11 @@ pub(super) async fn save_redone(
     changes: &[OwnChange],
 ) -> Result<(), LocalStoreError> {
     let Some(row) = document::row_of(connection, document).await? else { return Ok(()) };
+    let user = users::active(connection).await?;
     let mut tally = Tally::default();
     for hash in replaced {
         if let Some(known) = find(connection, row, *hash).await?
-            && known.state == ChangeState::Refused
+            && (known.state, known.user) == (ChangeState::Refused, user)
         {
             tally.set_replaced(connection, known).await?;
         }
@@ -169,7 +173,8 @@ pub(super) async fn parked(
     document: DocumentId,
 ) -> Result<Vec<Parked>, LocalStoreError> {
     let Some(row) = document::row_of(connection, document).await? else { return Ok(Vec::new()) };
-    let sql = "select hash, reason, intent from change where document = ? and state in (3, 6) order by row";
+    let sql = "select hash, reason, intent from change where document = ? and state in (3, 6)
+        and user is (select user from store) order by row";
     let rows: Vec<(Vec<u8>, Option<u32>, Vec<u8>)> = sqlx::query_as(sql).bind(row).fetch_all(&mut *connection).await?;
     let sealer = Sealer::of(connection, row).await?;
     let to_parked = |(hash, reason, intent): (Vec<u8>, Option<u32>, Vec<u8>)| {
@@ -185,16 +190,24 @@ pub(super) async fn begin_epoch(
     cursor: Cursor,
     restored_to: Position,
 ) -> Result<(), LocalStoreError> {
+    let is_known = is_known_epoch(connection, cursor.epoch).await?;
     document::set_cursor(connection, cursor).await?;
-    let lost: Vec<(i64, i64)> =
-        sqlx::query_as("select document, count(*) from change where state = 2 and position > ? group by document")
-            .bind(position_number(restored_to))
-            .fetch_all(&mut *connection)
-            .await?;
-    for (document, count) in lost {
-        sqlx::query("update document set local = local + ?1, durable = durable - ?1 where row = ?2")
+    if is_known {
+        // Somebody else who uses the device has met this log before, and offered again what it had lost.
+        return Ok(());
+    }
+    let lost: Vec<(i64, Vec<u8>, i64)> = sqlx::query_as(
+        "select document, coalesce(user, x''), count(*) from change where state = 2 and position > ?
+         group by document, user",
+    )
+    .bind(position_number(restored_to))
+    .fetch_all(&mut *connection)
+    .await?;
+    for (document, user, count) in lost {
+        sqlx::query("update author set local = local + ?1, durable = durable - ?1 where document = ?2 and user = ?3")
             .bind(count)
             .bind(document)
+            .bind(user)
             .execute(&mut *connection)
             .await?;
     }
@@ -203,4 +216,9 @@ pub(super) async fn begin_epoch(
         .execute(connection)
         .await?;
     Ok(())
+}
+
+async fn is_known_epoch(connection: &mut SqliteConnection, epoch: Epoch) -> Result<bool, LocalStoreError> {
+    let sql = "select exists (select 1 from reader where epoch = ?)";
+    Ok(sqlx::query_scalar(sql).bind(epoch.as_bytes().as_slice()).fetch_one(connection).await?)
 }

@@ -5,41 +5,39 @@ use feldakte_proto::Receipts;
 use sqlx::SqliteConnection;
 
 use super::{
-    document, reads,
+    reads,
     seal::{self, Column, Sealer},
     wipe,
 };
-use crate::store::{DocumentState, LocalStoreError, WipeStage};
+use crate::store::{LocalStoreError, WipeStage};
 
-pub(super) async fn purge(
-    connection: &mut SqliteConnection,
-    documents: &[DocumentId],
-) -> Result<Vec<DocumentId>, LocalStoreError> {
-    let mut purged = Vec::new();
-    for id in documents {
-        let Some(state) = document::one(connection, *id).await? else { continue };
-        if state.may_be_purged() {
-            purge_one(connection, state).await?;
-            purged.push(*id);
+pub(super) async fn purge(connection: &mut SqliteConnection) -> Result<Vec<DocumentId>, LocalStoreError> {
+    let ended: Vec<(Vec<u8>, u32)> = sqlx::query_as(
+        "select id, max(document.generation, coalesce((select max(generation) from author where document = row), 0))
+         from document where revoked = 1
+           and not exists (select 1 from author where document = row and local + refused > 0)
+         order by id",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for (id, generation) in &ended {
+        sqlx::query("insert or replace into purged (id, generation) values (?, ?)")
+            .bind(id)
+            .bind(generation)
+            .execute(&mut *connection)
+            .await?;
+        for sql in DELETE {
+            sqlx::query(*sql).bind(id).execute(&mut *connection).await?;
         }
     }
-    if !purged.is_empty() {
+    if !ended.is_empty() {
         seal::forget_deleted_keys(connection).await?;
     }
-    Ok(purged)
+    ended.iter().map(|(id, _)| document_of(id)).collect()
 }
 
-async fn purge_one(connection: &mut SqliteConnection, state: DocumentState) -> Result<(), LocalStoreError> {
-    let id = state.document.to_bytes();
-    sqlx::query("insert or replace into purged (id, generation) values (?, ?)")
-        .bind(id.as_slice())
-        .bind(state.generation)
-        .execute(&mut *connection)
-        .await?;
-    for sql in DELETE {
-        sqlx::query(*sql).bind(id.as_slice()).execute(&mut *connection).await?;
-    }
-    Ok(())
+fn document_of(id: &[u8]) -> Result<DocumentId, LocalStoreError> {
+    DocumentId::from_slice(id).map_err(|_| LocalStoreError::Damaged("a document id"))
 }
 
 /// Everything that stands under a document, and the document.
@@ -49,31 +47,24 @@ const DELETE: &[&str] = &[
     "delete from change where document = (select row from document where id = ?)",
     "delete from binding where document = (select row from document where id = ?)",
     "delete from quarantine where document = (select row from document where id = ?)",
+    "delete from author where document = (select row from document where id = ?)",
     "delete from document where id = ?",
 ];
 
-pub(super) async fn evict(
-    connection: &mut SqliteConnection,
-    documents: &[DocumentId],
-) -> Result<Vec<DocumentId>, LocalStoreError> {
-    let mut evicted = Vec::new();
-    for id in documents {
-        let Some(row) = document::row_of(connection, *id).await? else { continue };
-        if holds_what_is_safe(connection, row).await? {
-            evict_one(connection, row).await?;
-            evicted.push(*id);
-        }
+pub(super) async fn evict(connection: &mut SqliteConnection) -> Result<Vec<DocumentId>, LocalStoreError> {
+    let safe: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+        "select row, id from document where exists (select 1 from snapshot where document = document.row)
+           or exists (select 1 from change where document = document.row and state not in (1, 3)) order by id",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for (row, _) in &safe {
+        evict_one(connection, *row).await?;
     }
-    if !evicted.is_empty() {
+    if !safe.is_empty() {
         seal::forget_deleted_keys(connection).await?;
     }
-    Ok(evicted)
-}
-
-async fn holds_what_is_safe(connection: &mut SqliteConnection, row: i64) -> Result<bool, LocalStoreError> {
-    let sql = "select exists (select 1 from snapshot where document = ?1)
-        or exists (select 1 from change where document = ?1 and state not in (1, 3))";
-    Ok(sqlx::query_scalar(sql).bind(row).fetch_one(connection).await?)
+    safe.iter().map(|(_, id)| document_of(id)).collect()
 }
 
 /// What stays is sealed under a new key.
@@ -105,7 +96,8 @@ const EVICT: &[&str] = &[
     "delete from change where document = ? and state not in (1, 3)",
     "delete from binding where document = ?",
     "delete from quarantine where document = ?",
-    "update document set bootstrap_pending = 1, generation = generation + 1, durable = 0, kept = 0 where row = ?",
+    "update document set bootstrap_pending = 1, generation = generation + 1 where row = ?",
+    "update author set generation = generation + 1, durable = 0, kept = 0 where document = ?",
 ];
 
 pub(super) async fn receipts(connection: &mut SqliteConnection) -> Result<Receipts, LocalStoreError> {
@@ -113,8 +105,7 @@ pub(super) async fn receipts(connection: &mut SqliteConnection) -> Result<Receip
         .bind(limits::RECEIPTS_MAX as i64)
         .fetch_all(&mut *connection)
         .await?;
-    let to_id = |id: &Vec<u8>| DocumentId::from_slice(id).map_err(|_| LocalStoreError::Damaged("a document id"));
-    let purged = ids.iter().map(to_id).collect::<Result<_, _>>()?;
+    let purged = ids.iter().map(|id| document_of(id)).collect::<Result<_, _>>()?;
     let wipe = wipe::current(connection).await?.filter(|wipe| wipe.stage == WipeStage::Destroyed);
     let reads = reads::unconfirmed(connection).await?;
     Ok(Receipts { purged, wiped: wipe.map(|wipe| wipe.order), reads, ..Receipts::default() })

@@ -8,7 +8,7 @@ use feldakte_proto::Reason;
 use sqlx::SqliteConnection;
 
 use super::{
-    change::{ChangeState, Known, NewRow, Tally, find},
+    change::{ChangeState, Known, NewRow, Tally, find, next_generation, share},
     document, snapshot,
 };
 use crate::store::{LocalStoreError, Received, ReceivedEntry};
@@ -21,7 +21,7 @@ pub(super) async fn save(connection: &mut SqliteConnection, received: &Received)
     for id in bootstrap {
         let row = document::row_or_new(connection, *id).await?;
         // What is sent to us is granted to us, also after a grant that ended.
-        sqlx::query("update document set bootstrap_pending = 1, revoked = 0 where row = ?")
+        sqlx::query("update document set bootstrap_pending = 1, revoked = 0, is_shared = 1 where row = ?")
             .bind(row)
             .execute(&mut *connection)
             .await?;
@@ -40,6 +40,9 @@ async fn save_entry(connection: &mut SqliteConnection, entry: &ReceivedEntry) ->
         None if brings_content => document::row_or_new(connection, *document).await?,
         None => return Ok(()),
     };
+    if brings_content {
+        share(connection, row).await?;
+    }
     if *revoked {
         sqlx::query("update document set revoked = 1 where row = ?").bind(row).execute(&mut *connection).await?;
     }
@@ -140,7 +143,7 @@ async fn park_one(
     known: Known,
 ) -> Result<(), LocalStoreError> {
     tally.set_refused(connection, known, Reason::DependencyRefused).await?;
-    document::next_generation(connection, document).await
+    next_generation(connection, document, known.user).await
 }
 
 async fn save_changes(
@@ -159,7 +162,15 @@ async fn save_changes(
             None if snapshot::covers(connection, document, *hash).await? => {}
             None => {
                 let state = ChangeState::Received;
-                let new = NewRow { hash: *hash, bytes, intent: &[], state, position: Some(position), covered: false };
+                let new = NewRow {
+                    hash: *hash,
+                    bytes,
+                    intent: &[],
+                    state,
+                    position: Some(position),
+                    covered: false,
+                    user: None,
+                };
                 tally.insert(connection, document, new).await?;
             }
         }

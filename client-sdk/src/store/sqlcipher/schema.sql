@@ -4,11 +4,30 @@ create table store (
     one integer primary key check (one = 1),
     -- Random id of this store, 16 bytes.
     id blob not null check (length(id) = 16),
-    -- The cursor; both null before the first session.
-    epoch blob check (length(epoch) = 16),
-    position integer,
-    check ((epoch is null) = (position is null))
+    -- Who uses the device; null when nobody has signed in.
+    user blob check (length(user) = 16),
+    -- How far he reads: a row of `reader`.
+    reader blob not null default x'' check (length(reader) in (0, 16))
 ) strict;
+
+-- How far the log was read, by whoever is sent another part of it than others. Empty is the device itself.
+create table reader (
+    user blob primary key check (length(user) in (0, 16)),
+    epoch blob not null check (length(epoch) = 16),
+    position integer not null
+) strict, without rowid;
+
+-- Users this device knows.
+create table user (
+    id blob primary key check (length(id) = 16),
+    -- See crate::pin; both null for a user with tokens.
+    salt blob check (length(salt) = 16),
+    hash blob check (length(hash) = 32),
+    -- Wrong PINs in a row.
+    wrong integer not null default 0,
+    -- What delivers his work while somebody else uses the device.
+    ticket blob
+) strict, without rowid;
 
 -- The order to destroy everything; no row without one.
 create table wipe (
@@ -34,15 +53,27 @@ create table document (
     row integer primary key,
     -- feldakte_core::ids::DocumentId::to_bytes.
     id blob not null unique check (length(id) = 17),
+    -- Where the generations of its authors begin.
     generation integer not null default 0,
     bootstrap_pending integer not null default 0,
     revoked integer not null default 0,
-    -- How many rows of `change` are in each state, so that listing reads no change.
+    -- Something of it comes from the log, or will: it is not the unsent work of one user alone.
+    is_shared integer not null default 0
+) strict;
+
+-- What each user of the device has written in a document.
+create table author (
+    document integer not null references document (row),
+    -- Empty for the device without a user.
+    user blob not null check (length(user) in (0, 16)),
+    generation integer not null,
+    -- How many of his rows in `change` are in each state, so that listing reads no change.
     local integer not null default 0 check (local >= 0),
     durable integer not null default 0 check (durable >= 0),
     refused integer not null default 0 check (refused >= 0),
-    kept integer not null default 0 check (kept >= 0)
-) strict;
+    kept integer not null default 0 check (kept >= 0),
+    primary key (document, user)
+) strict, without rowid;
 
 -- The key that wraps the documents' keys. One row, overwritten in place and never moved: see seal.rs.
 create table sealing (
@@ -90,6 +121,8 @@ create table change (
     reason integer,
     -- Own: what the user did.
     intent blob not null,
+    -- Own: who made it; null when nobody had signed in.
+    user blob check (length(user) = 16),
     -- The snapshot contains it; only own changes are kept then.
     covered integer not null default 0,
     unique (document, hash)
@@ -132,4 +165,4 @@ create table reading (
     primary key (document, user)
 ) strict, without rowid;
 
-pragma user_version = 1;
+pragma user_version = 2;

@@ -10,7 +10,7 @@ use sqlx::SqliteConnection;
 use tracing::debug;
 
 use super::{
-    change::{ChangeState, Known, Tally, hash_of},
+    change::{Known, Tally, hash_of, to_known},
     document, received,
     seal::{Column, Sealer},
 };
@@ -34,7 +34,10 @@ pub(super) async fn save(
     }
     tally.save(connection, row).await?;
     replace(connection, row, chunks, covered).await?;
-    sqlx::query("update document set bootstrap_pending = 0 where row = ?").bind(row).execute(connection).await?;
+    sqlx::query("update document set bootstrap_pending = 0, is_shared = 1 where row = ?")
+        .bind(row)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -133,15 +136,14 @@ async fn changes(
     connection: &mut SqliteConnection,
     document: i64,
 ) -> Result<Vec<(ChangeHash, Known)>, LocalStoreError> {
-    let rows: Vec<(Vec<u8>, i64, i64, bool)> =
-        sqlx::query_as("select hash, row, state, covered from change where document = ? order by row")
+    let rows: Vec<(Vec<u8>, i64, i64, bool, Option<Vec<u8>>)> =
+        sqlx::query_as("select hash, row, state, covered, user from change where document = ? order by row")
             .bind(document)
             .fetch_all(connection)
             .await?;
-    let to_known = |(hash, row, state, covered): (Vec<u8>, i64, i64, bool)| {
-        Ok((hash_of(&hash)?, Known { row, state: ChangeState::from_number(state)?, covered }))
-    };
-    rows.into_iter().map(to_known).collect()
+    let known =
+        |(hash, row, state, covered, user)| Ok((hash_of(&Vec::from(hash))?, to_known((row, state, covered, user))?));
+    rows.into_iter().map(known).collect()
 }
 
 async fn quarantined(

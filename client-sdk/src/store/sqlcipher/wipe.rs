@@ -45,10 +45,13 @@ const DELETE: &[&str] = &[
     "delete from change",
     "delete from binding",
     "delete from quarantine",
+    "delete from author",
     "delete from purged",
     "delete from reading",
     "delete from document",
-    "update store set epoch = null, position = null",
+    "delete from reader",
+    "delete from user",
+    "update store set user = null, reader = x''",
 ];
 
 pub(super) async fn confirm(connection: &mut SqliteConnection, order: [u8; 16]) -> Result<(), LocalStoreError> {

@@ -1,0 +1,89 @@
+//! Users of the device: who uses it, what their PINs are checked against, and what delivers their work.
+
+use bytes::Bytes;
+use feldakte_core::ids::{Cursor, Epoch, Position, UserId};
+use sqlx::SqliteConnection;
+
+use super::change::{user_key, user_of};
+use crate::{
+    pin::PinRecord,
+    store::{ActiveUser, LocalStoreError, LocalUser},
+};
+
+pub(super) async fn active(connection: &mut SqliteConnection) -> Result<Option<UserId>, LocalStoreError> {
+    let user: Option<Vec<u8>> = sqlx::query_scalar("select user from store").fetch_one(connection).await?;
+    user_of(user)
+}
+
+pub(super) async fn set_active(
+    connection: &mut SqliteConnection,
+    active: Option<ActiveUser>,
+) -> Result<(), LocalStoreError> {
+    let reader = active.filter(|active| active.has_own_cursor).map(|active| active.user);
+    sqlx::query("update store set user = ?, reader = ?")
+        .bind(active.as_ref().map(|active| active.user.as_bytes().as_slice()))
+        .bind(user_key(reader.as_ref()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn cursor_of(
+    connection: &mut SqliteConnection,
+    reader: Option<UserId>,
+) -> Result<Option<Cursor>, LocalStoreError> {
+    let found: Option<(Vec<u8>, i64)> = sqlx::query_as("select epoch, position from reader where user = ?")
+        .bind(user_key(reader.as_ref()))
+        .fetch_optional(connection)
+        .await?;
+    let to_cursor = |(epoch, position): (Vec<u8>, i64)| {
+        let epoch = Epoch::from_slice(&epoch).map_err(|_| LocalStoreError::Damaged("the cursor"))?;
+        Ok(Cursor { epoch, position: Position(position.cast_unsigned()) })
+    };
+    found.map(to_cursor).transpose()
+}
+
+/// id, salt, hash, wrong, ticket, unsent.
+type Row = (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, u32, Option<Vec<u8>>, u64);
+
+/// Ascending. Whoever has unsent work is among them.
+pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<LocalUser>, LocalStoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select id, salt, hash, wrong, ticket, coalesce((select sum(local) from author where author.user = id), 0)
+         from user order by id",
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(to_user).collect()
+}
+
+fn to_user((id, salt, hash, wrong, ticket, unsent): Row) -> Result<LocalUser, LocalStoreError> {
+    let damaged = LocalStoreError::Damaged("a user");
+    let pin = match (salt.map(<[u8; 16]>::try_from), hash.map(<[u8; 32]>::try_from)) {
+        (Some(Ok(salt)), Some(Ok(hash))) => Some(PinRecord { salt, hash, wrong }),
+        (None, None) => None,
+        _ => return Err(damaged),
+    };
+    let user = user_of(Some(id))?.ok_or(damaged)?;
+    Ok(LocalUser { user, pin, ticket: ticket.map(Bytes::from), unsent })
+}
+
+pub(super) async fn save(connection: &mut SqliteConnection, user: &LocalUser) -> Result<(), LocalStoreError> {
+    let LocalUser { user, pin, ticket, unsent: _ } = user;
+    sqlx::query("insert or replace into user (id, salt, hash, wrong, ticket) values (?, ?, ?, ?, ?)")
+        .bind(user.as_bytes().as_slice())
+        .bind(pin.as_ref().map(|pin| pin.salt.as_slice()))
+        .bind(pin.as_ref().map(|pin| pin.hash.as_slice()))
+        .bind(pin.as_ref().map_or(0, |pin| pin.wrong))
+        .bind(ticket.as_deref())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Unsent or refused changes of everybody but whoever uses the device.
+pub(super) async fn unsafe_of_others(connection: &mut SqliteConnection) -> Result<u64, LocalStoreError> {
+    let sql = "select coalesce(sum(local + refused), 0) from author
+        where user != (select coalesce(user, x'') from store)";
+    Ok(sqlx::query_scalar(sql).fetch_one(connection).await?)
+}
