@@ -148,7 +148,7 @@ impl Engine {
             unfetchable: BTreeSet::new(),
             fetch_at_once: FETCH_AT_ONCE,
             clock_offset_ms: None,
-            users: Users::used_by(state.user),
+            users: Users::used_by(state.user, state.reader),
             opened_at: Instant::now(),
             wipe: state.wipe,
             purge_after: None,
@@ -437,7 +437,7 @@ impl Engine {
         self.unfetchable.clear();
         self.fetch_at_once = FETCH_AT_ONCE;
         self.requests.reset();
-        let cases = self.outbox.reset();
+        let cases = self.outbox.reset(self.users.active);
         cases.into_iter().for_each(|case| self.notifier.sync(case));
         self.count_unanswered();
     }
@@ -473,14 +473,12 @@ impl Engine {
     /// Sends what may be sent: unsent changes up to the window, and the next fetch.
     async fn pump(&mut self) -> Result<(), SdkError> {
         let Some(outbound) = self.outbound.clone() else { return Ok(()) };
-        self.outbox.pump(&self.store, &outbound, &self.notifier).await?;
+        let news = (&*self.notifier, self.users.active);
+        self.outbox.pump(&self.store, &outbound, news).await?;
         if !self.is_fetch_open && self.look_for_pending && self.wipe.is_none() {
-            let pending = self.store.documents().await?;
-            let is_wanted = |state: &&DocumentState| {
-                state.bootstrap_pending && !state.revoked && !self.unfetchable.contains(&state.document)
-            };
-            let pending = pending.iter().filter(is_wanted);
-            let wanted: Vec<DocumentId> = pending.map(|state| state.document).take(self.fetch_at_once).collect();
+            let pending = self.store.pending().await?.into_iter();
+            let pending = pending.filter(|document| !self.unfetchable.contains(document));
+            let wanted: Vec<DocumentId> = pending.take(self.fetch_at_once).collect();
             self.look_for_pending = !wanted.is_empty();
             if !wanted.is_empty()
                 && outbound.try_send(ClientMessage::Fetch(Fetch { documents: wanted.clone() })).is_ok()

@@ -102,12 +102,19 @@ pub trait LocalStore: Send + Sync + 'static {
     /// removed; that is destroyed as in [`LocalStore::purge`].
     async fn evict(&self) -> Result<Vec<DocumentId>, LocalStoreError>;
 
-    /// Somebody else uses the device from here on. Own changes are his, and reads show him no unsent or refused change
-    /// of anybody else, nor a document that is nothing but that. [`LocalStore::unsent`] is of everybody.
-    async fn set_active(&self, active: Option<ActiveUser>) -> Result<(), LocalStoreError>;
+    /// Somebody else uses the device from here on, and what is sent is sent to that reader. Own changes are his, and reads
+    /// show him no unsent or refused change of anybody else, nor what that reader was not sent. [`LocalStore::unsent`] is
+    /// of everybody.
+    async fn set_active(&self, user: Option<UserId>, reader: Reader) -> Result<(), LocalStoreError>;
 
-    /// How far the log was read for a user with a cursor of his own, or for the device.
-    async fn cursor_of(&self, reader: Option<UserId>) -> Result<Option<Cursor>, LocalStoreError>;
+    /// How far the log was read by that reader.
+    async fn cursor_of(&self, reader: Reader) -> Result<Option<Cursor>, LocalStoreError>;
+
+    /// Documents that whoever uses the device has to fetch, or to ask about: an answer tells whether he may see them.
+    async fn pending(&self) -> Result<Vec<DocumentId>, LocalStoreError>;
+
+    /// Whether the document came for somebody else, and whoever uses the device may not see it.
+    async fn is_hidden(&self, document: DocumentId) -> Result<bool, LocalStoreError>;
 
     /// All users this device knows, ascending.
     async fn users(&self) -> Result<Vec<LocalUser>, LocalStoreError>;
@@ -149,7 +156,9 @@ pub struct LocalState {
     pub store: Epoch,
     /// Who uses the device.
     pub user: Option<UserId>,
-    /// How far the log was read for whoever uses the device.
+    /// As whom he reads the log.
+    pub reader: Reader,
+    /// How far that reader has read it.
     pub cursor: Option<Cursor>,
     /// The order to destroy everything, once it was given.
     pub wipe: Option<Wipe>,
@@ -157,13 +166,16 @@ pub struct LocalState {
     pub clock: Option<ClockState>,
 }
 
-/// Who uses the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ActiveUser {
-    /// Who.
-    pub user: UserId,
-    /// He is sent another part of the log than the device without him.
-    pub has_own_cursor: bool,
+/// As whom a device is sent the log. What came for one reader is shown to no other, but for what came for the device
+/// alone: somebody with a PIN may see that, too, since the gateway lets him see all that the device may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reader {
+    /// The device, and nobody uses it.
+    Device,
+    /// The device, and somebody with a PIN uses it: some gateways send nothing to a device that nobody uses.
+    Local,
+    /// Somebody with a token.
+    User(UserId),
 }
 
 /// A user whom the device knows.
@@ -293,14 +305,26 @@ pub struct ReceivedEntry {
     pub position: Position,
     /// The document.
     pub document: DocumentId,
-    /// Set when this device's own grant ended here.
-    pub revoked: bool,
+    /// Set when access ended here.
+    pub revoked: Option<Revoked>,
     /// New actors.
     pub bindings: Vec<Binding>,
     /// Changes not to be applied.
     pub quarantined: Vec<Quarantine>,
     /// Name and bytes of each change.
     pub changes: Vec<(ChangeHash, Bytes)>,
+}
+
+/// Whose access has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revoked {
+    /// Of the reader who is told.
+    Reader,
+    /// Of the device: of all readers who do not read the log beyond that. What they have in their own right they are told
+    /// when they read on.
+    Device,
+    /// Of everybody, for good.
+    Everybody,
 }
 
 /// A snapshot, decoded and verified: it loads, and contains exactly the changes `covered`.
@@ -381,7 +405,9 @@ pub enum LocalStoreError {
         known: i64,
     },
     /// The file was made before the first release, by a build whose stores are not carried over.
-    #[error("the store has schema {found} of a build before the first release, this build needs {known}: remove the file")]
+    #[error(
+        "the store has schema {found} of a build before the first release, this build needs {known}: remove the file"
+    )]
     OlderSchema {
         /// What the file has.
         found: i64,

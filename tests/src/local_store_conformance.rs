@@ -79,7 +79,12 @@ macro_rules! for_each_local_store_behaviour {
             the_clock_is_kept
             unsent_work_of_another_user_is_hidden_and_still_delivered
             a_refusal_of_one_users_work_is_his_alone
-            work_becomes_everybodys_when_it_is_durable
+            work_is_shown_to_others_when_the_gateway_has_sent_it_to_them
+            what_came_for_a_user_with_a_token_is_shown_to_nobody_else
+            a_user_with_a_pin_sees_what_the_device_may_see
+            who_lost_access_sees_his_own_unsent_work_and_nothing_newer
+            an_old_end_takes_nothing_from_a_reader_who_is_ahead
+            a_shredded_document_is_destroyed_whoever_may_read_it
             a_document_of_two_users_is_purged_when_both_have_delivered
             users_are_kept_with_pin_and_ticket
             a_reader_of_his_own_has_a_cursor_of_his_own
@@ -117,7 +122,7 @@ pub fn own(n: u32) -> OwnChange {
 pub fn entry(document: DocumentId, position: u64, changes: &[u32]) -> ReceivedEntry {
     let changes = changes.iter().map(|n| (hash(*n), content(*n))).collect();
     let (bindings, quarantined) = (Vec::new(), Vec::new());
-    ReceivedEntry { position: Position(position), document, revoked: false, bindings, quarantined, changes }
+    ReceivedEntry { position: Position(position), document, revoked: None, bindings, quarantined, changes }
 }
 
 /// A cursor of the first epoch.

@@ -12,8 +12,8 @@ use std::{
 
 use async_trait::async_trait;
 use feldakte_client_sdk::store::{
-    ActiveUser, Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore,
-    LocalStoreError, LocalUser, OwnChange, Parked, Received, ReceivedSnapshot, Unsent,
+    Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, LocalUser,
+    OwnChange, Parked, Reader, Received, ReceivedSnapshot, Unsent,
 };
 use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position, UserId};
 use feldakte_proto::{Receipts, Seen};
@@ -152,6 +152,14 @@ impl LocalStore for MemoryLocalStore {
         self.read(|tables| tables.first_generation(document)).await
     }
 
+    async fn is_hidden(&self, document: DocumentId) -> Result<bool, LocalStoreError> {
+        self.read(|tables| tables.is_hidden(document)).await
+    }
+
+    async fn pending(&self) -> Result<Vec<DocumentId>, LocalStoreError> {
+        self.read(Tables::pending).await
+    }
+
     async fn load(&self, document: DocumentId) -> Result<Option<LocalDocument>, LocalStoreError> {
         self.read(|tables| tables.load(document)).await
     }
@@ -210,11 +218,11 @@ impl LocalStore for MemoryLocalStore {
         self.write(|tables| tables.evict()).await
     }
 
-    async fn set_active(&self, active: Option<ActiveUser>) -> Result<(), LocalStoreError> {
-        self.write(|tables| tables.set_active(active)).await
+    async fn set_active(&self, user: Option<UserId>, reader: Reader) -> Result<(), LocalStoreError> {
+        self.write(|tables| tables.set_active(user, reader)).await
     }
 
-    async fn cursor_of(&self, reader: Option<UserId>) -> Result<Option<Cursor>, LocalStoreError> {
+    async fn cursor_of(&self, reader: Reader) -> Result<Option<Cursor>, LocalStoreError> {
         self.read(|tables| tables.cursor_of(reader)).await
     }
 

@@ -122,7 +122,8 @@ impl Documents {
         edits: &[Edit],
         making: Making,
     ) -> Result<Vec<OwnChange>, SdkError> {
-        if self.store.document(id).await?.is_some_and(|state| state.revoked) {
+        // Whoever wrote on what he does not see would write under an actor whose history he does not know.
+        if self.store.document(id).await?.is_some_and(|state| state.revoked) || self.store.is_hidden(id).await? {
             return Err(SdkError::AccessEnded);
         }
         let open = self.open(id).await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use feldakte_core::{
+    access::Subject,
     case,
     change::Change,
     crdt::Document,
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     error::SdkError,
-    store::{Answer, Received, ReceivedEntry, ReceivedSnapshot},
+    store::{Answer, Received, ReceivedEntry, ReceivedSnapshot, Revoked},
     view::LinkState,
     witness::ChangeFact,
 };
@@ -126,6 +127,10 @@ impl Engine {
                     quarantined.insert(entry.document);
                 }
             }
+            if entry.revoked.is_some() {
+                // The store shows less of it than memory.
+                self.documents.forget(entry.document);
+            }
             cases.insert(entry.document.case);
         }
         for document in &received.bootstrap {
@@ -164,14 +169,19 @@ impl Engine {
 
     fn received_entry(&self, position: Position, entry: Entry) -> ReceivedEntry {
         let Entry { document, grants, revoked, bindings, quarantined, changes } = entry;
-        let ended = revoked.iter().any(|subject| self.is_mine(subject));
         let begun = grants.iter().any(|grant| self.is_mine(&grant.subject));
+        let of_user = |subject: &Subject| matches!(subject, Subject::User(_));
+        let mut ended = revoked.iter().filter(|subject| self.is_mine(subject)).peekable();
+        let ended = ended.peek().is_some().then(|| match ended.all(of_user) {
+            true => Revoked::Reader,
+            false => Revoked::Device,
+        });
         // The gateway has let these changes in, so they parse; one that does not is not a change we could store.
         let changes = changes.into_iter().filter_map(|bytes| Change::parse(bytes).ok());
         ReceivedEntry {
             position,
             document,
-            revoked: ended && !begun,
+            revoked: ended.filter(|_| !begun),
             bindings,
             quarantined,
             changes: changes.map(|change| (change.hash, change.bytes)).collect(),
@@ -221,11 +231,10 @@ impl Engine {
         }
         self.store.save_answer(&answer).await?;
         self.look_for_ended = true;
+        // Of what it was not sent before, the device asks whether it may see it.
+        self.look_for_pending |= !answer.durable.is_empty();
         if answer.refused.iter().any(|(_, reason)| *reason == Reason::Shredded) {
             self.end(document).await?;
-        }
-        if !answer.durable.is_empty() {
-            self.ask_whether_ended(document).await?;
         }
         self.cursor = answer.cursor.or(self.cursor);
         self.notifier.testify(document, &answer.durable, ChangeFact::Durable(position));
@@ -233,6 +242,12 @@ impl Engine {
             // The document in memory holds what the gateway refused: build it again without, under a new actor.
             self.documents.forget(document);
             self.redo(document).await?;
+        }
+        if self.store.document(document).await?.is_none() {
+            // Somebody else's: no news for whoever uses the device.
+            return Ok(());
+        }
+        if !answer.refused.is_empty() {
             self.notifier.content(document.case, None);
         }
         self.notifier.sync(document.case);
@@ -265,7 +280,9 @@ impl Engine {
             if self.is_outdated(document) {
                 continue;
             }
-            self.store.save_received(&Received { entries: vec![ended(document)], ..Received::default() }).await?;
+            self.store
+                .save_received(&Received { entries: vec![ended(document, Revoked::Reader)], ..Received::default() })
+                .await?;
             self.look_for_ended = true;
             self.arrived(document);
         }

@@ -97,9 +97,10 @@ impl Outbox {
         self.flying.len()
     }
 
-    /// The session is gone: everything without an answer is unsent again. Returns the cases it concerns.
-    pub(super) fn reset(&mut self) -> BTreeSet<CaseId> {
-        let cases = self.flying.values().map(|flight| flight.document.case).collect();
+    /// The session is gone: everything without an answer is unsent again. Returns the cases in which that is the user's.
+    pub(super) fn reset(&mut self, user: Option<UserId>) -> BTreeSet<CaseId> {
+        let his = self.flying.values().filter(|flight| flight.user == user);
+        let cases = his.map(|flight| flight.document.case).collect();
         *self = Self::default();
         cases
     }
@@ -128,12 +129,12 @@ impl Outbox {
         self.seen = 0;
     }
 
-    /// Sends unsent changes while the window has room.
+    /// Sends unsent changes while the window has room. The user is told of his own alone.
     pub(super) async fn pump(
         &mut self,
         store: &SharedLocalStore,
         outbound: &mpsc::Sender<ClientMessage>,
-        notifier: &Notifier,
+        (notifier, user): (&Notifier, Option<UserId>),
     ) -> Result<(), SdkError> {
         while self.has_room() && outbound.capacity() > 0 {
             let unsent = store.unsent(self.seen, READ_AT_ONCE).await?;
@@ -141,14 +142,16 @@ impl Outbox {
                 return Ok(());
             }
             for push in self.pushes_of(unsent) {
-                let case = push.document.case;
+                let (number, case) = (push.push, push.document.case);
                 let Ok(()) = outbound.try_send(ClientMessage::Push(push)) else {
                     // The link is gone or its queue is full: what was not handed over is looked at again.
                     self.forget_unhanded();
                     return Ok(());
                 };
                 self.next_push += 1;
-                notifier.sync(case);
+                if self.flying.get(&number).is_some_and(|flight| flight.user == user) {
+                    notifier.sync(case);
+                }
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use tracing::info;
 use super::Engine;
 use crate::{
     error::SdkError,
-    store::{Received, ReceivedEntry},
+    store::{Received, ReceivedEntry, Revoked},
 };
 
 impl Engine {
@@ -36,28 +36,20 @@ impl Engine {
 
     /// The case was shredded: nothing of it is sent or taken any more.
     pub(super) async fn end(&mut self, document: DocumentId) -> Result<(), SdkError> {
-        let received = Received { cursor: None, entries: vec![ended(document)], bootstrap: Vec::new() };
-        Ok(self.store.save_received(&received).await?)
-    }
-
-    /// The gateway has taken a change of a document whose grant was taken for ended: it is asked before anything is
-    /// destroyed.
-    pub(super) async fn ask_whether_ended(&mut self, document: DocumentId) -> Result<(), SdkError> {
-        if self.store.document(document).await?.is_some_and(|state| state.revoked) {
-            let received = Received { cursor: None, entries: vec![ended(document)], bootstrap: vec![document] };
-            self.store.save_received(&received).await?;
-            self.look_for_pending = true;
-        }
+        let received =
+            Received { cursor: None, entries: vec![ended(document, Revoked::Everybody)], bootstrap: Vec::new() };
+        self.store.save_received(&received).await?;
+        self.documents.forget(document);
         Ok(())
     }
 }
 
-/// The device has no grant on the document, whenever that came about.
-pub(super) fn ended(document: DocumentId) -> ReceivedEntry {
+/// There is no grant on the document any more, whenever that came about.
+pub(super) fn ended(document: DocumentId, revoked: Revoked) -> ReceivedEntry {
     ReceivedEntry {
         position: Position::START,
         document,
-        revoked: true,
+        revoked: Some(revoked),
         bindings: Vec::new(),
         quarantined: Vec::new(),
         changes: Vec::new(),

@@ -16,32 +16,41 @@ use crate::{
     error::SdkError,
     link::Introduction,
     pin::{self, PinRecord},
-    store::{ActiveUser, LocalUser},
+    store::{LocalUser, Reader},
     user::{self, SignIn},
     view::DeviceUser,
     wire::LinkError,
 };
 
 /// Who uses the device, and how the gateway is told.
-#[derive(Default)]
 pub(super) struct Users {
     pub(super) active: Option<UserId>,
+    /// As whom he is sent the log.
+    reader: Reader,
+    /// The gateway does not believe this device about PINs: it is not asked again.
+    are_pins_refused: bool,
     /// His token, while the app runs.
     token: Option<String>,
     /// A token that the gateway has not judged yet.
     pending: Option<Pending>,
-    /// Those of the last introduction whose work is delivered, in its order.
-    delivers: Vec<UserId>,
-    /// The last introduction named a token.
-    introduced_token: bool,
+    /// As whom the last introduction asks to be sent the log.
+    introduced: Reader,
     /// When a PIN was last wrong.
     wrong_at: BTreeMap<UserId, Instant>,
 }
 
 impl Users {
     /// As it was when the device was switched off.
-    pub(super) fn used_by(active: Option<UserId>) -> Self {
-        Self { active, ..Self::default() }
+    pub(super) fn used_by(active: Option<UserId>, reader: Reader) -> Self {
+        Self {
+            active,
+            reader,
+            are_pins_refused: false,
+            token: None,
+            pending: None,
+            introduced: reader,
+            wrong_at: BTreeMap::new(),
+        }
     }
 }
 
@@ -134,17 +143,19 @@ impl Engine {
     async fn use_as(&mut self, user: Option<UserId>) -> Result<(), SdkError> {
         // First: what the former session still had in hand is no news for whoever comes next.
         self.introduce_anew();
-        self.store.set_active(user.map(|user| ActiveUser { user, has_own_cursor: false })).await?;
         self.users.token = None;
-        self.now_used_by(user).await
+        self.users.are_pins_refused = false;
+        self.now_used_by(user, user.map_or(Reader::Device, |_| Reader::Local)).await
     }
 
-    async fn now_used_by(&mut self, user: Option<UserId>) -> Result<(), SdkError> {
-        if self.users.active == user {
+    /// Written down before anything is shown to him.
+    async fn now_used_by(&mut self, user: Option<UserId>, reader: Reader) -> Result<(), SdkError> {
+        if (self.users.active, self.users.reader) == (user, reader) {
             return Ok(());
         }
+        self.store.set_active(user, reader).await?;
         info!(is_somebody = user.is_some(), "another user");
-        self.users.active = user;
+        (self.users.active, self.users.reader) = (user, reader);
         self.principal.user = user;
         self.documents.set_user(user);
         self.notifier.user_changed();
@@ -163,24 +174,24 @@ impl Engine {
         let users = self.store.users().await?;
         let pending = self.users.pending.as_ref().map(|pending| (pending.user, pending.token.clone()));
         let token = pending.or_else(|| Some((self.users.active?, self.users.token.clone()?)));
-        self.users.introduced_token = token.is_some();
-        let reader = token.as_ref().map(|(user, _)| *user);
+        let of_token = token.as_ref().map(|(user, _)| *user);
         let of_pin = |user: &UserId| users.iter().any(|known| known.user == *user && known.pin.is_some());
-        let active = match token {
-            Some((_, token)) => Some(Credential::Token(token)),
-            None => self.users.active.filter(of_pin).map(Credential::Local),
-        };
-        let speaking = reader.or(self.users.active.filter(of_pin));
+        let of_pin = self.users.active.filter(of_pin).filter(|_| !self.users.are_pins_refused);
+        let active = token.map(|(_, token)| Credential::Token(token)).or(of_pin.map(Credential::Local));
+        let speaking = of_token.or(of_pin);
         let others = users.into_iter().filter(|known| known.unsent > 0 && Some(known.user) != speaking);
         let credential = |known: LocalUser| {
-            let credential = known.ticket.map(Credential::Ticket).or(known.pin.map(|_| Credential::Local(known.user)));
-            Some((known.user, credential?))
+            known.ticket.map(Credential::Ticket).or(known.pin.map(|_| Credential::Local(known.user)))
         };
-        let (delivers, credentials) = others.filter_map(credential).take(limits::DELIVERS_MAX).unzip();
-        self.users.delivers = delivers;
-        let cursor = self.store.cursor_of(reader).await?;
+        let delivers = others.filter_map(credential).take(limits::DELIVERS_MAX).collect();
+        self.users.introduced = match (of_token, of_pin) {
+            (Some(user), _) => Reader::User(user),
+            (None, Some(_)) => Reader::Local,
+            (None, None) => Reader::Device,
+        };
+        let cursor = self.store.cursor_of(self.users.introduced).await?;
         let number = *self.control.introduction.borrow();
-        Ok(Introduction { number, cursor, active, delivers: credentials })
+        Ok(Introduction { number, cursor, active, delivers })
     }
 
     /// What the gateway made of the introduction. `false` when the session is not one that can go on.
@@ -199,17 +210,31 @@ impl Engine {
         if let Some(SignedIn::As { user, .. }) = &active {
             voices.active = Some(*user);
         }
-        if self.users.introduced_token && !self.take_token(active).await? {
+        let is_as_introduced = match self.users.introduced {
+            Reader::User(_) => self.take_token(active).await?,
+            Reader::Local => self.take_pin(voices.active).await?,
+            Reader::Device => {
+                self.now_used_by(self.users.active, Reader::Device).await?;
+                true
+            }
+        };
+        if !is_as_introduced {
+            // What is sent stands on another cursor than whoever is believed has.
             self.introduce_anew();
             return Ok(false);
-        }
-        if let Some(user) = self.users.active.filter(|_| !self.users.introduced_token) {
-            // Without a believed token he is sent what the device is sent.
-            self.store.set_active(Some(ActiveUser { user, has_own_cursor: false })).await?;
         }
         self.cursor = self.store.state().await?.cursor;
         self.outbox.begin(voices);
         Ok(true)
+    }
+
+    /// Whether the gateway takes the device's word for its user.
+    async fn take_pin(&mut self, believed: Option<UserId>) -> Result<bool, SdkError> {
+        self.users.are_pins_refused = believed.is_none();
+        if believed.is_some() {
+            self.now_used_by(self.users.active, Reader::Local).await?;
+        }
+        Ok(believed.is_some())
     }
 
     /// Whether the token of the introduction was believed.
@@ -224,13 +249,14 @@ impl Engine {
                 Some(Pending { reply, .. }) => drop(reply.send(Err(refusal))),
                 None => {
                     self.users.token = None;
+                    // What his token opened is closed with it.
+                    self.now_used_by(self.users.active, Reader::Device).await?;
                     self.notifier.sign_in_ended();
                 }
             }
             return Ok(false);
         };
-        self.store.set_active(Some(ActiveUser { user, has_own_cursor: true })).await?;
-        self.now_used_by(Some(user)).await?;
+        self.now_used_by(Some(user), Reader::User(user)).await?;
         if let Some(Pending { token, reply, .. }) = pending {
             self.users.token = Some(token);
             // The caller may have gone away: he is signed in all the same.

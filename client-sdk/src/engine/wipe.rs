@@ -3,13 +3,15 @@
 //! An order is written down before anything else happens. From then on nothing is read or written; what is unsent is
 //! delivered while sessions last, then everything is destroyed, then the gateway is told.
 
+use std::collections::BTreeSet;
+
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{Command, Engine, clock::Clock, users::Users};
 use crate::{
     error::SdkError,
-    store::{Wipe, WipeStage},
+    store::{Reader, Wipe, WipeStage},
 };
 
 impl Engine {
@@ -64,10 +66,10 @@ impl Engine {
         self.store.wipe().await?;
         warn!("everything on this device is destroyed");
         self.wipe = self.store.state().await?.wipe;
-        self.users = Users::default();
+        self.users = Users::used_by(None, Reader::Device);
         self.principal.user = None;
         self.documents.set_user(None);
-        self.outbox.reset();
+        self.outbox.reset(None);
         self.fetching.clear();
         self.is_fetch_open = false;
         self.cursor = None;
@@ -105,6 +107,7 @@ impl Engine {
     }
 
     async fn evict_all(&mut self) -> Result<(), SdkError> {
+        let shown: BTreeSet<_> = self.store.documents().await?.into_iter().map(|state| state.document.case).collect();
         let evicted = self.store.evict().await?;
         if evicted.is_empty() {
             return Ok(());
@@ -112,7 +115,10 @@ impl Engine {
         info!(documents = evicted.len(), "removed what is safe elsewhere: the gateway was not heard of for too long");
         for document in evicted {
             self.documents.forget(document);
-            self.notify_both(document.case);
+            // Of what somebody else was sent nobody is told but him.
+            if shown.contains(&document.case) {
+                self.notify_both(document.case);
+            }
         }
         self.look_for_pending = true;
         self.notifier.expired();

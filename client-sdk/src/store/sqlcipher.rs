@@ -14,8 +14,8 @@ use tokio::sync::Mutex;
 
 use self::connection::Slot;
 use super::{
-    ActiveUser, Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore,
-    LocalStoreError, LocalUser, OwnChange, Parked, Received, ReceivedSnapshot, Unsent,
+    Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, LocalUser,
+    OwnChange, Parked, Reader, Received, ReceivedSnapshot, Unsent,
 };
 use crate::key::KeyProvider;
 
@@ -26,6 +26,7 @@ mod error;
 mod open;
 mod own;
 mod purge;
+mod readership;
 mod reads;
 mod received;
 mod seal;
@@ -95,6 +96,18 @@ impl LocalStore for SqlCipherStore {
     async fn first_generation(&self, document: DocumentId) -> Result<u32, LocalStoreError> {
         let mut slot = self.slot.lock().await;
         let outcome = document::first_generation(slot.begin().await?, document).await;
+        slot.end(outcome).await
+    }
+
+    async fn is_hidden(&self, document: DocumentId) -> Result<bool, LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = readership::is_hidden(slot.begin().await?, document).await;
+        slot.end(outcome).await
+    }
+
+    async fn pending(&self) -> Result<Vec<DocumentId>, LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = readership::pending(slot.begin().await?).await;
         slot.end(outcome).await
     }
 
@@ -188,13 +201,13 @@ impl LocalStore for SqlCipherStore {
         Ok(evicted)
     }
 
-    async fn set_active(&self, active: Option<ActiveUser>) -> Result<(), LocalStoreError> {
+    async fn set_active(&self, user: Option<UserId>, reader: Reader) -> Result<(), LocalStoreError> {
         let mut slot = self.slot.lock().await;
-        let outcome = users::set_active(slot.begin().await?, active).await;
+        let outcome = users::set_active(slot.begin().await?, (user, reader)).await;
         slot.end(outcome).await
     }
 
-    async fn cursor_of(&self, reader: Option<UserId>) -> Result<Option<Cursor>, LocalStoreError> {
+    async fn cursor_of(&self, reader: Reader) -> Result<Option<Cursor>, LocalStoreError> {
         let mut slot = self.slot.lock().await;
         let outcome = users::cursor_of(slot.begin().await?, reader).await;
         slot.end(outcome).await

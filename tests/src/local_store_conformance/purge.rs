@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use feldakte_client_sdk::store::{
-    Answer, ClockState, DocumentState, Received, ReceivedEntry, SharedLocalStore, Wipe, WipeStage,
+    Answer, ClockState, DocumentState, Received, ReceivedEntry, Revoked, SharedLocalStore, Wipe, WipeStage,
 };
 use feldakte_core::{
     ids::{DocumentId, UserId},
@@ -20,7 +20,7 @@ fn kept(document: DocumentId, numbers: &[u32]) -> Answer {
 }
 
 async fn end(store: &SharedLocalStore, document: DocumentId) -> Result<()> {
-    receive(store, vec![ReceivedEntry { revoked: true, ..entry(document, 8, &[]) }]).await
+    receive(store, vec![ReceivedEntry { revoked: Some(Revoked::Device), ..entry(document, 8, &[]) }]).await
 }
 
 /// Somebody has them: they are out of sight, and nobody has to redo them.
@@ -89,7 +89,7 @@ pub async fn a_document_that_comes_back_has_a_new_actor(store: SharedLocalStore)
     store.save_edit(document(1), &[own(1)]).await?;
     store.save_answer(&kept(document(1), &[1])).await?;
     end(&store, document(1)).await?;
-    assert_eq!(store.first_generation(document(1)).await?, 0, "nothing of it was destroyed");
+    assert_eq!(store.first_generation(document(1)).await?, 1, "nothing of it was destroyed");
     assert_eq!(store.purge().await?, [document(1)]);
     assert_eq!(store.first_generation(document(1)).await?, 2, "what is written before it comes back, too");
     let bootstrap = vec![document(1)];
@@ -105,7 +105,8 @@ pub async fn a_document_that_comes_back_has_a_new_actor(store: SharedLocalStore)
 /// In portions that fit a frame.
 pub async fn receipts_stay_until_they_are_confirmed(store: SharedLocalStore) -> Result<()> {
     let all: Vec<_> = (0..limits::RECEIPTS_MAX as u128 + 2).map(document).collect();
-    let entries = all.iter().map(|id| ReceivedEntry { revoked: true, ..entry(*id, 8, &[1]) }).collect();
+    let entries =
+        all.iter().map(|id| ReceivedEntry { revoked: Some(Revoked::Device), ..entry(*id, 8, &[1]) }).collect();
     receive(&store, entries).await?;
     assert_eq!(store.purge().await?, all);
     let first = store.receipts().await?;

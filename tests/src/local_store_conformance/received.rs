@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bytes::Bytes;
-use feldakte_client_sdk::store::{Received, ReceivedEntry, ReceivedSnapshot, SharedLocalStore};
+use feldakte_client_sdk::store::{Received, ReceivedEntry, ReceivedSnapshot, Revoked, SharedLocalStore};
 use feldakte_proto::Reason;
 
 use super::{
@@ -34,7 +34,7 @@ pub async fn known_received_changes_are_skipped(store: SharedLocalStore) -> Resu
 /// Unsent work is uploaded before anything is shredded.
 pub async fn revoked_documents_keep_their_content(store: SharedLocalStore) -> Result<()> {
     store.save_edit(document(1), &[own(1)]).await?;
-    receive(&store, vec![ReceivedEntry { revoked: true, ..entry(document(1), 4, &[]) }]).await?;
+    receive(&store, vec![ReceivedEntry { revoked: Some(Revoked::Device), ..entry(document(1), 4, &[]) }]).await?;
     assert!(state(&store, document(1)).await?.revoked);
     receive(&store, vec![entry(document(1), 5, &[])]).await?;
     assert!(state(&store, document(1)).await?.revoked);
@@ -45,7 +45,7 @@ pub async fn revoked_documents_keep_their_content(store: SharedLocalStore) -> Re
 
 /// Nothing is held, nothing is to be taken away.
 pub async fn a_revocation_of_an_unknown_document_leaves_no_trace(store: SharedLocalStore) -> Result<()> {
-    receive(&store, vec![ReceivedEntry { revoked: true, ..entry(document(1), 4, &[]) }]).await?;
+    receive(&store, vec![ReceivedEntry { revoked: Some(Revoked::Device), ..entry(document(1), 4, &[]) }]).await?;
     assert_eq!(store.documents().await?, []);
     Ok(())
 }
@@ -53,7 +53,7 @@ pub async fn a_revocation_of_an_unknown_document_leaves_no_trace(store: SharedLo
 /// Bootstrap after the end of a grant means that there is a grant again.
 pub async fn a_new_grant_ends_the_revocation(store: SharedLocalStore) -> Result<()> {
     receive(&store, vec![entry(document(1), 3, &[1])]).await?;
-    let entries = vec![ReceivedEntry { revoked: true, ..entry(document(1), 4, &[]) }];
+    let entries = vec![ReceivedEntry { revoked: Some(Revoked::Device), ..entry(document(1), 4, &[]) }];
     store.save_received(&Received { cursor: None, entries, bootstrap: vec![document(1)] }).await?;
     let state = state(&store, document(1)).await?;
     assert_eq!((state.revoked, state.bootstrap_pending), (false, true));

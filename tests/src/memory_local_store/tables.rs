@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use feldakte_client_sdk::store::{
-    ActiveUser, Answer, ClockState, DocumentState, LocalDocument, LocalState, LocalUser, OwnChange, Parked, Received,
-    ReceivedEntry, ReceivedSnapshot, Unsent, Wipe, WipeStage,
+    Answer, ClockState, DocumentState, LocalDocument, LocalState, LocalUser, OwnChange, Parked, Reader, Received,
+    ReceivedEntry, ReceivedSnapshot, Revoked, Unsent, Wipe, WipeStage,
 };
 use feldakte_core::{
     ids::{ActorId, ChangeHash, Cursor, DocumentId, Epoch, Position, UserId},
@@ -20,9 +20,9 @@ use feldakte_proto::{Reason, Receipts, Seen};
 #[derive(Debug, Clone)]
 pub(super) struct Tables {
     store: Epoch,
-    active: Option<ActiveUser>,
-    /// By whoever is sent another part of the log than others.
-    cursors: BTreeMap<Option<UserId>, Cursor>,
+    user: Option<UserId>,
+    reader: Reader,
+    cursors: BTreeMap<Reader, Cursor>,
     users: BTreeMap<UserId, LocalUser>,
     documents: BTreeMap<DocumentId, Document>,
     purged: BTreeMap<DocumentId, Purged>,
@@ -44,15 +44,37 @@ struct Document {
     /// Where the generations of its authors begin.
     generation: u32,
     generations: BTreeMap<Option<UserId>, u32>,
-    bootstrap_pending: bool,
-    revoked: bool,
-    is_shared: bool,
+    readers: BTreeMap<Reader, Sight>,
     snapshot: Option<Snapshot>,
     /// Ascending rows are the order in which changes were stored.
     changes: BTreeMap<u64, Change>,
     rows: BTreeMap<ChangeHash, u64>,
     bindings: BTreeMap<ActorId, Binding>,
     quarantined: BTreeSet<ChangeHash>,
+}
+
+/// What a reader may see of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    Readable,
+    /// A snapshot has to be fetched.
+    Pending,
+    /// The gateway is asked.
+    Asked,
+    Ended,
+}
+
+impl Sight {
+    fn is_readable(self) -> bool {
+        matches!(self, Sight::Readable | Sight::Pending)
+    }
+}
+
+/// Who looks.
+#[derive(Debug, Clone, Copy)]
+struct Eyes {
+    user: Option<UserId>,
+    reader: Reader,
 }
 
 #[derive(Debug, Clone)]
@@ -93,7 +115,8 @@ impl Tables {
         let (documents, purged, reads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self {
             store,
-            active: None,
+            user: None,
+            reader: Reader::Device,
             cursors: BTreeMap::new(),
             users: BTreeMap::new(),
             documents,
@@ -106,51 +129,66 @@ impl Tables {
     }
 
     pub(super) fn state(&self) -> LocalState {
-        let (user, cursor) = (self.user(), self.cursors.get(&self.reader()).copied());
-        LocalState { store: self.store, user, cursor, wipe: self.wipe, clock: self.clock }
+        let (user, reader, cursor) = (self.user, self.reader, self.cursors.get(&self.reader).copied());
+        LocalState { store: self.store, user, reader, cursor, wipe: self.wipe, clock: self.clock }
     }
 
-    fn user(&self) -> Option<UserId> {
-        self.active.map(|active| active.user)
-    }
-
-    fn reader(&self) -> Option<UserId> {
-        self.active.filter(|active| active.has_own_cursor).map(|active| active.user)
+    fn eyes(&self) -> Eyes {
+        Eyes { user: self.user, reader: self.reader }
     }
 
     fn set_cursor(&mut self, cursor: Option<Cursor>) {
-        let reader = self.reader();
+        let reader = self.reader;
         self.cursors.extend(cursor.map(|cursor| (reader, cursor)));
     }
 
     pub(super) fn documents(&self) -> Vec<DocumentState> {
-        let user = self.user();
-        let seen = self.documents.iter().filter(|(_, document)| document.is_seen_by(user));
-        seen.map(|(id, document)| document.state(*id, user)).collect()
+        let eyes = self.eyes();
+        let seen = self.documents.iter().filter(|(_, document)| document.is_seen_by(eyes));
+        seen.map(|(id, document)| document.state(*id, eyes)).collect()
     }
 
     pub(super) fn document(&self, id: DocumentId) -> Option<DocumentState> {
-        let user = self.user();
-        let document = self.documents.get(&id).filter(|document| document.is_seen_by(user))?;
-        Some(document.state(id, user))
+        let eyes = self.eyes();
+        let document = self.documents.get(&id).filter(|document| document.is_seen_by(eyes))?;
+        Some(document.state(id, eyes))
+    }
+
+    pub(super) fn pending(&self) -> Vec<DocumentId> {
+        let is_pending =
+            |document: &Document| matches!(document.readers.get(&self.reader), Some(Sight::Pending | Sight::Asked));
+        self.documents.iter().filter(|(_, document)| is_pending(document)).map(|(id, _)| *id).collect()
+    }
+
+    pub(super) fn is_hidden(&self, id: DocumentId) -> bool {
+        let is_hidden = |document: &Document| !document.readers.is_empty() && !document.is_readable(self.reader);
+        self.documents.get(&id).is_some_and(is_hidden)
     }
 
     pub(super) fn first_generation(&self, id: DocumentId) -> u32 {
-        self.purged.get(&id).map_or(0, |purged| purged.generation + 1)
+        match self.documents.get(&id) {
+            Some(document) => document.generation_of(self.user),
+            None => self.purged.get(&id).map_or(0, |purged| purged.generation + 1),
+        }
     }
 
     pub(super) fn load(&self, id: DocumentId) -> Option<LocalDocument> {
-        let user = self.user();
-        let document = self.documents.get(&id).filter(|document| document.is_seen_by(user))?;
+        let (eyes, user) = (self.eyes(), self.user);
+        let document = self.documents.get(&id).filter(|document| document.is_seen_by(eyes))?;
+        if !document.is_readable(self.reader) {
+            let own = document.changes.values().filter(|change| document.is_own_alone(change, user));
+            let chunks = own.map(|change| change.bytes.clone()).collect();
+            return Some(LocalDocument { state: document.state(id, eyes), chunks, bindings: Vec::new() });
+        }
         let snapshot = document.snapshot.iter().map(|snapshot| snapshot.chunks.clone());
         let shown = document.changes.values().filter(|change| document.is_shown(change, user));
         let chunks = snapshot.chain(shown.map(|change| change.bytes.clone())).collect();
         let bindings = document.bindings.values().cloned().collect();
-        Some(LocalDocument { state: document.state(id, user), chunks, bindings })
+        Some(LocalDocument { state: document.state(id, eyes), chunks, bindings })
     }
 
     pub(super) fn parked(&self, id: DocumentId) -> Vec<Parked> {
-        let user = self.user();
+        let user = self.user;
         let changes = self.documents.get(&id).into_iter().flat_map(|document| document.changes.values());
         let changes = changes.filter(|change| change.user == user);
         let reason = |state| match state {
@@ -186,7 +224,7 @@ impl Tables {
     }
 
     pub(super) fn save_edit(&mut self, id: DocumentId, changes: &[OwnChange]) {
-        let user = self.user();
+        let user = self.user;
         let document = Self::document_or_new(&mut self.documents, &self.purged, id);
         for OwnChange { hash, bytes, intent } in changes {
             match document.find(*hash) {
@@ -200,7 +238,6 @@ impl Tables {
                         known.state = State::Durable(position);
                         known.intent = intent.clone();
                         known.user = user;
-                        document.is_shared = true;
                     }
                 }
             }
@@ -213,9 +250,7 @@ impl Tables {
         }
         for id in &received.bootstrap {
             let document = Self::document_or_new(&mut self.documents, &self.purged, *id);
-            document.bootstrap_pending = true;
-            document.is_shared = true;
-            document.revoked = false;
+            document.readers.insert(self.reader, Sight::Pending);
         }
         self.set_cursor(received.cursor);
     }
@@ -227,12 +262,16 @@ impl Tables {
             return;
         }
         let document = Self::document_or_new(&mut self.documents, &self.purged, *document);
-        document.is_shared |= brings_content;
-        document.revoked |= revoked;
+        if brings_content {
+            document.readers.entry(self.reader).or_insert(Sight::Readable);
+        }
+        if let Some(revoked) = revoked {
+            document.end(self.reader, |reader| is_ended(&self.cursors, (self.reader, reader), *revoked, *position));
+        }
         document.bind(bindings);
-        let covered = document.quarantine(quarantined);
-        document.bootstrap_pending |= covered;
-        document.is_shared |= covered;
+        if document.quarantine(quarantined) {
+            document.replace_with_fetched();
+        }
         for (hash, bytes) in changes {
             document.save_received(&mut self.last_row, *position, *hash, bytes);
         }
@@ -245,28 +284,31 @@ impl Tables {
         document.quarantine(quarantined);
         covered.iter().for_each(|hash| document.confirm(*hash, *position));
         document.replace_snapshot(chunks, covered.iter().copied().collect());
-        document.bootstrap_pending = false;
-        document.is_shared = true;
+        document.readers.insert(self.reader, Sight::Readable);
     }
 
     pub(super) fn save_answer(&mut self, answer: &Answer) {
         self.set_cursor(answer.cursor);
         let Some(document) = self.documents.get_mut(&answer.document) else { return };
-        answer.durable.iter().for_each(|hash| document.confirm(*hash, answer.position));
+        for hash in &answer.durable {
+            document.confirm(*hash, answer.position);
+            document.taken(*hash, Eyes { user: self.user, reader: self.reader });
+        }
         let mut losers = BTreeSet::new();
         for (hash, reason) in &answer.refused {
             let Some(known) = document.find(*hash).filter(|known| known.state == State::Local) else { continue };
             known.state = if reason.lets_forget() { State::Kept(*reason) } else { State::Refused(*reason) };
             let (covered, user) = (known.covered, known.user);
-            document.bootstrap_pending |= covered;
-            document.is_shared |= covered;
+            if covered {
+                document.replace_with_fetched();
+            }
             losers.insert(user);
         }
         losers.into_iter().for_each(|user| document.next_generation(user));
     }
 
     pub(super) fn save_redone(&mut self, id: DocumentId, replaced: &[ChangeHash], changes: &[OwnChange]) {
-        let user = self.user();
+        let user = self.user;
         let Some(document) = self.documents.get_mut(&id) else { return };
         for hash in replaced {
             let is_his = |known: &&mut Change| matches!(known.state, State::Refused(_)) && known.user == user;
@@ -291,7 +333,10 @@ impl Tables {
     }
 
     pub(super) fn compact(&mut self, id: DocumentId, chunks: &[u8], covered: &[ChangeHash]) {
-        let Some(document) = self.documents.get_mut(&id) else { return };
+        let reader = self.reader;
+        let Some(document) = self.documents.get_mut(&id).filter(|document| document.is_readable(reader)) else {
+            return;
+        };
         let is_unsettled = |hash: &ChangeHash| {
             let known = document.rows.get(hash).and_then(|row| document.changes.get(row));
             known.is_some_and(|change| change.state.is_unsettled()) || document.quarantined.contains(hash)
@@ -311,11 +356,11 @@ impl Tables {
         ended
     }
 
-    pub(super) fn set_active(&mut self, active: Option<ActiveUser>) {
-        self.active = active;
+    pub(super) fn set_active(&mut self, user: Option<UserId>, reader: Reader) {
+        (self.user, self.reader) = (user, reader);
     }
 
-    pub(super) fn cursor_of(&self, reader: Option<UserId>) -> Option<Cursor> {
+    pub(super) fn cursor_of(&self, reader: Reader) -> Option<Cursor> {
         self.cursors.get(&reader).copied()
     }
 
@@ -334,7 +379,7 @@ impl Tables {
     pub(super) fn unsafe_of_others(&self) -> u64 {
         let changes = self.documents.values().flat_map(|document| document.changes.values());
         let is_unsafe = |change: &&Change| matches!(change.state, State::Local | State::Refused(_));
-        changes.filter(is_unsafe).filter(|change| change.user != self.user()).count() as u64
+        changes.filter(is_unsafe).filter(|change| change.user != self.user).count() as u64
     }
 
     pub(super) fn note_reads(&mut self, reads: &[Seen]) {
@@ -394,7 +439,7 @@ impl Tables {
         self.reads.clear();
         self.cursors.clear();
         self.users.clear();
-        self.active = None;
+        (self.user, self.reader) = (None, Reader::Device);
     }
 
     pub(super) fn save_clock(&mut self, clock: ClockState) {
@@ -412,15 +457,32 @@ impl Tables {
     }
 }
 
+/// Whether the end of access at that position is `reader`'s, too.
+fn is_ended(
+    cursors: &BTreeMap<Reader, Cursor>,
+    (told, reader): (Reader, Reader),
+    revoked: Revoked,
+    position: Position,
+) -> bool {
+    match revoked {
+        Revoked::Everybody => true,
+        Revoked::Reader => (told, reader) == (Reader::Local, Reader::Device),
+        Revoked::Device => match (cursors.get(&told), cursors.get(&reader)) {
+            (Some(own), Some(cursor)) => cursor.epoch != own.epoch || cursor.position < position,
+            _ => true,
+        },
+    }
+}
+
 impl Document {
-    fn state(&self, id: DocumentId, user: Option<UserId>) -> DocumentState {
+    fn state(&self, id: DocumentId, Eyes { user, reader }: Eyes) -> DocumentState {
         let own = || self.changes.values().filter(|change| change.user == user);
         let count = |wanted: fn(&State) -> bool| own().filter(|c| wanted(&c.state)).count() as u64;
         DocumentState {
             document: id,
             generation: self.generation_of(user),
-            bootstrap_pending: self.bootstrap_pending,
-            revoked: self.revoked,
+            bootstrap_pending: self.sights_of(reader).any(|sight| sight == Sight::Pending),
+            revoked: !self.is_readable(reader) && !self.readers.is_empty(),
             local: count(|state| matches!(state, State::Local)),
             durable: count(|state| matches!(state, State::Durable(_))),
             refused: count(|state| matches!(state, State::Refused(_))),
@@ -443,13 +505,59 @@ impl Document {
 
     fn may_be_purged(&self) -> bool {
         let is_safe = |change: &Change| !matches!(change.state, State::Local | State::Refused(_));
-        self.revoked && self.changes.values().all(is_safe)
+        let have_ended = self.readers.values().all(|sight| *sight == Sight::Ended);
+        !self.readers.is_empty() && have_ended && self.changes.values().all(is_safe)
     }
 
-    /// Whether it is more than somebody else's unsent work.
-    fn is_seen_by(&self, user: Option<UserId>) -> bool {
-        let is_own = |change: &Change| change.user == user && !matches!(change.state, State::Received(_));
-        self.is_shared || self.generations.contains_key(&user) || self.changes.values().any(is_own)
+    /// Of a reader and of those whose content is his, too.
+    fn sights_of(&self, reader: Reader) -> impl Iterator<Item = Sight> {
+        let device = (reader == Reader::Local).then_some(Reader::Device);
+        [Some(reader), device].into_iter().flatten().filter_map(|reader| self.readers.get(&reader).copied())
+    }
+
+    fn is_readable(&self, reader: Reader) -> bool {
+        self.sights_of(reader).any(Sight::is_readable)
+    }
+
+    fn end(&mut self, told: Reader, is_his_too: impl Fn(Reader) -> bool) {
+        self.readers.insert(told, Sight::Ended);
+        for (reader, sight) in &mut self.readers {
+            if is_his_too(*reader) {
+                *sight = Sight::Ended;
+            }
+        }
+    }
+
+    /// The gateway has taken that change.
+    fn taken(&mut self, hash: ChangeHash, Eyes { user, reader }: Eyes) {
+        let Some(author) = self.find(hash).map(|change| change.user) else { return };
+        let sight = match (self.is_readable(reader), author == user) {
+            (true, true) => return,
+            (false, true) if self.readers.is_empty() => Sight::Readable,
+            (true, false) | (false, true) => Sight::Pending,
+            (false, false) => Sight::Asked,
+        };
+        self.readers.insert(reader, sight);
+    }
+
+    /// What is here holds what must not be applied.
+    fn replace_with_fetched(&mut self) {
+        let readable = self.readers.values_mut().filter(|sight| **sight == Sight::Readable);
+        readable.for_each(|sight| *sight = Sight::Pending);
+    }
+
+    /// Whether he may read it, or has written something in it that nobody has yet.
+    fn is_seen_by(&self, Eyes { user, reader }: Eyes) -> bool {
+        let is_his = |change: &Change| {
+            change.user == user && matches!(change.state, State::Local | State::Refused(_) | State::Kept(_))
+        };
+        self.is_readable(reader) || self.changes.values().any(is_his)
+    }
+
+    fn is_own_alone(&self, change: &Change, user: Option<UserId>) -> bool {
+        let is_his = matches!(change.state, State::Local | State::Durable(_))
+            && (change.user == user || change.intent.is_empty());
+        is_his && !self.quarantined.contains(&change.hash)
     }
 
     /// Whether anything was removed.
@@ -464,7 +572,7 @@ impl Document {
         self.rows.retain(|_, row| self.changes.contains_key(row));
         self.bindings.clear();
         self.quarantined.clear();
-        self.bootstrap_pending = true;
+        self.replace_with_fetched();
         self.generation += 1;
         self.generations.values_mut().for_each(|generation| *generation += 1);
         true
@@ -511,7 +619,6 @@ impl Document {
         match (is_quarantined, known.state) {
             (false, _) => {
                 known.state = State::Durable(position);
-                self.is_shared = true;
             }
             (true, State::Local) => {
                 known.state = State::Refused(Reason::DependencyRefused);

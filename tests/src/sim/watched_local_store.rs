@@ -10,8 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use feldakte_client_sdk::store::{
-    ActiveUser, Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore,
-    LocalStoreError, LocalUser, OwnChange, Parked, Received, ReceivedSnapshot, Unsent,
+    Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, LocalUser,
+    OwnChange, Parked, Reader, Received, ReceivedSnapshot, Unsent,
 };
 use feldakte_core::{
     case::GENESIS_ACTOR,
@@ -100,6 +100,14 @@ impl LocalStore for WatchedLocalStore {
         self.inner.first_generation(document).await
     }
 
+    async fn is_hidden(&self, document: DocumentId) -> Result<bool, LocalStoreError> {
+        self.inner.is_hidden(document).await
+    }
+
+    async fn pending(&self) -> Result<Vec<DocumentId>, LocalStoreError> {
+        self.inner.pending().await
+    }
+
     async fn load(&self, document: DocumentId) -> Result<Option<LocalDocument>, LocalStoreError> {
         self.inner.load(document).await
     }
@@ -183,12 +191,12 @@ impl LocalStore for WatchedLocalStore {
         self.inner.evict().await
     }
 
-    async fn set_active(&self, active: Option<ActiveUser>) -> Result<(), LocalStoreError> {
+    async fn set_active(&self, user: Option<UserId>, reader: Reader) -> Result<(), LocalStoreError> {
         self.room()?;
-        self.inner.set_active(active).await
+        self.inner.set_active(user, reader).await
     }
 
-    async fn cursor_of(&self, reader: Option<UserId>) -> Result<Option<Cursor>, LocalStoreError> {
+    async fn cursor_of(&self, reader: Reader) -> Result<Option<Cursor>, LocalStoreError> {
         self.inner.cursor_of(reader).await
     }
 

@@ -201,7 +201,7 @@ impl Witness {
             bootstrap.len()
         ));
         for entry in entries {
-            let is_own_end = entry.revoked && entry.changes.is_empty() && entry.bindings.is_empty();
+            let is_own_end = entry.revoked.is_some() && entry.changes.is_empty() && entry.bindings.is_empty();
             // The client itself writes down in this form that a document cannot be had.
             let is_note = entry.position == Position::START && is_own_end;
             if !is_note && !is_own_end {
@@ -218,7 +218,8 @@ impl Witness {
             self.told_durable(tablet, entry.document, own.into_iter());
         }
         // After an end of its own the tablet asks whether it holds another grant.
-        let asks = |document: &DocumentId| entries.iter().any(|entry| entry.revoked && entry.document == *document);
+        let asks =
+            |document: &DocumentId| entries.iter().any(|entry| entry.revoked.is_some() && entry.document == *document);
         for document in bootstrap.iter().filter(|document| !asks(document)) {
             self.judge_sight(tablet, *document, None, "the name of a document to fetch");
         }

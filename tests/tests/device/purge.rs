@@ -161,7 +161,7 @@ async fn a_power_cut_between_delivery_and_destruction_only_delays_it() {
     tablet.shutdown().await;
     let store = store.reopen().unwrap();
     let ended = feldakte_client_sdk::store::ReceivedEntry {
-        revoked: true,
+        revoked: Some(feldakte_client_sdk::store::Revoked::Device),
         ..feldakte_tests::local_store_conformance::entry(document, 3, &[])
     };
     let received = feldakte_client_sdk::store::Received { entries: vec![ended], ..Default::default() };

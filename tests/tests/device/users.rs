@@ -6,7 +6,7 @@ use feldakte_core::{
     access::Role,
     ids::{Cursor, Position, UserId},
 };
-use feldakte_proto::{Credential, Hello, SignInRefusal, SignedIn, Welcome};
+use feldakte_proto::{ChangesFrame, Credential, Hello, ServerMessage, SignInRefusal, SignedIn, Welcome};
 use feldakte_tests::harness::{
     scripted::{self, Session},
     tablet::{Tablet, memory_store},
@@ -83,6 +83,11 @@ async fn the_next_user_sees_nothing_unsent_and_it_is_delivered_while_he_works() 
     for (position, push) in (2..).zip(&pushes) {
         gateway.take(push, position).await;
     }
+    let document = pushes[0].document;
+    assert_eq!(gateway.next_fetch().await, [document], "whether he may see it only the gateway knows");
+    assert_eq!(tablet.client.list().await.unwrap(), []);
+    let may = ChangesFrame { bootstrap: vec![document], ..ChangesFrame::default() };
+    gateway.send(ServerMessage::Changes(may)).await;
     tablet.until("it is there for all", async |client| client.read(case).await.is_ok()).await;
     assert!(tablet.client.status().await.unwrap().all_safe);
 }

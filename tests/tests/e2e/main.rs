@@ -23,3 +23,4 @@ mod sharing;
 mod shredding;
 mod supervision;
 mod users;
+mod users_on_devices;

@@ -6,7 +6,7 @@ use std::{env, time::Duration};
 
 use bytes::Bytes;
 use feldakte_client_sdk::store::{
-    ActiveUser, Answer, LocalStore, LocalStoreError, OwnChange, Received, ReceivedSnapshot,
+    Answer, LocalStore, LocalStoreError, OwnChange, Reader, Received, ReceivedSnapshot, Revoked,
 };
 use feldakte_core::{
     access::Role,
@@ -38,7 +38,7 @@ enum Operation {
     Compact(DocumentId, Vec<u8>, Vec<ChangeHash>),
     Purge,
     Evict,
-    SetActive(Option<ActiveUser>),
+    SetActive(Option<UserId>, Reader),
     Confirm,
 }
 
@@ -54,7 +54,7 @@ impl Operation {
             Operation::Compact(document, chunks, covered) => store.compact(*document, chunks, covered).await,
             Operation::Purge => store.purge().await.map(drop),
             Operation::Evict => store.evict().await.map(drop),
-            Operation::SetActive(active) => store.set_active(*active).await,
+            Operation::SetActive(user, reader) => store.set_active(*user, *reader).await,
             Operation::Confirm => store.confirm(&store.receipts().await?).await,
         }
     }
@@ -81,7 +81,7 @@ impl Source {
             85..88 => Operation::Purge,
             88 => Operation::Confirm,
             89 => Operation::Evict,
-            90..92 => Operation::SetActive(self.active()),
+            90..92 => self.sign_in(),
             92..94 => Operation::Epoch(self.cursor(), Position(self.rng.random_range(0..=self.position))),
             _ => {
                 let label = format!("compacted {}", self.position);
@@ -95,7 +95,8 @@ impl Source {
         for _ in 0..self.rng.random_range(0..3) {
             self.position += 1;
             let mut entry = entry(self.document(), self.position, &self.numbers());
-            entry.revoked = self.rng.random_bool(0.1);
+            let revoked = [Revoked::Reader, Revoked::Device, Revoked::Everybody, Revoked::Everybody];
+            entry.revoked = self.rng.random_bool(0.25).then(|| *revoked.choose(&mut self.rng).unwrap());
             entry.bindings = self.bindings();
             entry.quarantined = self.quarantined();
             if self.rng.random_bool(0.2) {
@@ -130,10 +131,10 @@ impl Source {
         Answer { document, durable, position, refused, cursor }
     }
 
-    fn active(&mut self) -> Option<ActiveUser> {
+    fn sign_in(&mut self) -> Operation {
         let user = UserId(Uuid::from_u128(self.rng.random_range(1..3)));
-        let has_own_cursor = user.as_bytes()[15] == 1;
-        self.rng.random_bool(0.7).then_some(ActiveUser { user, has_own_cursor })
+        let reader = *[Reader::Device, Reader::Local, Reader::User(user)].choose(&mut self.rng).unwrap();
+        Operation::SetActive(self.rng.random_bool(0.7).then_some(user), reader)
     }
 
     fn document(&mut self) -> DocumentId {
@@ -203,6 +204,7 @@ async fn run(seed: u64) {
 /// Compares all that can be read.
 async fn assert_same(left: &dyn LocalStore, right: &dyn LocalStore, rng: &mut StdRng) {
     assert_eq!(left.state().await.unwrap(), right.state().await.unwrap());
+    assert_eq!(left.pending().await.unwrap(), right.pending().await.unwrap());
     assert_eq!(left.users().await.unwrap(), right.users().await.unwrap());
     assert_eq!(left.unsafe_of_others().await.unwrap(), right.unsafe_of_others().await.unwrap());
     assert_eq!(left.receipts().await.unwrap(), right.receipts().await.unwrap());
@@ -211,6 +213,8 @@ async fn assert_same(left: &dyn LocalStore, right: &dyn LocalStore, rng: &mut St
         assert_eq!(left.load(id).await.unwrap(), right.load(id).await.unwrap());
         assert_eq!(left.document(id).await.unwrap(), right.document(id).await.unwrap());
         assert_eq!(left.parked(id).await.unwrap(), right.parked(id).await.unwrap());
+        assert_eq!(left.is_hidden(id).await.unwrap(), right.is_hidden(id).await.unwrap());
+        assert_eq!(left.first_generation(id).await.unwrap(), right.first_generation(id).await.unwrap());
     }
     for (after, limit) in [(0, usize::MAX), (rng.random_range(0..20), rng.random_range(0..60))] {
         assert_eq!(left.unsent(after, limit).await.unwrap(), right.unsent(after, limit).await.unwrap());
@@ -230,8 +234,8 @@ async fn random_operations_reach_every_state() {
         }
         purged += memory.receipts().await.unwrap().purged.len();
         for user in [None, Some(1), Some(2)] {
-            let user = user.map(|n| ActiveUser { user: UserId(Uuid::from_u128(n)), has_own_cursor: false });
-            memory.set_active(user).await.unwrap();
+            let user = user.map(|n| UserId(Uuid::from_u128(n)));
+            memory.set_active(user, user.map_or(Reader::Device, Reader::User)).await.unwrap();
             for state in memory.documents().await.unwrap() {
                 durable += state.durable;
                 refused += state.refused;
@@ -243,7 +247,7 @@ async fn random_operations_reach_every_state() {
         }
     }
     assert!(durable > 50 && refused > 10 && pending > 5, "{durable} {refused} {pending}");
-    assert!(kept > 5 && purged >= 3, "{kept} {purged}");
+    assert!(kept >= 3 && purged >= 3, "{kept} {purged}");
     let shows = |text: &str| shown.windows(text.len()).any(|window| window == text.as_bytes());
     assert!(shows("snapshot") && shows("compacted") && shows("change"));
 }

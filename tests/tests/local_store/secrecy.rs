@@ -13,7 +13,8 @@ use bytes::Bytes;
 use feldakte_client_sdk::{
     key::FileKey,
     store::{
-        LocalStore, LocalStoreError, OwnChange, Received, ReceivedEntry, ReceivedSnapshot, sqlcipher::SqlCipherStore,
+        LocalStore, LocalStoreError, OwnChange, Received, ReceivedEntry, ReceivedSnapshot, Revoked,
+        sqlcipher::SqlCipherStore,
     },
 };
 use feldakte_tests::{
@@ -289,7 +290,8 @@ async fn a_copy_taken_after_a_purge_shows_nothing_even_with_the_key() {
     let store = open(directory.path()).await.unwrap();
     let (ended, kept): (Vec<_>, Vec<_>) = ids.iter().enumerate().partition(|(n, _)| n % 3 == 1);
     let ended: Vec<_> = ended.into_iter().map(|(_, id)| *id).collect();
-    let entries = ended.iter().map(|id| ReceivedEntry { revoked: true, ..entry(*id, 3, &[]) }).collect();
+    let entries =
+        ended.iter().map(|id| ReceivedEntry { revoked: Some(Revoked::Device), ..entry(*id, 3, &[]) }).collect();
     store.save_received(&Received { entries, ..Received::default() }).await.unwrap();
     assert_eq!(store.purge().await.unwrap(), ended);
     // The store is still open: nobody has to close it first.

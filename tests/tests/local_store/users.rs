@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use feldakte_client_sdk::store::{ActiveUser, Answer, LocalStore};
+use feldakte_client_sdk::store::{Answer, LocalStore, Reader};
 use feldakte_core::ids::{ChangeHash, DocumentId, Position, UserId};
 use feldakte_proto::Reason;
 use feldakte_tests::{
@@ -39,7 +39,7 @@ fn user(n: u128) -> Option<UserId> {
 }
 
 async fn switch(store: &MemoryLocalStore, user: Option<UserId>) -> bool {
-    store.set_active(user.map(|user| ActiveUser { user, has_own_cursor: false })).await.is_ok()
+    store.set_active(user, Reader::Device).await.is_ok()
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,6 +131,10 @@ async fn answer(store: &MemoryLocalStore, rng: &mut StdRng, truth: &mut Truth) {
         truth.shared.extend(durable.first().map(|_| sent.document));
         let position = Position(u64::from(number) + 1);
         store.save_answer(&Answer { document: sent.document, durable, position, refused, cursor: None }).await.unwrap();
+        // Whoever uses the device may see it: so the gateway says when it is asked.
+        let bootstrap = store.pending().await.unwrap();
+        let received = feldakte_client_sdk::store::Received { bootstrap, ..Default::default() };
+        store.save_received(&received).await.unwrap();
     }
 }
 

@@ -172,9 +172,6 @@ impl Tally {
             .bind(user_key(user.as_ref()))
             .execute(&mut *connection)
             .await?;
-            if durable > 0 {
-                share(connection, document).await?;
-            }
         }
         Ok(())
     }
@@ -199,12 +196,6 @@ async fn add_author(
     let sql = "insert or ignore into author (document, user, generation)
         values (?1, ?2, (select generation from document where row = ?1))";
     sqlx::query(sql).bind(document).bind(user_key(user.as_ref())).execute(connection).await?;
-    Ok(())
-}
-
-/// Something of the document comes from the log: whoever uses the device sees that it is there.
-pub(super) async fn share(connection: &mut SqliteConnection, document: i64) -> Result<(), LocalStoreError> {
-    sqlx::query("update document set is_shared = 1 where row = ?").bind(document).execute(connection).await?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::{
     change::{position_number, user_of},
+    readership,
     seal::{self, Column, Sealer},
     users, wipe,
 };
@@ -19,10 +20,11 @@ pub(super) async fn store_state(connection: &mut SqliteConnection) -> Result<Loc
     let sql = "select id, user, reader from store";
     let (store, user, reader): (Vec<u8>, Option<Vec<u8>>, Vec<u8>) =
         sqlx::query_as(sql).fetch_one(&mut *connection).await?;
-    let reader = user_of(Some(reader).filter(|reader| !reader.is_empty()))?;
+    let reader = readership::reader_of(&reader)?;
     Ok(LocalState {
         store: Epoch::from_slice(&store).map_err(|_| LocalStoreError::Damaged("the store's id"))?,
         user: user_of(user)?,
+        reader,
         cursor: users::cursor_of(&mut *connection, reader).await?,
         wipe: wipe::current(&mut *connection).await?,
         clock: clock(connection).await?,
@@ -65,16 +67,23 @@ fn to_state(row: DocumentRow) -> Result<DocumentState, LocalStoreError> {
     Ok(DocumentState { document, generation, bootstrap_pending, revoked, local, durable, refused, kept })
 }
 
-/// Documents as whoever uses the device sees them: without those that are nothing but somebody else's unsent work.
-const STATES: &str = "
-    select id, coalesce(author.generation, document.generation), bootstrap_pending, revoked, coalesce(local, 0),
-            coalesce(durable, 0), coalesce(refused, 0), coalesce(kept, 0)
-        from document
-        left join author on author.document = document.row and author.user = (select coalesce(user, x'') from store)
-    where (is_shared = 1 or author.document is not null)";
+/// Documents as whoever uses the device sees them: those he may read, and those with work of his that nobody has yet.
+fn states(and: &str) -> String {
+    let his = format!("from readership where readership.document = document.row and {}", readership::IS_HIS);
+    format!(
+        "select id, coalesce(author.generation, document.generation),
+                exists (select 1 {his} and state = 2),
+                not exists (select 1 {his} and state in (1, 2))
+                    and exists (select 1 from readership where readership.document = document.row),
+                coalesce(local, 0), coalesce(durable, 0), coalesce(refused, 0), coalesce(kept, 0)
+            from document
+            left join author on author.document = document.row and author.user = (select coalesce(user, x'') from store)
+         where (exists (select 1 {his} and state in (1, 2)) or coalesce(local + refused + kept, 0) > 0) {and}"
+    )
+}
 
 pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<DocumentState>, LocalStoreError> {
-    let sql = format!("{STATES} order by id");
+    let sql = states("order by id");
     let rows: Vec<DocumentRow> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(connection).await?;
     rows.into_iter().map(to_state).collect()
 }
@@ -83,7 +92,7 @@ pub(super) async fn one(
     connection: &mut SqliteConnection,
     document: DocumentId,
 ) -> Result<Option<DocumentState>, LocalStoreError> {
-    let sql = format!("{STATES} and id = ?");
+    let sql = states("and id = ?");
     let query = sqlx::query_as(AssertSqlSafe(sql)).bind(document.to_bytes().as_slice().to_vec());
     let row: Option<DocumentRow> = query.fetch_optional(connection).await?;
     row.map(to_state).transpose()
@@ -100,12 +109,15 @@ pub(super) async fn row_of(
         .await?)
 }
 
-/// With which generation it begins, when the device does not hold it.
+/// With which generation it begins for somebody who does not see it, if it is there at all.
 pub(super) async fn first_generation(
     connection: &mut SqliteConnection,
     document: DocumentId,
 ) -> Result<u32, LocalStoreError> {
-    let sql = "select coalesce((select generation + 1 from purged where id = ?), 0)";
+    let sql = "select coalesce(
+        (select author.generation from author join document on document.row = author.document
+            where id = ?1 and author.user = (select coalesce(user, x'') from store)),
+        (select generation from document where id = ?1), (select generation + 1 from purged where id = ?1), 0)";
     Ok(sqlx::query_scalar(sql).bind(document.to_bytes().to_vec()).fetch_one(connection).await?)
 }
 
@@ -126,24 +138,16 @@ pub(super) async fn row_or_new(
     Ok(row)
 }
 
-/// A snapshot has to be fetched: none is there, or it contains what must not be applied.
-pub(super) async fn set_bootstrap_pending(
-    connection: &mut SqliteConnection,
-    document: i64,
-) -> Result<(), LocalStoreError> {
-    sqlx::query("update document set bootstrap_pending = 1, is_shared = 1 where row = ?")
-        .bind(document)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
 pub(super) async fn load(
     connection: &mut SqliteConnection,
     document: DocumentId,
 ) -> Result<Option<LocalDocument>, LocalStoreError> {
     let Some(state) = one(connection, document).await? else { return Ok(None) };
     let Some(row) = row_of(connection, document).await? else { return Ok(None) };
+    if !readership::is_readable(connection, row).await? {
+        let chunks = own_alone(connection, row).await?;
+        return Ok(Some(LocalDocument { state, chunks, bindings: Vec::new() }));
+    }
     let snapshot: Option<Vec<u8>> = sqlx::query_scalar("select chunks from snapshot where document = ?")
         .bind(row)
         .fetch_optional(&mut *connection)
@@ -164,6 +168,21 @@ pub(super) async fn load(
     let changes = changes.into_iter().map(|sealed| sealer.open(Column::Change, sealed));
     let chunks = snapshot.chain(changes).map(|chunk| chunk.map(Bytes::from)).collect::<Result<_, _>>()?;
     Ok(Some(LocalDocument { state, chunks, bindings: bindings(connection, row).await? }))
+}
+
+/// What he may see who was not sent the document: his own, and the first change of all documents, which has no content.
+async fn own_alone(connection: &mut SqliteConnection, row: i64) -> Result<Vec<Bytes>, LocalStoreError> {
+    let changes: Vec<Vec<u8>> = sqlx::query_scalar(
+        "select bytes from change
+         where document = ?1 and state in (1, 2) and (user is (select user from store) or length(intent) = 0)
+           and not exists (select 1 from quarantine where document = ?1 and quarantine.hash = change.hash)
+         order by row",
+    )
+    .bind(row)
+    .fetch_all(&mut *connection)
+    .await?;
+    let sealer = Sealer::of(connection, row).await?;
+    changes.into_iter().map(|sealed| sealer.open(Column::Change, sealed).map(Bytes::from)).collect()
 }
 
 /// Ascending by actor.

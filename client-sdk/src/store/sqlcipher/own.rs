@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     change::{ChangeState, Known, NewRow, Tally, find, hash_of, next_generation, position_number, user_of},
-    document, received,
+    document, readership, received,
     seal::{Column, Sealer},
     snapshot, users,
 };
@@ -123,11 +123,11 @@ pub(super) async fn save_answer(connection: &mut SqliteConnection, answer: &Answ
     let Some(row) = document::row_of(connection, answer.document).await? else { return Ok(()) };
     let mut tally = Tally::default();
     for hash in &answer.durable {
-        if let Some(known) = find(connection, row, *hash).await?
-            && known.state.is_unsettled()
-        {
+        let Some(known) = find(connection, row, *hash).await? else { continue };
+        if known.state.is_unsettled() {
             received::confirm(connection, &mut tally, row, (*hash, known), answer.position).await?;
         }
+        readership::taken(connection, row, known.user).await?;
     }
     let mut losers = BTreeSet::new();
     for (hash, reason) in &answer.refused {
@@ -139,7 +139,7 @@ pub(super) async fn save_answer(connection: &mut SqliteConnection, answer: &Answ
         tally.set_refused(connection, known, *reason).await?;
         losers.insert(known.user);
         if known.covered {
-            document::set_bootstrap_pending(connection, row).await?;
+            readership::incomplete(connection, row).await?;
         }
     }
     for user in losers {

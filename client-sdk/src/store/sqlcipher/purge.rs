@@ -14,7 +14,8 @@ use crate::store::{LocalStoreError, WipeStage};
 pub(super) async fn purge(connection: &mut SqliteConnection) -> Result<Vec<DocumentId>, LocalStoreError> {
     let ended: Vec<(Vec<u8>, u32)> = sqlx::query_as(
         "select id, max(document.generation, coalesce((select max(generation) from author where document = row), 0))
-         from document where revoked = 1
+         from document where exists (select 1 from readership where document = row)
+           and not exists (select 1 from readership where document = row and state != 4)
            and not exists (select 1 from author where document = row and local + refused > 0)
          order by id",
     )
@@ -48,6 +49,7 @@ const DELETE: &[&str] = &[
     "delete from binding where document = (select row from document where id = ?)",
     "delete from quarantine where document = (select row from document where id = ?)",
     "delete from author where document = (select row from document where id = ?)",
+    "delete from readership where document = (select row from document where id = ?)",
     "delete from document where id = ?",
 ];
 
@@ -96,7 +98,8 @@ const EVICT: &[&str] = &[
     "delete from change where document = ? and state not in (1, 3)",
     "delete from binding where document = ?",
     "delete from quarantine where document = ?",
-    "update document set bootstrap_pending = 1, generation = generation + 1 where row = ?",
+    "update readership set state = 2 where document = ? and state = 1",
+    "update document set generation = generation + 1 where row = ?",
     "update author set generation = generation + 1, durable = 0, kept = 0 where document = ?",
 ];
 

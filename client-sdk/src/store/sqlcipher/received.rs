@@ -8,8 +8,8 @@ use feldakte_proto::Reason;
 use sqlx::SqliteConnection;
 
 use super::{
-    change::{ChangeState, Known, NewRow, Tally, find, next_generation, share},
-    document, snapshot,
+    change::{ChangeState, Known, NewRow, Tally, find, next_generation},
+    document, readership, snapshot,
 };
 use crate::store::{LocalStoreError, Received, ReceivedEntry};
 
@@ -21,10 +21,7 @@ pub(super) async fn save(connection: &mut SqliteConnection, received: &Received)
     for id in bootstrap {
         let row = document::row_or_new(connection, *id).await?;
         // What is sent to us is granted to us, also after a grant that ended.
-        sqlx::query("update document set bootstrap_pending = 1, revoked = 0, is_shared = 1 where row = ?")
-            .bind(row)
-            .execute(&mut *connection)
-            .await?;
+        readership::promised(connection, row).await?;
     }
     match cursor {
         Some(cursor) => document::set_cursor(connection, *cursor).await,
@@ -41,10 +38,10 @@ async fn save_entry(connection: &mut SqliteConnection, entry: &ReceivedEntry) ->
         None => return Ok(()),
     };
     if brings_content {
-        share(connection, row).await?;
+        readership::sent(connection, row).await?;
     }
-    if *revoked {
-        sqlx::query("update document set revoked = 1 where row = ?").bind(row).execute(&mut *connection).await?;
+    if let Some(revoked) = revoked {
+        readership::end(connection, row, (*revoked, *position)).await?;
     }
     save_bindings(connection, row, bindings).await?;
     let newly_quarantined = save_quarantined(connection, row, quarantined).await?;
@@ -52,7 +49,7 @@ async fn save_entry(connection: &mut SqliteConnection, entry: &ReceivedEntry) ->
     save_changes(connection, row, *position, changes).await?;
     for hash in newly_quarantined {
         if snapshot::covers(connection, row, hash).await? {
-            document::set_bootstrap_pending(connection, row).await?;
+            readership::incomplete(connection, row).await?;
         }
     }
     Ok(())

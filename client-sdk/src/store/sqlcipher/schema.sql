@@ -6,13 +6,13 @@ create table store (
     id blob not null check (length(id) = 16),
     -- Who uses the device; null when nobody has signed in.
     user blob check (length(user) = 16),
-    -- How far he reads: a row of `reader`.
-    reader blob not null default x'' check (length(reader) in (0, 16))
+    -- As whom he reads: see readership.rs.
+    reader blob not null default x'' check (length(reader) in (0, 1, 16))
 ) strict;
 
--- How far the log was read, by whoever is sent another part of it than others. Empty is the device itself.
+-- How far the log was read, by each reader: see readership.rs.
 create table reader (
-    user blob primary key check (length(user) in (0, 16)),
+    user blob primary key check (length(user) in (0, 1, 16)),
     epoch blob not null check (length(epoch) = 16),
     position integer not null
 ) strict, without rowid;
@@ -54,12 +54,17 @@ create table document (
     -- feldakte_core::ids::DocumentId::to_bytes.
     id blob not null unique check (length(id) = 17),
     -- Where the generations of its authors begin.
-    generation integer not null default 0,
-    bootstrap_pending integer not null default 0,
-    revoked integer not null default 0,
-    -- Something of it comes from the log, or will: it is not the unsent work of one user alone.
-    is_shared integer not null default 0
+    generation integer not null default 0
 ) strict;
+
+-- Who may see a document: see readership.rs.
+create table readership (
+    document integer not null references document (row),
+    reader blob not null check (length(reader) in (0, 1, 16)),
+    -- 1 he may; 2 he may, and a snapshot has to be fetched; 3 the gateway is asked whether he may; 4 it has ended.
+    state integer not null check (state between 1 and 4),
+    primary key (document, reader)
+) strict, without rowid;
 
 -- What each user of the device has written in a document.
 create table author (

@@ -11,7 +11,7 @@ use tracing::debug;
 
 use super::{
     change::{Known, Tally, hash_of, to_known},
-    document, received,
+    document, readership, received,
     seal::{Column, Sealer},
 };
 use crate::store::{LocalStoreError, ReceivedSnapshot};
@@ -34,11 +34,7 @@ pub(super) async fn save(
     }
     tally.save(connection, row).await?;
     replace(connection, row, chunks, covered).await?;
-    sqlx::query("update document set bootstrap_pending = 0, is_shared = 1 where row = ?")
-        .bind(row)
-        .execute(connection)
-        .await?;
-    Ok(())
+    readership::complete(connection, row).await
 }
 
 /// Only what is durable and may be applied goes into a compacted snapshot: what is inside cannot be taken out again
@@ -50,6 +46,10 @@ pub(super) async fn compact(
     covered: &[ChangeHash],
 ) -> Result<(), LocalStoreError> {
     let Some(row) = document::row_of(connection, document).await? else { return Ok(()) };
+    if !readership::is_readable(connection, row).await? {
+        // Who sees his own work alone has not seen the document.
+        return Ok(());
+    }
     let covered: BTreeSet<_> = covered.iter().copied().collect();
     let quarantined = quarantined(connection, row).await?;
     let unsafe_to_cover = |(hash, known): &(ChangeHash, Known)| covered.contains(hash) && known.state.is_unsettled();

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use feldakte_core::ids::{Cursor, Epoch, Position, UserId};
 use sqlx::SqliteConnection;
 
-use super::change::{user_key, user_of};
+use super::{change::user_of, readership};
 use crate::{
     pin::PinRecord,
-    store::{ActiveUser, LocalStoreError, LocalUser},
+    store::{LocalStoreError, LocalUser, Reader},
 };
 
 pub(super) async fn active(connection: &mut SqliteConnection) -> Result<Option<UserId>, LocalStoreError> {
@@ -17,12 +17,11 @@ pub(super) async fn active(connection: &mut SqliteConnection) -> Result<Option<U
 
 pub(super) async fn set_active(
     connection: &mut SqliteConnection,
-    active: Option<ActiveUser>,
+    (user, reader): (Option<UserId>, Reader),
 ) -> Result<(), LocalStoreError> {
-    let reader = active.filter(|active| active.has_own_cursor).map(|active| active.user);
     sqlx::query("update store set user = ?, reader = ?")
-        .bind(active.as_ref().map(|active| active.user.as_bytes().as_slice()))
-        .bind(user_key(reader.as_ref()))
+        .bind(user.as_ref().map(|user| user.as_bytes().as_slice()))
+        .bind(readership::key_of(&reader))
         .execute(connection)
         .await?;
     Ok(())
@@ -30,10 +29,10 @@ pub(super) async fn set_active(
 
 pub(super) async fn cursor_of(
     connection: &mut SqliteConnection,
-    reader: Option<UserId>,
+    reader: Reader,
 ) -> Result<Option<Cursor>, LocalStoreError> {
     let found: Option<(Vec<u8>, i64)> = sqlx::query_as("select epoch, position from reader where user = ?")
-        .bind(user_key(reader.as_ref()))
+        .bind(readership::key_of(&reader))
         .fetch_optional(connection)
         .await?;
     let to_cursor = |(epoch, position): (Vec<u8>, i64)| {

@@ -46,6 +46,7 @@ const DELETE: &[&str] = &[
     "delete from binding",
     "delete from quarantine",
     "delete from author",
+    "delete from readership",
     "delete from purged",
     "delete from reading",
     "delete from document",
