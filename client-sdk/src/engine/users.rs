@@ -54,9 +54,21 @@ impl Users {
     }
 }
 
+impl Users {
+    /// Whether a token was to be judged.
+    fn forget_pending(&mut self) -> bool {
+        let Some(Pending { reply, .. }) = self.pending.take() else { return false };
+        // A caller that has gone away needs no answer.
+        let _ = reply.send(Err(SdkError::Offline));
+        true
+    }
+}
+
 struct Pending {
     token: String,
     user: UserId,
+    /// How often the gateway has closed a connection meanwhile.
+    closed: u32,
     reply: Reply<UserId>,
 }
 
@@ -79,7 +91,8 @@ impl Engine {
             None => SdkError::BadToken,
             Some(_) if !is_online => SdkError::Offline,
             Some(user) => {
-                self.users.pending = Some(Pending { token, user, reply });
+                self.users.forget_pending();
+                self.users.pending = Some(Pending { token, user, closed: 0, reply });
                 return self.introduce_anew();
             }
         };
@@ -143,6 +156,8 @@ impl Engine {
     async fn use_as(&mut self, user: Option<UserId>) -> Result<(), SdkError> {
         // First: what the former session still had in hand is no news for whoever comes next.
         self.introduce_anew();
+        // Whoever asked before and has been overtaken must not find himself signed in later.
+        self.users.forget_pending();
         self.users.token = None;
         self.users.are_pins_refused = false;
         self.now_used_by(user, user.map_or(Reader::Device, |_| Reader::Local)).await
@@ -272,13 +287,19 @@ impl Engine {
         Ok(self.store.save_user(&LocalUser { user, pin, ticket, unsent: 0 }).await?)
     }
 
-    /// Nobody judges a token while there is no gateway.
+    /// Nobody judges a token while there is no gateway. One that closes is there: a connection of the session before may
+    /// have come to it late.
     pub(super) fn give_up_sign_in(&mut self, error: &LinkError) {
-        if matches!(error, LinkError::Introduced) {
-            return;
+        let is_there = matches!(error, LinkError::Closed(_)) && error.is_retryable();
+        match &mut self.users.pending {
+            _ if matches!(error, LinkError::Introduced) => return,
+            Some(pending) if is_there && pending.closed < CLOSED_MAX => {
+                pending.closed += 1;
+                return;
+            }
+            _ => {}
         }
-        if let Some(Pending { reply, .. }) = self.users.pending.take() {
-            let _ = reply.send(Err(SdkError::Offline));
+        if self.users.forget_pending() {
             self.control.introduction.send_modify(|number| *number += 1);
         }
     }
@@ -295,3 +316,6 @@ impl Engine {
         Ok(users.into_iter().map(to_view).collect())
     }
 }
+
+/// Sessions that a gateway may close before a token is given up.
+const CLOSED_MAX: u32 = 3;
