@@ -55,7 +55,8 @@ fn every_command_explains_itself() {
     let dir = tempfile::tempdir().expect("a directory");
     let commands = ["init", "install", "new", "list", "show", "set", "note", "vitals", "parked", "watch", "status"];
     let overview = succeed(dir.path(), &["--help"]);
-    for command in commands.into_iter().chain(["agent", "completion"]) {
+    let users = ["set-pin", "sign-in", "sign-out", "users"];
+    for command in commands.into_iter().chain(users).chain(["agent", "completion"]) {
         let line = overview.lines().find(|line| line.trim_start().starts_with(&format!("{command} ")));
         assert!(line.is_some_and(|line| line.trim().len() > command.len() + 10), "{command} in\n{overview}");
         assert!(succeed(dir.path(), &[command, "--help"]).contains("Usage: tablet"), "{command}");
@@ -182,4 +183,32 @@ fn the_agent_answers_every_line_in_order_and_ends_with_its_input() {
     assert!(answers[1]["error"].as_str().is_some_and(|error| error.contains("not a command")));
     assert_eq!((&answers[2]["status"]["local"], &answers[2]["status"]["all_safe"]), (&json!(2), &json!(false)));
     assert_eq!(answers.len(), 3);
+}
+
+/// A PIN stands in no argument: whoever lists processes would read it there.
+#[test]
+fn two_users_share_a_tablet_and_no_pin_is_an_argument() {
+    let dir = ready();
+    let with = |arguments: &[&str], lines: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tablet"));
+        command.arg("--data").arg(dir.path().join("tablet")).args(arguments).env_remove("FELDAKTE_TABLET");
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        child.stdin.take().expect("piped").write_all(lines.as_bytes()).expect("written");
+        child.wait_with_output().expect("it ends")
+    };
+    for (login, lines) in [("weber", "493817\n"), ("meyer", "271828\n")] {
+        assert!(with(&["set-pin", login], lines).status.success());
+    }
+    assert!(!with(&["sign-in", "weber"], "493818\n").status.success(), "a wrong PIN");
+    assert!(with(&["sign-in", "weber"], "493817\n").status.success());
+    succeed(dir.path(), &["--offline", "new", "--keyword", "Brustschmerz"]);
+    assert!(with(&["sign-in", "meyer"], "271828\n").status.success());
+    assert_eq!(parse(&succeed(dir.path(), &["--offline", "--json", "list"])), json!([]));
+    let status = parse(&succeed(dir.path(), &["--offline", "--json", "status"]));
+    assert!(status["status"]["others"].as_u64() > Some(0) && status["status"]["all_safe"] == json!(false), "{status}");
+    succeed(dir.path(), &["sign-out"]);
+    let users = parse(&succeed(dir.path(), &["--json", "users"]));
+    assert_eq!(users.as_array().expect("a list").len(), 2);
+    assert!(fail(dir.path(), &["sign-in", "weber", "--pin", "493817"]).contains("unexpected argument"));
 }

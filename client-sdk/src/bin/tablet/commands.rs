@@ -316,6 +316,12 @@ pub(crate) async fn status(options: &Options) -> anyhow::Result<ExitCode> {
         sync.local + sync.sent,
         sync.refused
     );
+    if let Some(user) = status.user {
+        text += &format!("user         {user}\n");
+    }
+    if status.others > 0 {
+        text += &format!("others       {} changes of other users of this tablet are not safe\n", status.others);
+    }
     text += match status.all_safe {
         true => "all safe     yes: everything ever saved on this device is durable at the gateway\n",
         false => "all safe     NO: this device holds changes that exist nowhere else\n",

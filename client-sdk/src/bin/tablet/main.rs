@@ -15,6 +15,7 @@ mod init;
 mod json;
 mod output;
 mod text;
+mod users;
 mod wait;
 mod watch;
 
@@ -69,6 +70,14 @@ enum Command {
     Vitals(commands::Vitals),
     /// Show what the gateway refused of a case, and why.
     Parked(commands::Which),
+    /// Make a user who signs in with a PIN, or change his PIN.
+    SetPin(users::SetPin),
+    /// Use the tablet as somebody, by his PIN. Unsent work of others is hidden from him, and sent all the same.
+    SignIn(users::WithPin),
+    /// Use the tablet as nobody.
+    SignOut,
+    /// List who has signed in on this tablet, and how much of his work waits for the gateway.
+    Users,
     /// Print what changes, as it happens, until Ctrl-C.
     Watch,
     /// Show who this tablet is, its link, and whether everything on it is safe.
@@ -122,6 +131,10 @@ async fn dispatch(command: Command, options: Options) -> anyhow::Result<ExitCode
         Command::Note(note) => note.run(&options).await,
         Command::Vitals(vitals) => vitals.run(&options).await,
         Command::Parked(which) => commands::parked(&options, which).await,
+        Command::SetPin(set) => set.run(&options).await,
+        Command::SignIn(with) => with.run(&options).await,
+        Command::SignOut => users::sign_out(&options).await,
+        Command::Users => users::list(&options).await,
         Command::Watch => watch::run(&options).await,
         Command::Status => commands::status(&options).await,
         Command::Agent => agent::run(&options).await,
