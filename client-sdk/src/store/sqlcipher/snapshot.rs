@@ -136,15 +136,18 @@ async fn changes(
     connection: &mut SqliteConnection,
     document: i64,
 ) -> Result<Vec<(ChangeHash, Known)>, LocalStoreError> {
-    let rows: Vec<(Vec<u8>, i64, i64, bool, Option<Vec<u8>>)> =
+    let rows: Vec<HashedRow> =
         sqlx::query_as("select hash, row, state, covered, user from change where document = ? order by row")
             .bind(document)
             .fetch_all(connection)
             .await?;
     let known =
-        |(hash, row, state, covered, user)| Ok((hash_of(&Vec::from(hash))?, to_known((row, state, covered, user))?));
+        |(hash, row, state, covered, user): HashedRow| Ok((hash_of(&hash)?, to_known((row, state, covered, user))?));
     rows.into_iter().map(known).collect()
 }
+
+/// Hash, row, state, covered, user.
+type HashedRow = (Vec<u8>, i64, i64, bool, Option<Vec<u8>>);
 
 async fn quarantined(
     connection: &mut SqliteConnection,
