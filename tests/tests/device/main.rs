@@ -17,6 +17,7 @@ use quinn::Endpoint;
 
 mod purge;
 mod renewal;
+mod switching;
 mod users;
 mod wipe;
 

@@ -15,17 +15,17 @@ use feldakte_tests::harness::{
 use super::World;
 
 /// A token of that subject, which only the scripted gateway believes.
-fn token(subject: &str) -> String {
+pub(super) fn token(subject: &str) -> String {
     let claims = format!(r#"{{"iss":"https://sso.example","sub":"{subject}"}}"#);
     format!("e30.{}.c2ln", base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims))
 }
 
-fn pin(login: &str, pin: &str) -> SignIn {
+pub(super) fn pin(login: &str, pin: &str) -> SignIn {
     SignIn::Pin { login: login.into(), pin: pin.into() }
 }
 
 /// Believes those.
-fn believed(users: &[UserId]) -> impl Fn(&Credential) -> SignedIn {
+pub(super) fn believed(users: &[UserId]) -> impl Fn(&Credential) -> SignedIn {
     let users = users.to_vec();
     move |credential| {
         let named = match credential {
@@ -44,7 +44,7 @@ fn believed(users: &[UserId]) -> impl Fn(&Credential) -> SignedIn {
 }
 
 impl World {
-    async fn session_believing(&self, users: &[UserId]) -> Session {
+    pub(super) async fn session_believing(&self, users: &[UserId]) -> Session {
         let judge = believed(users);
         let welcome = |hello: &Hello| Welcome {
             active: hello.active.as_ref().map(&judge),
