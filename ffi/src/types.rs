@@ -353,7 +353,11 @@ pub struct ParkedChange {
     pub edits: Vec<Edit>,
 }
 
-feldakte_client_sdk::hide_content! { Value, FieldValue, Edit, OrderStep, OrderView, Fact, FactValue, Entry, CaseDocument, WholeCase, CaseOverview, ParkedChange }
+feldakte_client_sdk::hide_content! {
+    Value, FieldValue, Edit, OrderStep, OrderView, Fact, FactValue, Entry, CaseDocument, WholeCase, CaseOverview, ParkedChange,
+    ClientStatus { link, cases, safety, all_safe, unsafe_of_others, wipe },
+    DeviceUser { is_active, has_pin, unsent },
+}
 
 /// The link to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
@@ -369,7 +373,8 @@ pub enum ConnectionState {
 }
 
 /// The whole client in one look.
-#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq, uniffi::Record)]
 pub struct ClientStatus {
     /// The link.
     pub link: ConnectionState,
@@ -388,7 +393,8 @@ pub struct ClientStatus {
 }
 
 /// Somebody who has signed in on this device before.
-#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq, uniffi::Record)]
 pub struct DeviceUser {
     /// A pseudonym.
     pub id: String,

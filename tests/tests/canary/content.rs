@@ -3,9 +3,10 @@
 
 use bytes::Bytes;
 use feldakte_client_sdk::{
+    SignIn,
     store::{
-        DocumentEdit, DocumentState, LocalDocument, OwnChange, Parked, Received, ReceivedEntry, ReceivedSnapshot,
-        Unsent,
+        DocumentEdit, DocumentState, LocalDocument, LocalUser, OwnChange, Parked, Received, ReceivedEntry,
+        ReceivedSnapshot, Unsent,
     },
     view::{CaseSync, CaseView, Changed, ParkedEdit},
 };
@@ -150,6 +151,7 @@ fn nothing_that_carries_changes_shows_them() {
     shown.show(&entry);
     wire(&mut shown, id, &bytes, &encoded);
     device(&mut shown, id, hash, &bytes);
+    users(&mut shown);
     let position = Position(1);
     let snapshot = StoredSnapshot { position, chunks: bytes.clone(), bindings: vec![], quarantined: vec![] };
     shown.show(&snapshot);
@@ -181,6 +183,13 @@ fn wire(shown: &mut Shown, id: DocumentId, bytes: &Bytes, encoded: &Bytes) {
     shown.show(&feldakte_proto::SignedIn::As { user, role, until_ms: None, ticket: LOGIN.into() });
 }
 
+fn users(shown: &mut Shown) {
+    shown.show(&SignIn::Token(LOGIN.into()));
+    shown.show(&SignIn::Pin { login: LOGIN.into(), pin: NAME.into() });
+    let user = feldakte_tests::harness::issuer::user(LOGIN);
+    shown.show(&LocalUser { user, pin: None, ticket: Some(LOGIN.into()), unsent: 1 });
+}
+
 fn device(shown: &mut Shown, id: DocumentId, hash: ChangeHash, bytes: &Bytes) {
     let (position, case) = (Position(1), id.case);
     let own = OwnChange { hash, bytes: bytes.clone(), intent: NAME.into() };
@@ -188,7 +197,7 @@ fn device(shown: &mut Shown, id: DocumentId, hash: ChangeHash, bytes: &Bytes) {
     let received = ReceivedEntry {
         position,
         document: id,
-        revoked: false,
+        revoked: None,
         bindings: vec![],
         quarantined: vec![],
         changes: vec![(hash, bytes.clone())],
@@ -196,7 +205,7 @@ fn device(shown: &mut Shown, id: DocumentId, hash: ChangeHash, bytes: &Bytes) {
     shown.show(&Received { entries: vec![received], ..Received::default() });
     let (bindings, quarantined, chunks) = (vec![], vec![], bytes.clone());
     shown.show(&ReceivedSnapshot { document: id, position, chunks, covered: vec![], bindings, quarantined });
-    shown.show(&Unsent { row: 1, document: id, hash, bytes: bytes.clone() });
+    shown.show(&Unsent { row: 1, document: id, hash, bytes: bytes.clone(), user: None });
     shown.show(&Parked { hash, reason: Reason::Malformed, intent: NAME.into() });
     shown.show(&ParkedEdit { reason: Reason::Malformed, edits: edits(Part::Clinical) });
     let state = DocumentState {

@@ -5,10 +5,11 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use feldakte_certs::{key, pem::PemError, renewal::RenewalError};
 use feldakte_client_sdk::{
-    Client, ClientOptions, Identity, SdkError,
+    Client, ClientOptions, Identity, SdkError, SignIn,
     enrol::{self, EnrolError, EnrolOptions, Trust},
     environment::Environment,
     key::{DatabaseKey, KeyError, KeyProvider},
+    pin::WeakPin,
     store::{LocalStoreError, SharedLocalStore, sqlcipher::SqlCipherStore},
     wire::LinkError,
 };
@@ -69,6 +70,7 @@ const _: () = {
     holds_no_text::<PemError>();
     holds_no_text::<RenewalError>();
     holds_no_text::<key::KeyError>();
+    holds_no_text::<WeakPin>();
 };
 
 /// An error as an app or an operator may print it, with everything that caused it.
@@ -99,6 +101,12 @@ fn holds_something(error: &SdkError) -> Option<&'static str> {
         | SdkError::Unavailable
         | SdkError::TooOften
         | SdkError::Wiped
+        | SdkError::WrongPin
+        | SdkError::PinLocked { .. }
+        | SdkError::WeakPin(_)
+        | SdkError::BadToken
+        | SdkError::SignInRefused(_)
+        | SdkError::Offline
         | SdkError::ShutDown => None,
     }
 }
@@ -131,6 +139,7 @@ async fn no_error_of_the_sdk_names_the_patient_whose_case_it_is_about() {
     edits(&tablet.client, &mut provoked).await;
     schemas(&tablet.client, &mut provoked).await;
     requests(&tablet.client, &mut provoked).await;
+    sign_ins(&tablet.client, &mut provoked).await;
     identities(&enrolled, &mut provoked);
     stores(&mut provoked).await;
     provoked.take::<()>(Err(SdkError::Network(std::io::ErrorKind::PermissionDenied.into())));
@@ -140,6 +149,20 @@ async fn no_error_of_the_sdk_names_the_patient_whose_case_it_is_about() {
     assert_unnamed("the SDK's errors", &provoked.printed);
     let all = ["edit", "identity", "network", "schema", "store"];
     assert_eq!(provoked.variants.into_iter().collect::<Vec<_>>(), all, "each of them was provoked");
+}
+
+async fn sign_ins(client: &Client, provoked: &mut Provoked) {
+    let pin = |pin: &str| SignIn::Pin { login: LOGIN.into(), pin: pin.into() };
+    provoked.take(client.sign_in(pin(NAME)).await);
+    provoked.take(client.set_pin(LOGIN.into(), None, "1".into()).await);
+    client.set_pin(LOGIN.into(), None, NAME.into()).await.unwrap();
+    for _ in 0..7 {
+        provoked.take(client.sign_in(pin(LOGIN)).await);
+    }
+    provoked.take(client.set_pin(LOGIN.into(), Some(LOGIN.into()), NAME.into()).await);
+    for token in [LOGIN.to_owned(), format!("{LOGIN}.{LOGIN}.{LOGIN}")] {
+        provoked.take(client.sign_in(SignIn::Token(token)).await);
+    }
 }
 
 async fn edits(client: &Client, provoked: &mut Provoked) {
