@@ -14,7 +14,7 @@ use feldakte_tests::harness::{
     issuer::{Issuer, user},
     local::{Clock, LocalGateway, Site},
     pki::Enrolled,
-    tablet::{Tablet, fact, memory_store},
+    tablet::{Tablet, fact, memory_store, texts},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -52,8 +52,7 @@ fn pin(login: &str, pin: &str) -> SignIn {
 
 /// Who is certified to have written the case's first fact.
 async fn author_of(reader: &Tablet, case: CaseId, wanted: &str) -> Option<UserId> {
-    let shows = |view: &feldakte_client_sdk::view::CaseView| format!("{view:?}").contains(wanted);
-    let view = reader.wait_case(case, "the case is there", shows).await;
+    let view = reader.wait_case(case, "the case is there", |view| texts(view, "keyword").contains(wanted)).await;
     let facts = view.documents.into_iter().flat_map(|document| document.facts);
     let author = facts.flat_map(|fact| fact.values).find_map(|claim| claim.provenance.author);
     author.expect("it is bound").user
