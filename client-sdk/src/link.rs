@@ -117,6 +117,7 @@ impl Link {
             let error = self.one_session(&mut backoff, &mut wanted, &shutdown).await;
             debug!(%error, "link down");
             let retryable = error.is_retryable() || self.credentials.were_refused();
+            let is_done = matches!(error, LinkError::Closed(CloseCode::Done));
             if self.engine.send(LinkInput::Down(error)).await.is_err() || shutdown.is_cancelled() {
                 return;
             }
@@ -131,6 +132,11 @@ impl Link {
                 () = self.control.hurry.notified() => {}
                 _ = wanted.wait_for(|wanted| !*wanted) => {}
                 () = tokio::time::sleep(delay) => {}
+            }
+            // Whoever goes offline while nothing is open hears of it as well.
+            let is_over = !is_done && !*wanted.borrow();
+            if is_over && self.engine.send(LinkInput::Down(LinkError::Closed(CloseCode::Done))).await.is_err() {
+                return;
             }
         }
     }
@@ -169,17 +175,21 @@ impl Link {
             biased;
             () = shutdown.cancelled() => LinkError::Closed(CloseCode::Done),
             _ = wanted.wait_for(|wanted| !*wanted) => LinkError::Closed(CloseCode::Done),
-            _ = introduction.changed() => {
-                self.control.hurry.notify_one();
-                LinkError::Introduced
-            }
+            _ = introduction.changed() => LinkError::Introduced,
             error = self.receive(frames) => error,
             () = send(out, queue) => LinkError::Unreachable,
             error = self.receive_snapshots(&connection) => error,
             () = self.silence(&connection) => LinkError::Silent,
             () = self.credentials.keep_fresh(&self.engine) => LinkError::Unreachable,
         };
+        // However it ended: somebody else has signed in, and waits for a session of his own.
+        let is_somebody_elses =
+            matches!(error, LinkError::Introduced) || *self.control.introduction.borrow() != introduced;
         let error = match connection.close_reason() {
+            _ if is_somebody_elses && *wanted.borrow() => {
+                self.control.hurry.notify_one();
+                LinkError::Introduced
+            }
             Some(reason) => wire::connection_error(&reason),
             None => error,
         };

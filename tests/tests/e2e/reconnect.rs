@@ -1,5 +1,6 @@
 //! A device that comes back and has missed nothing costs next to nothing.
 
+use feldakte_client_sdk::view::LinkState;
 use feldakte_core::ids::{Cursor, DocumentId};
 use feldakte_gateway::metrics::Metrics;
 use feldakte_tests::harness::{
@@ -96,4 +97,17 @@ async fn drain_answers(client: &mut RawClient, count: usize) {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tablet_that_goes_offline_while_it_waits_to_dial_again_is_offline() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let enrolled = site.pki.enrol(&crew("rtw-1"));
+    gateway.deny.replace(format!("device {}", enrolled.principal.device).parse().unwrap());
+    let tablet = Tablet::open(enrolled.identity(), gateway.address, memory_store()).await;
+    tablet.client.go_online();
+    tablet.wait_link(LinkState::Refused).await;
+    tablet.client.go_offline();
+    tablet.wait_link(LinkState::Offline).await;
 }
