@@ -27,12 +27,11 @@ use self::{clock::Clock, documents::Documents, outbox::Outbox, reads::Reads, req
 use crate::{
     environment::Environment,
     error::SdkError,
-    intent,
     link::{LinkControl, LinkInput},
     notify::Notifier,
-    store::{DocumentEdit, DocumentState, SharedLocalStore, Wipe},
+    store::{DocumentEdit, SharedLocalStore, Wipe},
     user::SignIn,
-    view::{Author, CaseSummary, CaseSync, CaseView, DeviceUser, LinkState, ParkedEdit, Status},
+    view::{CaseSummary, CaseSync, CaseView, DeviceUser, LinkState, ParkedEdit, Status},
     wire::LinkError,
     witness::ChangeFact,
 };
@@ -43,6 +42,7 @@ mod inbound;
 mod model;
 mod outbox;
 mod purge;
+mod queries;
 mod reads;
 mod redo;
 mod requests;
@@ -105,7 +105,6 @@ pub(crate) struct Engine {
     fetch_at_once: usize,
     clock_offset_ms: Option<i64>,
     users: Users,
-    opened_at: Instant,
     wipe: Option<Wipe>,
     purge_after: Option<Duration>,
     /// From the first contact on.
@@ -148,8 +147,7 @@ impl Engine {
             unfetchable: BTreeSet::new(),
             fetch_at_once: FETCH_AT_ONCE,
             clock_offset_ms: None,
-            users: Users::used_by(state.user, state.reader),
-            opened_at: Instant::now(),
+            users: Users::reading_as(state.reader),
             wipe: state.wipe,
             purge_after: None,
             clock: state.clock.map(|clock| Clock::restored(clock, Instant::now())),
@@ -274,99 +272,6 @@ impl Engine {
         Stamp { time_ms: self.environment.now_ms(), clock_offset_ms: self.clock_offset_ms }
     }
 
-    async fn read(&mut self, case: CaseId) -> Result<CaseView, SdkError> {
-        let states = self.states_of(case).await?;
-        if states.is_empty() {
-            return Err(SdkError::UnknownCase);
-        }
-        let mut documents = Vec::with_capacity(states.len());
-        let mut authors = Vec::new();
-        for state in &states {
-            let (view, bindings) = self.documents.view(state.document).await?;
-            documents.push(view);
-            authors.extend(bindings.into_iter().map(Author::from));
-        }
-        self.note_reads(states.iter().map(|state| state.document)).await;
-        Ok(CaseView { case, documents, sync: self.sync_of(&states), authors })
-    }
-
-    async fn list(&mut self) -> Result<Vec<CaseSummary>, SdkError> {
-        let mut cases: BTreeMap<CaseId, Vec<DocumentState>> = BTreeMap::new();
-        for state in self.store.documents().await? {
-            cases.entry(state.document.case).or_default().push(state);
-        }
-        Ok(cases.into_iter().map(|(case, states)| CaseSummary { case, sync: self.sync_of(&states) }).collect())
-    }
-
-    async fn case_sync(&mut self, case: CaseId) -> Result<CaseSync, SdkError> {
-        let states = self.states_of(case).await?;
-        if states.is_empty() {
-            return Err(SdkError::UnknownCase);
-        }
-        Ok(self.sync_of(&states))
-    }
-
-    async fn parked(&mut self, case: CaseId) -> Result<Vec<ParkedEdit>, SdkError> {
-        let mut parked = Vec::new();
-        for state in self.states_of(case).await? {
-            for item in self.store.parked(state.document).await? {
-                parked.push(ParkedEdit { reason: item.reason, edits: intent::decode(&item.intent).edits });
-            }
-        }
-        Ok(parked)
-    }
-
-    async fn status(&mut self) -> Result<Status, SdkError> {
-        let summaries = self.list().await?;
-        let mut sync = CaseSync::default();
-        for CaseSync { local, sent, durable, refused, kept, incomplete, revoked: _ } in summaries.iter().map(|s| s.sync)
-        {
-            sync.local += local;
-            sync.sent += sent;
-            sync.durable += durable;
-            sync.refused += refused;
-            sync.kept += kept;
-            sync.incomplete |= incomplete;
-        }
-        let others = self.store.unsafe_of_others().await?;
-        let all_safe = sync.local == 0 && sync.sent == 0 && sync.refused == 0 && others == 0;
-        let cases = summaries.len() as u64;
-        Ok(Status {
-            link: self.link,
-            cases,
-            sync,
-            all_safe,
-            user: self.users.active,
-            others,
-            clock_offset_ms: self.clock_offset_ms,
-            wipe: self.wipe.map(|wipe| wipe.stage),
-        })
-    }
-
-    async fn states_of(&self, case: CaseId) -> Result<Vec<DocumentState>, SdkError> {
-        let mut states = Vec::new();
-        for part in Part::ALL {
-            states.extend(self.store.document(DocumentId { case, part }).await?);
-        }
-        Ok(states)
-    }
-
-    fn sync_of(&self, states: &[DocumentState]) -> CaseSync {
-        let mut sync = CaseSync::default();
-        for state in states {
-            let sent = self.outbox.in_flight(state.document, self.users.active).min(state.local);
-            sync.sent += sent;
-            sync.local += state.local - sent;
-            sync.durable += state.durable;
-            sync.refused += state.refused;
-            sync.kept += state.kept;
-            // What has ended will not arrive any more.
-            sync.incomplete |= state.bootstrap_pending && !state.revoked;
-            sync.revoked |= state.revoked;
-        }
-        sync
-    }
-
     async fn handle_link(&mut self, input: LinkInput) -> Result<(), SdkError> {
         match input {
             LinkInput::Dialling(reply) => {
@@ -437,7 +342,7 @@ impl Engine {
         self.unfetchable.clear();
         self.fetch_at_once = FETCH_AT_ONCE;
         self.requests.reset();
-        let cases = self.outbox.reset(self.users.active);
+        let cases = self.outbox.reset(self.principal.user);
         cases.into_iter().for_each(|case| self.notifier.sync(case));
         self.count_unanswered();
     }
@@ -473,7 +378,7 @@ impl Engine {
     /// Sends what may be sent: unsent changes up to the window, and the next fetch.
     async fn pump(&mut self) -> Result<(), SdkError> {
         let Some(outbound) = self.outbound.clone() else { return Ok(()) };
-        let news = (&*self.notifier, self.users.active);
+        let news = (&*self.notifier, self.principal.user);
         self.outbox.pump(&self.store, &outbound, news).await?;
         if !self.is_fetch_open && self.look_for_pending && self.wipe.is_none() {
             let pending = self.store.pending().await?.into_iter();

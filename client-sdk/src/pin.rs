@@ -7,9 +7,6 @@
 use std::{fmt, num::NonZeroU32, time::Duration};
 
 use aws_lc_rs::pbkdf2::{self, PBKDF2_HMAC_SHA256};
-use feldakte_core::ids::{TenantId, UserId};
-use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 /// What a PIN is checked against. Never leaves the encrypted store.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,20 +23,6 @@ pub struct PinRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a PIN has at least {PIN_LEN_MIN} characters, and not all of them the same")]
 pub struct WeakPin;
-
-/// The pseudonym of a user with that login: the same on every device of the tenant.
-pub fn user_of(tenant: &TenantId, login: &str) -> UserId {
-    let mut hash = Sha256::new();
-    hash.update(b"feldakte local user 1");
-    hash.update(tenant.as_str());
-    // A slug holds no zero byte: no other tenant and login come to the same.
-    hash.update([0]);
-    hash.update(login.trim().to_lowercase());
-    let digest: [u8; 32] = hash.finalize().into();
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest[..16]);
-    UserId(Uuid::from_bytes(id))
-}
 
 impl PinRecord {
     /// For a new PIN. Takes as long as a try does.
@@ -113,13 +96,5 @@ mod tests {
     fn waits_grow_after_five_wrong_tries() {
         let wait = |wrong| PinRecord { salt: [0; 16], hash: [0; 32], wrong }.wait().as_secs();
         assert_eq!([0, 4, 5, 6, 7, 9, 10, 1_000, u32::MAX].map(wait), [0, 0, 30, 60, 120, 480, 900, 900, 900]);
-    }
-
-    #[test]
-    fn a_login_has_one_pseudonym_in_each_tenant() {
-        let of = |tenant: &str, login| user_of(&tenant.parse().unwrap(), login);
-        assert_eq!(of("dortmund", "m.weber"), of("dortmund", " M.Weber "));
-        assert_ne!(of("dortmund", "m.weber"), of("hagen", "m.weber"));
-        assert_ne!(of("dort", "mundx"), of("dortmund", "x"));
     }
 }

@@ -4,6 +4,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// An id that could not be read from text or bytes.
@@ -130,6 +131,28 @@ uuid_id!(
     UserId,
     "user"
 );
+impl UserId {
+    /// The user of an issuer of access tokens: the same on every device, and nobody who sees it learns the subject from it
+    /// without guessing it.
+    pub fn of_subject(issuer: &str, subject: &str) -> Self {
+        Self::derived("feldakte user 1", issuer, subject)
+    }
+
+    /// The user with that login whom devices of the tenant check themselves; case and space around it do not count.
+    pub fn of_login(tenant: &TenantId, login: &str) -> Self {
+        Self::derived("feldakte local user 1", tenant.as_str(), &login.trim().to_lowercase())
+    }
+
+    /// Neither a slug nor a URL holds a zero byte: no other pair comes to the same.
+    fn derived(purpose: &str, within: &str, name: &str) -> Self {
+        let hash = Sha256::new().chain_update(purpose).chain_update(within).chain_update([0]).chain_update(name);
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(Uuid::from_bytes(id))
+    }
+}
+
 uuid_id!(
     /// One case: what belongs together about one mission or visit. UUIDv7, made on the device, offline too.
     CaseId,
@@ -308,6 +331,14 @@ pub struct Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_has_one_pseudonym_in_each_tenant() {
+        let of = |tenant: &str, login| UserId::of_login(&tenant.parse().unwrap(), login);
+        assert_eq!(of("dortmund", "m.weber"), of("dortmund", " M.Weber "));
+        assert_ne!(of("dortmund", "m.weber"), of("hagen", "m.weber"));
+        assert_ne!(of("dort", "mundx"), of("dortmund", "x"));
+    }
 
     #[test]
     fn document_ids_round_trip() {

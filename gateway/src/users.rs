@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::config::{RawUsers, TICKET_KEY};
 pub use self::{
     config::{IssuerConfig, KeysAt, UsersConfig},
-    issuer::{Profile, RoleRule, user_of},
+    issuer::{Profile, RoleRule},
     keys::TokenAlgorithm,
     refusal::Refusal,
     token::ClaimPath,

@@ -171,11 +171,12 @@ impl Engine {
         let Entry { document, grants, revoked, bindings, quarantined, changes } = entry;
         let begun = grants.iter().any(|grant| self.is_mine(&grant.subject));
         let of_user = |subject: &Subject| matches!(subject, Subject::User(_));
-        let mut ended = revoked.iter().filter(|subject| self.is_mine(subject)).peekable();
-        let ended = ended.peek().is_some().then(|| match ended.all(of_user) {
-            true => Revoked::Reader,
-            false => Revoked::Device,
-        });
+        let mine: Vec<&Subject> = revoked.iter().filter(|subject| self.is_mine(subject)).collect();
+        let ended = match mine.iter().all(|subject| of_user(subject)) {
+            _ if mine.is_empty() => None,
+            true => Some(Revoked::Reader),
+            false => Some(Revoked::Device),
+        };
         // The gateway has let these changes in, so they parse; one that does not is not a change we could store.
         let changes = changes.into_iter().filter_map(|bytes| Change::parse(bytes).ok());
         ReceivedEntry {

@@ -3,9 +3,8 @@
 //! A session is somebody's: whoever signs in or out begins another one. Work of everybody else is delivered beside his,
 //! as far as the gateway believes their tickets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use feldakte_core::{ids::UserId, limits};
 use feldakte_proto::{Credential, SignedIn};
 use tokio::time::Instant;
@@ -15,7 +14,7 @@ use super::{Engine, Reply, outbox::Voices};
 use crate::{
     error::SdkError,
     link::Introduction,
-    pin::{self, PinRecord},
+    pin::PinRecord,
     store::{LocalUser, Reader},
     user::{self, SignIn},
     view::DeviceUser,
@@ -24,8 +23,7 @@ use crate::{
 
 /// Who uses the device, and how the gateway is told.
 pub(super) struct Users {
-    pub(super) active: Option<UserId>,
-    /// As whom he is sent the log.
+    /// As whom [`Engine::principal`]'s user is sent the log.
     reader: Reader,
     /// The gateway does not believe this device about PINs: it is not asked again.
     are_pins_refused: bool,
@@ -37,24 +35,24 @@ pub(super) struct Users {
     introduced: Reader,
     /// When a PIN was last wrong.
     wrong_at: BTreeMap<UserId, Instant>,
+    /// Before that nobody has tried any.
+    opened_at: Instant,
 }
 
 impl Users {
     /// As it was when the device was switched off.
-    pub(super) fn used_by(active: Option<UserId>, reader: Reader) -> Self {
+    pub(super) fn reading_as(reader: Reader) -> Self {
         Self {
-            active,
             reader,
             are_pins_refused: false,
             token: None,
             pending: None,
             introduced: reader,
             wrong_at: BTreeMap::new(),
+            opened_at: Instant::now(),
         }
     }
-}
 
-impl Users {
     /// Whether a token was to be judged.
     fn forget_pending(&mut self) -> bool {
         let Some(Pending { reply, .. }) = self.pending.take() else { return false };
@@ -112,27 +110,28 @@ impl Engine {
 
     /// Makes a user with a PIN, or changes the PIN of one who knows the old one.
     pub(super) async fn set_pin(&mut self, login: &str, old: Option<&str>, new: String) -> Result<UserId, SdkError> {
-        let user = pin::user_of(&self.principal.tenant, login);
-        let known = self.store.users().await?.into_iter().find(|known| known.user == user && known.pin.is_some());
+        let user = UserId::of_login(&self.principal.tenant, login);
+        let known = self.known_with_pin(user).await?;
         if known.is_some() {
             self.check_pin(login, old.unwrap_or_default()).await?;
         }
-        let mut salt = [0; 16];
-        getrandom::fill(&mut salt).map_err(|_| SdkError::Edit("the operating system has no entropy"))?;
-        let record = self.environment.compute(move || PinRecord::new(&new, salt)).await;
-        let pin = Some(record?);
-        let ticket = known.and_then(|known| known.ticket);
+        let salt = self.environment.random();
+        let pin = Some(self.environment.compute(move || PinRecord::new(&new, salt)).await?);
+        let ticket = known.and_then(|(known, _)| known.ticket);
         self.store.save_user(&LocalUser { user, pin, ticket, unsent: 0 }).await?;
         Ok(user)
     }
 
+    async fn known_with_pin(&self, user: UserId) -> Result<Option<(LocalUser, PinRecord)>, SdkError> {
+        let known = self.store.users().await?.into_iter().find(|known| known.user == user);
+        Ok(known.and_then(|known| known.pin.clone().map(|pin| (known, pin))))
+    }
+
     /// Every try is counted before it is judged: a power cut gives nobody another one.
     async fn check_pin(&mut self, login: &str, pin: &str) -> Result<LocalUser, SdkError> {
-        let user = pin::user_of(&self.principal.tenant, login);
-        let known = self.store.users().await?.into_iter().find(|known| known.user == user);
-        let Some(mut known) = known else { return Err(SdkError::WrongPin) };
-        let Some(mut record) = known.pin.clone() else { return Err(SdkError::WrongPin) };
-        let since = self.users.wrong_at.get(&user).copied().unwrap_or(self.opened_at);
+        let user = UserId::of_login(&self.principal.tenant, login);
+        let Some((mut known, mut record)) = self.known_with_pin(user).await? else { return Err(SdkError::WrongPin) };
+        let since = self.users.wrong_at.get(&user).copied().unwrap_or(self.users.opened_at);
         let left = record.wait().saturating_sub(since.elapsed());
         if !left.is_zero() {
             return Err(SdkError::PinLocked { wait: left });
@@ -165,13 +164,12 @@ impl Engine {
 
     /// Written down before anything is shown to him.
     async fn now_used_by(&mut self, user: Option<UserId>, reader: Reader) -> Result<(), SdkError> {
-        if (self.users.active, self.users.reader) == (user, reader) {
+        if (self.principal.user, self.users.reader) == (user, reader) {
             return Ok(());
         }
         self.store.set_active(user, reader).await?;
         info!(is_somebody = user.is_some(), "another user");
-        (self.users.active, self.users.reader) = (user, reader);
-        self.principal.user = user;
+        (self.principal.user, self.users.reader) = (user, reader);
         self.documents.set_user(user);
         self.notifier.user_changed();
         Ok(())
@@ -188,10 +186,10 @@ impl Engine {
     pub(super) async fn introduction(&mut self) -> Result<Introduction, SdkError> {
         let users = self.store.users().await?;
         let pending = self.users.pending.as_ref().map(|pending| (pending.user, pending.token.clone()));
-        let token = pending.or_else(|| Some((self.users.active?, self.users.token.clone()?)));
+        let token = pending.or_else(|| Some((self.principal.user?, self.users.token.clone()?)));
         let of_token = token.as_ref().map(|(user, _)| *user);
         let of_pin = |user: &UserId| users.iter().any(|known| known.user == *user && known.pin.is_some());
-        let of_pin = self.users.active.filter(of_pin).filter(|_| !self.users.are_pins_refused);
+        let of_pin = self.principal.user.filter(of_pin).filter(|_| !self.users.are_pins_refused);
         let active = token.map(|(_, token)| Credential::Token(token)).or(of_pin.map(Credential::Local));
         let speaking = of_token.or(of_pin);
         let others = users.into_iter().filter(|known| known.unsent > 0 && Some(known.user) != speaking);
@@ -216,10 +214,14 @@ impl Engine {
         delivers: Vec<SignedIn>,
     ) -> Result<bool, SdkError> {
         let mut voices = Voices::default();
+        let users = self.store.users().await?;
         for signed_in in delivers.into_iter().chain(active.clone()) {
             if let SignedIn::As { user, ticket, .. } = signed_in {
                 voices.users.insert(user);
-                self.keep_ticket(user, ticket).await?;
+                let known = users.iter().find(|known| known.user == user);
+                let pin = known.and_then(|known| known.pin.clone());
+                let ticket = Some(ticket).filter(|ticket| !ticket.is_empty());
+                self.store.save_user(&LocalUser { user, pin, ticket, unsent: 0 }).await?;
             }
         }
         if let Some(SignedIn::As { user, .. }) = &active {
@@ -229,7 +231,7 @@ impl Engine {
             Reader::User(_) => self.take_token(active).await?,
             Reader::Local => self.take_pin(voices.active).await?,
             Reader::Device => {
-                self.now_used_by(self.users.active, Reader::Device).await?;
+                self.now_used_by(self.principal.user, Reader::Device).await?;
                 true
             }
         };
@@ -247,7 +249,7 @@ impl Engine {
     async fn take_pin(&mut self, believed: Option<UserId>) -> Result<bool, SdkError> {
         self.users.are_pins_refused = believed.is_none();
         if believed.is_some() {
-            self.now_used_by(self.users.active, Reader::Local).await?;
+            self.now_used_by(self.principal.user, Reader::Local).await?;
         }
         Ok(believed.is_some())
     }
@@ -265,7 +267,7 @@ impl Engine {
                 None => {
                     self.users.token = None;
                     // What his token opened is closed with it.
-                    self.now_used_by(self.users.active, Reader::Device).await?;
+                    self.now_used_by(self.principal.user, Reader::Device).await?;
                     self.notifier.sign_in_ended();
                 }
             }
@@ -278,13 +280,6 @@ impl Engine {
             let _ = reply.send(Ok(user));
         }
         Ok(true)
-    }
-
-    async fn keep_ticket(&mut self, user: UserId, ticket: Bytes) -> Result<(), SdkError> {
-        let known = self.store.users().await?.into_iter().find(|known| known.user == user);
-        let pin = known.and_then(|known| known.pin);
-        let ticket = Some(ticket).filter(|ticket| !ticket.is_empty());
-        Ok(self.store.save_user(&LocalUser { user, pin, ticket, unsent: 0 }).await?)
     }
 
     /// Nobody judges a token while there is no gateway. One that closes is there: a connection of the session before may
@@ -305,10 +300,9 @@ impl Engine {
     }
 
     pub(super) async fn device_users(&self) -> Result<Vec<DeviceUser>, SdkError> {
-        let known: BTreeSet<UserId> = self.users.active.into_iter().collect();
         let users = self.store.users().await?;
         let to_view = |LocalUser { user, pin, ticket: _, unsent }: LocalUser| DeviceUser {
-            is_active: known.contains(&user),
+            is_active: self.principal.user == Some(user),
             user,
             has_pin: pin.is_some(),
             unsent,

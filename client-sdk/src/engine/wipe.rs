@@ -66,7 +66,7 @@ impl Engine {
         self.store.wipe().await?;
         warn!("everything on this device is destroyed");
         self.wipe = self.store.state().await?.wipe;
-        self.users = Users::used_by(None, Reader::Device);
+        self.users = Users::reading_as(Reader::Device);
         self.principal.user = None;
         self.documents.set_user(None);
         self.outbox.reset(None);

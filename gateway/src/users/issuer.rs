@@ -5,8 +5,6 @@ use feldakte_core::{
     ids::{TenantId, UserId},
     limits,
 };
-use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use super::{
     refusal::Refusal,
@@ -61,7 +59,7 @@ impl Issuer {
         let claims = token.verify(&key)?;
         let until_ms = self.check(&claims, now_ms)?;
         let role = self.profile.role_of(&claims, device)?;
-        Ok((user_of(&self.profile.issuer, claims.text("sub")?), role, until_ms))
+        Ok((UserId::of_subject(&self.profile.issuer, claims.text("sub")?), role, until_ms))
     }
 
     /// Until when it is believed.
@@ -98,17 +96,4 @@ impl Profile {
         let fits = |rule: &&RoleRule| rule.tenant == device.tenant && said.contains(&rule.claim.as_str());
         self.roles.iter().find(fits).map(|rule| rule.role).ok_or(Refusal::NoRole)
     }
-}
-
-/// A user's id here: the same on every device, and nobody who sees it learns the subject from it without guessing it.
-pub fn user_of(issuer: &str, subject: &str) -> UserId {
-    let mut hash = Sha256::new();
-    hash.update(b"feldakte user 1");
-    hash.update(issuer);
-    hash.update([0]);
-    hash.update(subject);
-    let digest: [u8; 32] = hash.finalize().into();
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest[..16]);
-    UserId(Uuid::from_bytes(id))
 }

@@ -107,7 +107,7 @@ async fn a_token_of_a_trusted_issuer_signs_its_user_in_with_the_mapped_role() {
     let world = World::new();
     for signer in [&world.ec, &world.rsa] {
         let sign_in = world.judge(&signer.token(&claims(json!({})))).await.unwrap();
-        assert_eq!(sign_in.user, user_of(ISSUER, SUBJECT));
+        assert_eq!(sign_in.user, UserId::of_subject(ISSUER, SUBJECT));
         assert_eq!(sign_in.role, Role::EmergencyPhysician);
         assert_eq!(sign_in.until_ms, Some((NOW + 300 + LEEWAY) * 1000));
         let principal = sign_in.principal(&crew());
@@ -119,8 +119,8 @@ async fn a_token_of_a_trusted_issuer_signs_its_user_in_with_the_mapped_role() {
 // Golden: an app computes the same while it has no network.
 #[test]
 fn the_id_of_a_user_is_for_ever() {
-    assert_eq!(user_of(ISSUER, SUBJECT).to_string(), GOLDEN_USER);
-    assert_ne!(user_of("a", "bc"), user_of("ab", "c"));
+    assert_eq!(UserId::of_subject(ISSUER, SUBJECT).to_string(), GOLDEN_USER);
+    assert_ne!(UserId::of_subject("a", "bc"), UserId::of_subject("ab", "c"));
 }
 
 const GOLDEN_USER: &str = "849454d1-1fc0-55c2-9895-cca3f6208fa0";
@@ -128,7 +128,7 @@ const GOLDEN_USER: &str = "849454d1-1fc0-55c2-9895-cca3f6208fa0";
 #[tokio::test]
 async fn a_device_vouches_for_users_only_if_its_role_may() {
     let world = World::new();
-    let user = user_of("local", "1");
+    let user = UserId::of_subject("local", "1");
     for role in Role::ALL {
         let device = device("dortmund", 1, role);
         let judged = world.users.judge(&Credential::Local(user), Purpose::Use, &device, NOW).await;
@@ -174,7 +174,7 @@ async fn a_ticket_of_another_device_is_refused() {
 #[tokio::test]
 async fn a_ticket_says_who_vouched() {
     let world = World::new();
-    let local = Credential::Local(user_of(ISSUER, SUBJECT));
+    let local = Credential::Local(UserId::of_subject(ISSUER, SUBJECT));
     let ticket = world.users.judge(&local, Purpose::Use, &crew(), NOW).await.unwrap().ticket;
     let delivered = world.users.judge(&Credential::Ticket(ticket), Purpose::Deliver, &crew(), NOW).await.unwrap();
     assert_eq!(delivered.voucher, Voucher::Device);

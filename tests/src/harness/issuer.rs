@@ -14,9 +14,7 @@ use feldakte_core::{
     access::Role,
     ids::{TenantId, UserId},
 };
-use feldakte_gateway::users::{
-    ClaimPath, IssuerConfig, KeysAt, Profile, RoleRule, TokenAlgorithm, UsersConfig, user_of,
-};
+use feldakte_gateway::users::{ClaimPath, IssuerConfig, KeysAt, Profile, RoleRule, TokenAlgorithm, UsersConfig};
 use feldakte_proto::Credential;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use rcgen::KeyPair;
@@ -90,7 +88,7 @@ pub fn settings(issuer: &Issuer, site: &Site) -> String {
 
 /// A user's id at a gateway that believes the issuer.
 pub fn user(subject: &str) -> UserId {
-    user_of(ISSUER, subject)
+    UserId::of_subject(ISSUER, subject)
 }
 
 /// The configuration of a gateway that finds the issuer's keys there. Roles have their own names in tokens.

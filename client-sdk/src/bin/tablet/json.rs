@@ -81,7 +81,8 @@ pub fn status(status: &Status) -> Json {
     json!({
         "link": self::link(*link), "cases": cases, "local": local, "sent": sent, "durable": durable,
         "refused": refused, "kept": kept, "all_safe": all_safe, "clock_offset_ms": clock_offset_ms,
-        "user": user.map(|user| user.to_string()), "others": others, "wipe": wipe.map(|stage| format!("{stage:?}").to_lowercase()),
+        "user": user.map(|user| user.to_string()), "others": others,
+        "wipe": wipe.map(|stage| format!("{stage:?}").to_lowercase()),
     })
 }
 
