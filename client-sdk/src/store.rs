@@ -388,7 +388,14 @@ pub struct Parked {
     pub intent: Bytes,
 }
 
-feldakte_core::hide_content! { LocalDocument { state }, OwnChange { hash }, ReceivedEntry { position, document, revoked }, ReceivedSnapshot { document, position }, Unsent { row, document, hash }, Parked { hash, reason } }
+feldakte_core::hide_content! {
+    LocalDocument { state },
+    OwnChange { hash },
+    ReceivedEntry { position, document, revoked },
+    ReceivedSnapshot { document, position },
+    Unsent { row, document, hash },
+    Parked { hash, reason },
+}
 
 /// What the local store could not do.
 #[derive(Debug, thiserror::Error)]

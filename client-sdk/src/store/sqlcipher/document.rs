@@ -63,8 +63,12 @@ type DocumentRow = (Vec<u8>, u32, bool, bool, u64, u64, u64, u64);
 
 fn to_state(row: DocumentRow) -> Result<DocumentState, LocalStoreError> {
     let (id, generation, bootstrap_pending, revoked, local, durable, refused, kept) = row;
-    let document = DocumentId::from_slice(&id).map_err(|_| LocalStoreError::Damaged("a document id"))?;
-    Ok(DocumentState { document, generation, bootstrap_pending, revoked, local, durable, refused, kept })
+    Ok(DocumentState { document: id_of(&id)?, generation, bootstrap_pending, revoked, local, durable, refused, kept })
+}
+
+/// A document's id as it is stored.
+pub(super) fn id_of(id: &[u8]) -> Result<DocumentId, LocalStoreError> {
+    DocumentId::from_slice(id).map_err(|_| LocalStoreError::Damaged("a document id"))
 }
 
 /// Documents as whoever uses the device sees them: those he may read, and those with work of his that nobody has yet.
@@ -144,46 +148,42 @@ pub(super) async fn load(
 ) -> Result<Option<LocalDocument>, LocalStoreError> {
     let Some(state) = one(connection, document).await? else { return Ok(None) };
     let Some(row) = row_of(connection, document).await? else { return Ok(None) };
+    let sealer = Sealer::of(connection, row).await?;
     if !readership::is_readable(connection, row).await? {
-        let chunks = own_alone(connection, row).await?;
+        let chunks = open_all(connection, (row, &sealer), OWN_ALONE).await?;
         return Ok(Some(LocalDocument { state, chunks, bindings: Vec::new() }));
     }
     let snapshot: Option<Vec<u8>> = sqlx::query_scalar("select chunks from snapshot where document = ?")
         .bind(row)
         .fetch_optional(&mut *connection)
         .await?;
-    let changes: Vec<Vec<u8>> = sqlx::query_scalar(
-        "select bytes from change
-         where document = ?1 and covered = 0 and state not in (3, 5, 6)
-           -- Somebody else's work is his until it is durable; the first change of a document has no content.
-           and (state != 1 or user is (select user from store) or length(intent) = 0)
-           and not exists (select 1 from quarantine where document = ?1 and quarantine.hash = change.hash)
-         order by row",
-    )
-    .bind(row)
-    .fetch_all(&mut *connection)
-    .await?;
-    let sealer = Sealer::of(connection, row).await?;
-    let snapshot = snapshot.into_iter().map(|sealed| sealer.open(Column::Snapshot, sealed));
-    let changes = changes.into_iter().map(|sealed| sealer.open(Column::Change, sealed));
-    let chunks = snapshot.chain(changes).map(|chunk| chunk.map(Bytes::from)).collect::<Result<_, _>>()?;
+    let snapshot = snapshot.map(|sealed| sealer.open(Column::Snapshot, sealed)).transpose()?;
+    let mut chunks: Vec<Bytes> = snapshot.map(Bytes::from).into_iter().collect();
+    chunks.extend(open_all(connection, (row, &sealer), SHOWN).await?);
     Ok(Some(LocalDocument { state, chunks, bindings: bindings(connection, row).await? }))
 }
 
-/// What he may see who was not sent the document: his own, and the first change of all documents, which has no content.
-async fn own_alone(connection: &mut SqliteConnection, row: i64) -> Result<Vec<Bytes>, LocalStoreError> {
-    let changes: Vec<Vec<u8>> = sqlx::query_scalar(
-        "select bytes from change
-         where document = ?1 and state in (1, 2) and (user is (select user from store) or length(intent) = 0)
+/// The changes of a document that fit, as they were stored.
+async fn open_all(
+    connection: &mut SqliteConnection,
+    (document, sealer): (i64, &Sealer),
+    which: &str,
+) -> Result<Vec<Bytes>, LocalStoreError> {
+    let sql = format!(
+        "select bytes from change where document = ?1 and {which}
            and not exists (select 1 from quarantine where document = ?1 and quarantine.hash = change.hash)
-         order by row",
-    )
-    .bind(row)
-    .fetch_all(&mut *connection)
-    .await?;
-    let sealer = Sealer::of(connection, row).await?;
+         order by row"
+    );
+    let changes: Vec<Vec<u8>> = sqlx::query_scalar(AssertSqlSafe(sql)).bind(document).fetch_all(connection).await?;
     changes.into_iter().map(|sealed| sealer.open(Column::Change, sealed).map(Bytes::from)).collect()
 }
+
+/// Beside the snapshot. Somebody else's work is his until it is durable; the first change of a document has no content.
+const SHOWN: &str = "covered = 0 and state not in (3, 5, 6)
+    and (state != 1 or user is (select user from store) or length(intent) = 0)";
+
+/// What he may see who was not sent the document: his own, and the first change of all documents, which has no content.
+const OWN_ALONE: &str = "state in (1, 2) and (user is (select user from store) or length(intent) = 0)";
 
 /// Ascending by actor.
 async fn bindings(connection: &mut SqliteConnection, document: i64) -> Result<Vec<Binding>, LocalStoreError> {

@@ -110,8 +110,13 @@ async fn unsent_page(connection: &mut SqliteConnection, after: u64) -> Result<Ve
     }
     let to_unsent = |(row, document, id, hash, bytes, user): UnsentRow| {
         let bytes = sealers[&document].open(Column::Change, bytes)?;
-        let document = DocumentId::from_slice(&id).map_err(|_| LocalStoreError::Damaged("a document id"))?;
-        Ok(Unsent { row, document, hash: hash_of(&hash)?, bytes: Bytes::from(bytes), user: user_of(user)? })
+        Ok(Unsent {
+            row,
+            document: document::id_of(&id)?,
+            hash: hash_of(&hash)?,
+            bytes: Bytes::from(bytes),
+            user: user_of(user)?,
+        })
     };
     rows.into_iter().map(to_unsent).collect()
 }

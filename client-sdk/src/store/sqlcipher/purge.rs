@@ -5,7 +5,7 @@ use feldakte_proto::Receipts;
 use sqlx::SqliteConnection;
 
 use super::{
-    reads,
+    document, reads,
     seal::{self, Column, Sealer},
     wipe,
 };
@@ -34,11 +34,7 @@ pub(super) async fn purge(connection: &mut SqliteConnection) -> Result<Vec<Docum
     if !ended.is_empty() {
         seal::forget_deleted_keys(connection).await?;
     }
-    ended.iter().map(|(id, _)| document_of(id)).collect()
-}
-
-fn document_of(id: &[u8]) -> Result<DocumentId, LocalStoreError> {
-    DocumentId::from_slice(id).map_err(|_| LocalStoreError::Damaged("a document id"))
+    ended.iter().map(|(id, _)| document::id_of(id)).collect()
 }
 
 /// Everything that stands under a document, and the document.
@@ -66,7 +62,7 @@ pub(super) async fn evict(connection: &mut SqliteConnection) -> Result<Vec<Docum
     if !safe.is_empty() {
         seal::forget_deleted_keys(connection).await?;
     }
-    safe.iter().map(|(_, id)| document_of(id)).collect()
+    safe.iter().map(|(_, id)| document::id_of(id)).collect()
 }
 
 /// What stays is sealed under a new key.
@@ -108,7 +104,7 @@ pub(super) async fn receipts(connection: &mut SqliteConnection) -> Result<Receip
         .bind(limits::RECEIPTS_MAX as i64)
         .fetch_all(&mut *connection)
         .await?;
-    let purged = ids.iter().map(|id| document_of(id)).collect::<Result<_, _>>()?;
+    let purged = ids.iter().map(|id| document::id_of(id)).collect::<Result<_, _>>()?;
     let wipe = wipe::current(connection).await?.filter(|wipe| wipe.stage == WipeStage::Destroyed);
     let reads = reads::unconfirmed(connection).await?;
     Ok(Receipts { purged, wiped: wipe.map(|wipe| wipe.order), reads, ..Receipts::default() })

@@ -5,8 +5,9 @@
 //! him, too. What nobody was ever sent is shown to its author alone.
 
 use feldakte_core::ids::{DocumentId, Position, UserId};
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
+use super::{change::position_number, document};
 use crate::store::{LocalStoreError, Reader, Revoked};
 
 /// Rows of `readership` that count for whoever uses the device.
@@ -86,9 +87,8 @@ pub(super) async fn taken(
 }
 
 pub(super) async fn is_readable(connection: &mut SqliteConnection, document: i64) -> Result<bool, LocalStoreError> {
-    let sql = "select exists (select 1 from readership where document = ? and state in (1, 2)
-        and (reader = (select reader from store) or (reader = x'' and (select reader from store) = x'01')))";
-    Ok(sqlx::query_scalar(sql).bind(document).fetch_one(connection).await?)
+    let sql = format!("select exists (select 1 from readership where document = ? and state in (1, 2) and {IS_HIS})");
+    Ok(sqlx::query_scalar(AssertSqlSafe(sql)).bind(document).fetch_one(connection).await?)
 }
 
 /// Access has ended. What a reader has been sent of the log from behind that end is his to keep.
@@ -110,7 +110,7 @@ pub(super) async fn end(
         }
         Revoked::Everybody => "update readership set state = 4 where document = ?1 and ?2 = ?2",
     };
-    sqlx::query(sql).bind(document).bind(super::change::position_number(position)).execute(connection).await?;
+    sqlx::query(sql).bind(document).bind(position_number(position)).execute(connection).await?;
     Ok(())
 }
 
@@ -122,8 +122,7 @@ pub(super) async fn pending(connection: &mut SqliteConnection) -> Result<Vec<Doc
     )
     .fetch_all(connection)
     .await?;
-    let to_id = |id: &Vec<u8>| DocumentId::from_slice(id).map_err(|_| LocalStoreError::Damaged("a document id"));
-    ids.iter().map(to_id).collect()
+    ids.iter().map(|id| document::id_of(id)).collect()
 }
 
 /// Whether somebody was sent it, and whoever uses the device may not see it.
@@ -131,7 +130,7 @@ pub(super) async fn is_hidden(
     connection: &mut SqliteConnection,
     document: DocumentId,
 ) -> Result<bool, LocalStoreError> {
-    let Some(row) = super::document::row_of(connection, document).await? else { return Ok(false) };
+    let Some(row) = document::row_of(connection, document).await? else { return Ok(false) };
     if is_readable(connection, row).await? {
         return Ok(false);
     }
