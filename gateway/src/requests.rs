@@ -79,21 +79,25 @@ impl Asking<'_> {
         if is_guest || self.speaker.is_wiped || parts.is_empty() || is_own_tenants || is_over {
             return Err(Outcome::NotPermitted);
         }
-        let documents: Vec<DocumentId> = parts.into_iter().map(|part| DocumentId { case, part }).collect();
+        let documents = parts.into_iter().map(|part| DocumentId { case, part });
         let wanted = access.map(|access| Grant { until: until_ms, ..Grant::new(subject.clone(), access) });
         let (subject, wanted) = (&subject, wanted.as_ref());
-        for document in &documents {
-            let ledger = self.known(*document).await?;
-            ledger.with(|ledger| self.sharing(ledger, subject, wanted))?;
+        let mut changing = Vec::new();
+        for document in documents {
+            let ledger = self.known(document).await?;
+            // Who has as much already has it from somebody else: nothing begins for him.
+            if ledger.with(|ledger| self.sharing(ledger, subject, wanted))?.is_some() {
+                changing.push(document);
+            }
         }
         shared.asked.again(self.speaker.principal.device, Kind::Share, now_ms)?;
         let mut records = vec![self.trail.act(Act::Shared, self.shared_with(case, subject))];
         if wanted.is_some() {
             let began = |document: &DocumentId| self.trail.act(Act::GrantBegan, About::grant(*document, subject));
-            records.extend(documents.iter().map(began));
+            records.extend(changing.iter().map(began));
         }
         self.record(records).await?;
-        for document in documents {
+        for document in changing {
             // What others did meanwhile counts: it is asked again under the lock that writes.
             let mut judged = Ok(());
             let make = |ledger: &mut Ledger| {
@@ -281,13 +285,9 @@ impl Asked {
 
 /// `None` when he has as much already, for as long.
 fn emergency_entry(ledger: &Ledger, subject: &Subject, until_ms: i64) -> Option<Entry> {
-    let outlasts = |grant: &Grant| grant.until.is_none_or(|until| until >= until_ms);
-    let has = |grant: &Grant| grant.subject == *subject && grant.access == Access::Write && outlasts(grant);
-    if ledger.grants().iter().any(has) {
-        return None;
-    }
-    let grants = vec![Grant { until: Some(until_ms), ..Grant::new(subject.clone(), Access::Write) }];
-    Some(Entry { grants, ..Entry::new(ledger.document()) })
+    let wanted = Grant { until: Some(until_ms), ..Grant::new(subject.clone(), Access::Write) };
+    let has = |held: &Grant| held.subject == *subject && held.reaches(&wanted);
+    (!ledger.grants().iter().any(has)).then(|| Entry { grants: vec![wanted], ..Entry::new(ledger.document()) })
 }
 
 /// The same bytes have the same name.

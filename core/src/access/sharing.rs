@@ -18,10 +18,10 @@ impl Permit {
         let until = earlier(self.until, wanted.until);
         let given = Grant { access: wanted.access.min(self.access), until, ..wanted.clone() };
         let Some(held) = held.filter(|_| !is_guest(&wanted.subject)) else { return Ok(Some(given)) };
-        if !reaches(&wanted, held) {
+        if !wanted.reaches(held) {
             return Err(TakesAway);
         }
-        match (reaches(held, &given), reaches(&given, held)) {
+        match (held.reaches(&given), given.reaches(held)) {
             (true, _) => Ok(None),
             (false, true) => Ok(Some(given)),
             (false, false) => Err(TakesAway),
@@ -37,13 +37,15 @@ impl Permit {
     }
 }
 
-fn is_guest(subject: &Subject) -> bool {
-    matches!(subject, Subject::Guest { .. })
+impl Grant {
+    /// Whether nobody loses anything who has this instead of `other`.
+    pub fn reaches(&self, other: &Grant) -> bool {
+        self.access >= other.access && earlier(self.until, other.until) == other.until
+    }
 }
 
-/// Whether nobody loses anything who has `one` instead of `other`.
-fn reaches(one: &Grant, other: &Grant) -> bool {
-    one.access >= other.access && earlier(one.until, other.until) == other.until
+fn is_guest(subject: &Subject) -> bool {
+    matches!(subject, Subject::Guest { .. })
 }
 
 /// `None` is never.

@@ -22,9 +22,7 @@ use feldakte_gateway::{
         registry::OperatorRole,
     },
 };
-use feldakte_proto::{
-    BreakGlass, ClientMessage, CloseCode, OpenedOffline, Outcome, Reason, Receipts, ServerMessage, Share,
-};
+use feldakte_proto::{BreakGlass, ClientMessage, CloseCode, OpenedOffline, Outcome, Reason, Receipts, ServerMessage};
 use feldakte_tests::harness::{
     author::Author,
     control::{accept, invite, operator, refusal},
@@ -67,7 +65,7 @@ pub(super) fn emergency(case: CaseId, text: &str) -> ClientMessage {
     ClientMessage::BreakGlass(BreakGlass { request: 1, case, reason, text })
 }
 
-async fn audited(site: &Site, act: Act) -> Vec<Record> {
+pub(super) async fn audited(site: &Site, act: Act) -> Vec<Record> {
     let mut reader = AuditReader::open(&site.audit_path()).await.unwrap();
     let rows = reader.rows(&Chain::Tenant("dortmund".parse().unwrap()), 0, usize::MAX).await.unwrap();
     let records = rows.iter().map(|row| Record::decode(&row.record).unwrap());
@@ -197,49 +195,6 @@ async fn an_emergency_reaches_no_further_than_the_role_and_not_without_end() {
     }
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Done).count(), 12);
     assert_eq!(outcomes.last(), Some(&Outcome::TooOften));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_case_is_shared_with_one_unit_of_a_neighbour_and_taken_back() {
-    let site = Site::new();
-    let gateway = site.start().await;
-    let (_, mut writer, mut author) = written(&site, &gateway).await;
-    let document = author.document;
-    let [near, far] = ["tnz-1", "tnz-2"].map(|unit| site.pki.enrol(&device("hagen", unit, Role::TelePhysician)));
-    let dortmund = "dortmund".parse().unwrap();
-    let (mut home, _) = RawClient::session(&near, gateway.address, None).await;
-    let (mut guest, _) = RawClient::guest(&near, gateway.address, &dortmund).await;
-    let (mut uninvited, _) = RawClient::guest(&far, gateway.address, &dortmund).await;
-    let subject = Subject::Guest { tenant: "hagen".parse().unwrap(), unit: "tnz-1".parse().unwrap() };
-    let share = |parts: &[Part], access| {
-        let (case, subject, parts) = (document.case, subject.clone(), parts.to_vec());
-        ClientMessage::Share(Share { request: 7, case, parts, subject, access, until_ms: None })
-    };
-    let clinical = &[document.part][..];
-    assert_eq!(guest.ask(share(clinical, Some(Access::Write))).await, Outcome::NotPermitted, "a guest shares nothing");
-    let stranger = site.pki.enrol(&crew("rtw-9"));
-    let (mut stranger, _) = RawClient::session(&stranger, gateway.address, None).await;
-    assert_eq!(stranger.ask(share(clinical, Some(Access::Write))).await, Outcome::NotPermitted);
-    assert_eq!(writer.ask(share(&[], Some(Access::Write))).await, Outcome::NotPermitted);
-
-    assert_eq!(writer.ask(share(clinical, Some(Access::Write))).await, Outcome::Done);
-    assert_eq!(guest.fetch(&[document]).await.snapshots.len(), 1);
-    assert_eq!(uninvited.fetch(&[document]).await.unavailable, [document]);
-    let order = guest.push_and_wait(document, Author::new(&near.principal, document).begin(1)).await;
-    assert_eq!(order.refused, [], "and works in it");
-    let own = Author::new(&near.principal, new_document());
-    assert_eq!(home.fetch(&[own.document]).await.unavailable, [own.document], "its session at home goes on");
-
-    assert_eq!(writer.ask(share(clinical, None)).await, Outcome::Done);
-    let after = writer.push_and_wait(document, vec![author.set("gcs", "nachher").bytes]).await.position;
-    assert_eq!(guest.fetch(&[document]).await.unavailable, [document]);
-    let mut seen = Seen::default();
-    guest.read_until(&mut seen, |seen| seen.entries.iter().any(|(_, entry)| !entry.revoked.is_empty())).await;
-    assert!(seen.entries.iter().all(|(at, _)| *at != after.0));
-    drop((writer, home, guest, uninvited, stranger));
-    gateway.stop().await;
-    let shared = audited(&site, Act::Shared).await;
-    assert_eq!((shared.len(), shared[0].about.tenant.as_ref().map(|tenant| tenant.as_str())), (2, Some("hagen")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
