@@ -130,11 +130,11 @@ impl Handshake {
                 }
             },
             Ok(Err(error)) => {
-                let reason = record.failed(remote, &error, Instant::now());
-                // A certificate is shown, or ours refused, by somebody who has heard us.
-                if reason != OTHER && place.is_none() {
+                // A certificate is shown, or ours refused, by somebody who has heard us: he pays before it is told.
+                if reason_of(&error) != OTHER && place.is_none() {
                     addresses.count_failed(remote.ip());
                 }
+                record.failed(remote, &error, Instant::now());
             }
             Err(_) => {
                 record.rejected("handshake_timeout");
@@ -150,7 +150,7 @@ impl Record {
         self.metrics.rejected.get_or_create(&vec![("reason", reason)]).inc();
     }
 
-    fn failed(&self, remote: SocketAddr, error: &ConnectionError, now: Instant) -> &'static str {
+    fn failed(&self, remote: SocketAddr, error: &ConnectionError, now: Instant) {
         let reason = reason_of(error);
         self.rejected(reason);
         if let Some(reason) = audited(reason) {
@@ -161,7 +161,6 @@ impl Record {
         } else {
             debug!(%remote, reason, %error, "handshake failed");
         }
-        reason
     }
 
     /// Anybody may knock, as often as he likes: the log names one of them at a time, the metric counts all.

@@ -89,8 +89,11 @@ async fn one_address_shakes_hands_without_end_and_another_is_served() {
     let mut nobody = builder.with_root_certificates(site.pki.roots()).with_no_client_auth();
     nobody.alpn_protocols = vec![policy::ALPN.to_vec()];
     let (nobody, endpoint) = (quic(nobody), elsewhere());
-    for _ in 0..60 {
+    let judged = || rejected(&gateway, "certificate_missing") + rejected(&gateway, "address_handshakes");
+    for number in 1..=60 {
         assert!(dial(&endpoint, nobody.clone(), gateway.address).await.is_err());
+        // The client hears of it before the gateway has put it down.
+        until("it is put down", || judged() == number).await;
     }
     // Without a certificate it has shown that it hears us, and pays for it.
     assert_eq!(rejected(&gateway, "certificate_missing"), 20);

@@ -71,6 +71,10 @@ async fn the_next_user_hears_nothing_of_work_that_is_sent_and_refused_behind_his
     second.refuse(&pushes[1], Reason::Malformed).await;
     let own = tablet.create("Sturz").await;
     tablet.until("his own is told", async |_| app.heard_of(own)).await;
+    // What comes later on the same stream has been taken in: so has the refusal.
+    let later = second.next_push().await;
+    second.take(&later, 3).await;
+    tablet.wait_durable(own).await;
     assert!(!app.heard_of(case), "{:?}", app.0.lock().unwrap());
     assert_eq!(tablet.client.parked(case).await.unwrap(), []);
     assert!(matches!(tablet.client.read(case).await, Err(SdkError::UnknownCase)));
