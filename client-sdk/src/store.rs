@@ -9,10 +9,11 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use feldakte_core::{
-    ids::{ChangeHash, Cursor, DocumentId, Epoch, Position, UserId},
+    access::Role,
+    ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, UserId},
     log::{Binding, Quarantine},
 };
-use feldakte_proto::{Reason, Receipts, Seen};
+use feldakte_proto::{OpenedOffline, Reason, Receipts, Seen};
 
 use crate::pin::PinRecord;
 
@@ -138,6 +139,20 @@ pub trait LocalStore: Send + Sync + 'static {
     /// Somebody looks at these documents on the device; readings of one document by one user are put together.
     async fn note_reads(&self, reads: &[Seen]) -> Result<(), LocalStoreError>;
 
+    /// Cases of which the device holds documents that it was sent for others, and that whoever uses it may not see.
+    /// Ascending.
+    async fn hidden_cases(&self) -> Result<Vec<CaseId>, LocalStoreError>;
+
+    /// Shows whoever uses the device what it holds of a case for others, as far as it is of these parts, after writing down
+    /// that he asked for it; the gateway is owed a receipt. Gives back what is shown from here on: until
+    /// [`LocalStore::end_emergency`], until somebody else uses the device, or until the store is closed. When there is nothing
+    /// to show, nothing is written down.
+    async fn begin_emergency(&self, opened: &OpenedOffline, parts: &[Part])
+    -> Result<Vec<DocumentId>, LocalStoreError>;
+
+    /// What was shown of the case in an emergency is hidden again.
+    async fn end_emergency(&self, case: CaseId) -> Result<(), LocalStoreError>;
+
     /// What the gateway has to be told: [`feldakte_core::limits::RECEIPTS_MAX`] of each kind at most.
     async fn receipts(&self) -> Result<Receipts, LocalStoreError>;
 
@@ -187,13 +202,15 @@ pub struct LocalUser {
     pub pin: Option<PinRecord>,
     /// What delivers his work while somebody else uses the device.
     pub ticket: Option<Bytes>,
+    /// As what the gateway has believed him last.
+    pub role: Option<Role>,
     /// Changes of his that the gateway has not confirmed.
     pub unsent: u64,
 }
 
 impl fmt::Debug for LocalUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { user: _, pin, ticket, unsent } = self;
+        let Self { user: _, pin, ticket, role: _, unsent } = self;
         write!(f, "LocalUser(pin: {}, ticket: {}, {unsent} unsent)", pin.is_some(), ticket.is_some())
     }
 }
@@ -240,7 +257,7 @@ pub struct DocumentState {
     pub generation: u32,
     /// A snapshot has to be fetched before the document can be shown.
     pub bootstrap_pending: bool,
-    /// The device's grant has ended.
+    /// The grant of whoever uses the device has ended, or he was shown the document in an emergency: he may not write it.
     pub revoked: bool,
     /// Own changes not confirmed by the gateway.
     pub local: u64,

@@ -16,12 +16,14 @@ use feldakte_proto::Reason;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+mod emergency;
 mod own;
 mod purge;
 mod received;
 mod snapshot;
 mod users;
 
+pub use emergency::*;
 pub use own::*;
 pub use purge::*;
 pub use received::*;
@@ -89,6 +91,11 @@ macro_rules! for_each_local_store_behaviour {
             users_are_kept_with_pin_and_ticket
             a_reader_of_his_own_has_a_cursor_of_his_own
             an_epoch_begins_once_for_all_readers
+            an_emergency_shows_what_came_for_others_until_it_ends
+            an_emergency_is_of_one_case_of_some_parts_and_of_whoever_asked
+            what_is_not_here_or_not_for_anybody_is_opened_in_no_emergency
+            an_emergency_gives_no_right_to_write_and_no_unsent_work_of_others
+            emergencies_are_receipted_until_they_are_confirmed
             a_closed_store_refuses
         }
     };

@@ -15,8 +15,8 @@ use feldakte_client_sdk::store::{
     Answer, ClockState, DocumentEdit, DocumentState, LocalDocument, LocalState, LocalStore, LocalStoreError, LocalUser,
     OwnChange, Parked, Reader, Received, ReceivedSnapshot, Unsent,
 };
-use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position, UserId};
-use feldakte_proto::{Receipts, Seen};
+use feldakte_core::ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, UserId};
+use feldakte_proto::{OpenedOffline, Receipts, Seen};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -79,7 +79,10 @@ impl MemoryLocalStore {
     /// [`LocalStoreError::InUse`] while this opening has not ended.
     pub fn reopen(&self) -> Result<Arc<Self>, LocalStoreError> {
         match self.ended.is_cancelled() {
-            true => Ok(Self::on(Arc::clone(&self.disk), self.fsync, self.durability)),
+            true => {
+                self.disk().tables.forget_what_is_not_stored();
+                Ok(Self::on(Arc::clone(&self.disk), self.fsync, self.durability))
+            }
             false => Err(LocalStoreError::InUse),
         }
     }
@@ -252,6 +255,22 @@ impl LocalStore for MemoryLocalStore {
 
     async fn note_reads(&self, reads: &[Seen]) -> Result<(), LocalStoreError> {
         self.write(|tables| tables.note_reads(reads)).await
+    }
+
+    async fn hidden_cases(&self) -> Result<Vec<CaseId>, LocalStoreError> {
+        self.read(Tables::hidden_cases).await
+    }
+
+    async fn begin_emergency(
+        &self,
+        opened: &OpenedOffline,
+        parts: &[Part],
+    ) -> Result<Vec<DocumentId>, LocalStoreError> {
+        self.write(|tables| tables.begin_emergency(opened, parts)).await
+    }
+
+    async fn end_emergency(&self, case: CaseId) -> Result<(), LocalStoreError> {
+        self.write(|tables| tables.end_emergency(case)).await
     }
 
     async fn receipts(&self) -> Result<Receipts, LocalStoreError> {

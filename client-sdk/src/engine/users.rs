@@ -24,7 +24,7 @@ use crate::{
 /// Who uses the device, and how the gateway is told.
 pub(super) struct Users {
     /// As whom [`Engine::principal`]'s user is sent the log.
-    reader: Reader,
+    pub(super) reader: Reader,
     /// The gateway does not believe this device about PINs: it is not asked again.
     are_pins_refused: bool,
     /// His token, while the app runs.
@@ -117,8 +117,8 @@ impl Engine {
         }
         let salt = self.environment.random();
         let pin = Some(self.environment.compute(move || PinRecord::new(&new, salt)).await?);
-        let ticket = known.and_then(|(known, _)| known.ticket);
-        self.store.save_user(&LocalUser { user, pin, ticket, unsent: 0 }).await?;
+        let (ticket, role) = known.map(|(known, _)| (known.ticket, known.role)).unwrap_or_default();
+        self.store.save_user(&LocalUser { user, pin, ticket, role, unsent: 0 }).await?;
         Ok(user)
     }
 
@@ -171,6 +171,7 @@ impl Engine {
         info!(is_somebody = user.is_some(), "another user");
         (self.principal.user, self.users.reader) = (user, reader);
         self.documents.set_user(user);
+        self.emergencies.close_all();
         self.notifier.user_changed();
         Ok(())
     }
@@ -216,12 +217,12 @@ impl Engine {
         let mut voices = Voices::default();
         let users = self.store.users().await?;
         for signed_in in delivers.into_iter().chain(active.clone()) {
-            if let SignedIn::As { user, ticket, .. } = signed_in {
+            if let SignedIn::As { user, role, ticket, until_ms: _ } = signed_in {
                 voices.users.insert(user);
                 let known = users.iter().find(|known| known.user == user);
                 let pin = known.and_then(|known| known.pin.clone());
                 let ticket = Some(ticket).filter(|ticket| !ticket.is_empty());
-                self.store.save_user(&LocalUser { user, pin, ticket, unsent: 0 }).await?;
+                self.store.save_user(&LocalUser { user, pin, ticket, role: Some(role), unsent: 0 }).await?;
             }
         }
         if let Some(SignedIn::As { user, .. }) = &active {
@@ -301,7 +302,7 @@ impl Engine {
 
     pub(super) async fn device_users(&self) -> Result<Vec<DeviceUser>, SdkError> {
         let users = self.store.users().await?;
-        let to_view = |LocalUser { user, pin, ticket: _, unsent }: LocalUser| DeviceUser {
+        let to_view = |LocalUser { user, pin, ticket: _, role: _, unsent }: LocalUser| DeviceUser {
             is_active: self.principal.user == Some(user),
             user,
             has_pin: pin.is_some(),

@@ -1,15 +1,15 @@
 //! The device's store in one SQLCipher file.
 //!
-//! Content is sealed once more, under a key per document: see `seal.rs`. A raw 256-bit key, a write-ahead log, `synchronous = FULL`: what a method has returned survives a power cut, and
-//! no file holds plain text. One connection holds the file's exclusive lock from opening to closing, which is what
+//! Content is sealed once more, under a key per document: see `seal.rs`. A raw 256-bit key, a write-ahead log,
+//! `synchronous = FULL`: what a method has returned survives a power cut, and no file holds plain text. One connection holds the file's exclusive lock from opening to closing, which is what
 //! keeps a second process out (and there is no shared-memory file). An app that is suspended with the store open
 //! keeps that lock: platforms that punish this (iOS, for files shared between apps) must close it first.
 
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use feldakte_core::ids::{ChangeHash, Cursor, DocumentId, Epoch, Position, UserId};
-use feldakte_proto::{Receipts, Seen};
+use feldakte_core::ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, UserId};
+use feldakte_proto::{OpenedOffline, Receipts, Seen};
 use tokio::sync::Mutex;
 
 use self::connection::Slot;
@@ -22,6 +22,7 @@ use crate::key::KeyProvider;
 mod change;
 mod connection;
 mod document;
+mod emergency;
 mod error;
 mod open;
 mod own;
@@ -253,6 +254,28 @@ impl LocalStore for SqlCipherStore {
     async fn note_reads(&self, reads: &[Seen]) -> Result<(), LocalStoreError> {
         let mut slot = self.slot.lock().await;
         let outcome = reads::note(slot.begin().await?, reads).await;
+        slot.end(outcome).await
+    }
+
+    async fn hidden_cases(&self) -> Result<Vec<CaseId>, LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = emergency::hidden_cases(slot.begin().await?).await;
+        slot.end(outcome).await
+    }
+
+    async fn begin_emergency(
+        &self,
+        opened: &OpenedOffline,
+        parts: &[Part],
+    ) -> Result<Vec<DocumentId>, LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = emergency::begin(slot.begin().await?, opened, parts).await;
+        slot.end(outcome).await
+    }
+
+    async fn end_emergency(&self, case: CaseId) -> Result<(), LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = emergency::end(slot.begin().await?, case).await;
         slot.end(outcome).await
     }
 

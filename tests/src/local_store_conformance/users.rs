@@ -6,7 +6,10 @@ use feldakte_client_sdk::{
     pin::PinRecord,
     store::{LocalUser, Reader, Received, ReceivedEntry, Revoked, SharedLocalStore},
 };
-use feldakte_core::ids::{Position, UserId};
+use feldakte_core::{
+    access::Role,
+    ids::{Position, UserId},
+};
 use uuid::Uuid;
 
 use super::{answer, chunks, contents, counts, cursor, document, entry, hash, own, receive, snapshot, state, unsent};
@@ -105,8 +108,9 @@ pub async fn a_document_of_two_users_is_purged_when_both_have_delivered(store: S
 /// And their unsent changes are counted.
 pub async fn users_are_kept_with_pin_and_ticket(store: SharedLocalStore) -> Result<()> {
     let pin = PinRecord { salt: [1; 16], hash: [2; 32], wrong: 3 };
-    let first = LocalUser { user: user(1), pin: Some(pin), ticket: None, unsent: 0 };
-    let second = LocalUser { user: user(2), pin: None, ticket: Some(Bytes::from_static(b"ticket")), unsent: 0 };
+    let first = LocalUser { user: user(1), pin: Some(pin), ticket: None, role: None, unsent: 0 };
+    let (ticket, role) = (Some(Bytes::from_static(b"ticket")), Some(Role::Dispatcher));
+    let second = LocalUser { user: user(2), pin: None, ticket, role, unsent: 0 };
     store.save_user(&second).await?;
     store.save_user(&first).await?;
     assert_eq!(store.users().await?, [first.clone(), second.clone()]);

@@ -9,10 +9,10 @@ use feldakte_client_sdk::store::{
     ReceivedEntry, ReceivedSnapshot, Revoked, Unsent, Wipe, WipeStage,
 };
 use feldakte_core::{
-    ids::{ChangeHash, Cursor, DocumentId, Epoch, Position, UserId},
+    ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, UserId},
     limits,
 };
-use feldakte_proto::{Receipts, Seen};
+use feldakte_proto::{OpenedOffline, Receipts, Seen};
 
 use self::document::{Change, Document, Eyes, Sight, State};
 
@@ -29,6 +29,9 @@ pub(super) struct Tables {
     documents: BTreeMap<DocumentId, Document>,
     purged: BTreeMap<DocumentId, Purged>,
     reads: BTreeMap<(DocumentId, Option<UserId>), Seen>,
+    opened: Vec<OpenedOffline>,
+    /// What is shown in an emergency; never stored.
+    emergency: BTreeSet<DocumentId>,
     wipe: Option<Wipe>,
     clock: Option<ClockState>,
     last_row: u64,
@@ -53,6 +56,8 @@ impl Tables {
             documents,
             purged,
             reads,
+            opened: Vec::new(),
+            emergency: BTreeSet::new(),
             wipe: None,
             clock: None,
             last_row: 0,
@@ -75,14 +80,19 @@ impl Tables {
 
     pub(super) fn documents(&self) -> Vec<DocumentState> {
         let eyes = self.eyes();
-        let seen = self.documents.iter().filter(|(_, document)| document.is_seen_by(eyes));
+        let seen =
+            self.documents.iter().filter(|(id, document)| document.is_seen_by(eyes) || self.is_opened(**id, document));
         seen.map(|(id, document)| document.state(*id, eyes)).collect()
     }
 
     pub(super) fn document(&self, id: DocumentId) -> Option<DocumentState> {
         let eyes = self.eyes();
-        let document = self.documents.get(&id).filter(|document| document.is_seen_by(eyes))?;
-        Some(document.state(id, eyes))
+        let is_seen = |document: &&Document| document.is_seen_by(eyes) || self.is_opened(id, document);
+        Some(self.documents.get(&id).filter(is_seen)?.state(id, eyes))
+    }
+
+    fn is_opened(&self, id: DocumentId, document: &Document) -> bool {
+        self.emergency.contains(&id) && document.is_held()
     }
 
     pub(super) fn pending(&self) -> Vec<DocumentId> {
@@ -105,8 +115,12 @@ impl Tables {
 
     pub(super) fn load(&self, id: DocumentId) -> Option<LocalDocument> {
         let (eyes, user) = (self.eyes(), self.user);
-        let document = self.documents.get(&id).filter(|document| document.is_seen_by(eyes))?;
-        if !document.is_readable(self.reader) {
+        let document = self.documents.get(&id)?;
+        let is_opened = self.is_opened(id, document);
+        if !document.is_seen_by(eyes) && !is_opened {
+            return None;
+        }
+        if !document.is_readable(self.reader) && !is_opened {
             let own = document.changes.values().filter(|change| document.is_own_alone(change, user));
             let chunks = own.map(|change| change.bytes.clone()).collect();
             return Some(LocalDocument { state: document.state(id, eyes), chunks, bindings: Vec::new() });
@@ -289,6 +303,37 @@ impl Tables {
 
     pub(super) fn set_active(&mut self, user: Option<UserId>, reader: Reader) {
         (self.user, self.reader) = (user, reader);
+        self.emergency.clear();
+    }
+
+    pub(super) fn forget_what_is_not_stored(&mut self) {
+        self.emergency.clear();
+    }
+
+    pub(super) fn hidden_cases(&self) -> Vec<CaseId> {
+        let mut cases: Vec<CaseId> = self.hidden().map(|id| id.case).collect();
+        cases.dedup();
+        cases
+    }
+
+    fn hidden(&self) -> impl Iterator<Item = DocumentId> {
+        let is_for_others =
+            |document: &Document| document.is_held() && document.has_come() && !document.is_readable(self.reader);
+        self.documents.iter().filter(move |(_, document)| is_for_others(document)).map(|(id, _)| *id)
+    }
+
+    pub(super) fn begin_emergency(&mut self, opened: &OpenedOffline, parts: &[Part]) -> Vec<DocumentId> {
+        let is_wanted = |id: &DocumentId| id.case == opened.case && parts.contains(&id.part);
+        let shown: Vec<DocumentId> = self.hidden().filter(is_wanted).collect();
+        if !shown.is_empty() {
+            self.opened.push(opened.clone());
+            self.emergency.extend(&shown);
+        }
+        shown
+    }
+
+    pub(super) fn end_emergency(&mut self, case: CaseId) {
+        self.emergency.retain(|id| id.case != case);
     }
 
     pub(super) fn cursor_of(&self, reader: Reader) -> Option<Cursor> {
@@ -338,11 +383,13 @@ impl Tables {
         let purged = due.map(|(id, _)| *id).take(limits::RECEIPTS_MAX).collect();
         let wipe = self.wipe.filter(|wipe| wipe.stage == WipeStage::Destroyed);
         let reads = self.reads.values().take(limits::RECEIPTS_MAX).cloned().collect();
-        Receipts { purged, wiped: wipe.map(|wipe| wipe.order), reads, ..Receipts::default() }
+        let opened = self.opened.iter().take(limits::RECEIPTS_MAX).cloned().collect();
+        Receipts { request: 0, purged, wiped: wipe.map(|wipe| wipe.order), reads, opened }
     }
 
     pub(super) fn confirm(&mut self, receipts: &Receipts) {
         self.confirm_reads(&receipts.reads);
+        self.opened.retain(|opened| !receipts.opened.contains(opened));
         for id in &receipts.purged {
             self.purged.entry(*id).and_modify(|purged| purged.is_confirmed = true);
         }
@@ -368,6 +415,8 @@ impl Tables {
         self.documents.clear();
         self.purged.clear();
         self.reads.clear();
+        self.opened.clear();
+        self.emergency.clear();
         self.cursors.clear();
         self.users.clear();
         (self.user, self.reader) = (None, Reader::Device);

@@ -17,9 +17,9 @@ use feldakte_core::{
     case::GENESIS_ACTOR,
     change::Change,
     crdt::Document,
-    ids::{ChangeHash, Cursor, DocumentId, Position, UserId},
+    ids::{CaseId, ChangeHash, Cursor, DocumentId, Part, Position, UserId},
 };
-use feldakte_proto::{Receipts, Seen};
+use feldakte_proto::{OpenedOffline, Receipts, Seen};
 
 use super::witness::Witness;
 
@@ -231,6 +231,23 @@ impl LocalStore for WatchedLocalStore {
     async fn note_reads(&self, reads: &[Seen]) -> Result<(), LocalStoreError> {
         self.room()?;
         self.inner.note_reads(reads).await
+    }
+
+    async fn hidden_cases(&self) -> Result<Vec<CaseId>, LocalStoreError> {
+        self.inner.hidden_cases().await
+    }
+
+    async fn begin_emergency(
+        &self,
+        opened: &OpenedOffline,
+        parts: &[Part],
+    ) -> Result<Vec<DocumentId>, LocalStoreError> {
+        self.room()?;
+        self.inner.begin_emergency(opened, parts).await
+    }
+
+    async fn end_emergency(&self, case: CaseId) -> Result<(), LocalStoreError> {
+        self.inner.end_emergency(case).await
     }
 
     async fn receipts(&self) -> Result<Receipts, LocalStoreError> {

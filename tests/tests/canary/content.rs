@@ -187,7 +187,7 @@ fn users(shown: &mut Shown) {
     shown.show(&SignIn::Token(LOGIN.into()));
     shown.show(&SignIn::Pin { login: LOGIN.into(), pin: NAME.into() });
     let user = feldakte_tests::harness::issuer::user(LOGIN);
-    shown.show(&LocalUser { user, pin: None, ticket: Some(LOGIN.into()), unsent: 1 });
+    shown.show(&LocalUser { user, pin: None, ticket: Some(LOGIN.into()), role: None, unsent: 1 });
 }
 
 fn device(shown: &mut Shown, id: DocumentId, hash: ChangeHash, bytes: &Bytes) {

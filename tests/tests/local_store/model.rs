@@ -9,11 +9,11 @@ use feldakte_client_sdk::store::{
     Answer, LocalStore, LocalStoreError, OwnChange, Reader, Received, ReceivedSnapshot, Revoked,
 };
 use feldakte_core::{
-    access::Role,
-    ids::{ActorId, ChangeHash, Cursor, DeviceId, DocumentId, Epoch, Position, UserId},
+    access::{BreakGlassReason, Role},
+    ids::{ActorId, CaseId, ChangeHash, Cursor, DeviceId, DocumentId, Epoch, Part, Position, UserId},
     log::{Binding, Quarantine, QuarantineReason},
 };
-use feldakte_proto::Reason;
+use feldakte_proto::{OpenedOffline, Reason};
 use feldakte_tests::{
     local_store_conformance::{STORE, document, entry, hash, own, snapshot},
     memory_local_store::{Durability, MemoryLocalStore},
@@ -22,7 +22,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use uuid::Uuid;
 
 const SEEDS: u64 = 40;
-const OPERATIONS: usize = 40;
+const OPERATIONS: usize = 60;
 /// Few, so that operations meet each other.
 const DOCUMENTS: u128 = 3;
 const CHANGES: u32 = 12;
@@ -39,6 +39,8 @@ enum Operation {
     Purge,
     Evict,
     SetActive(Option<UserId>, Reader),
+    Emergency(OpenedOffline, Vec<Part>),
+    EndEmergency(CaseId),
     Confirm,
 }
 
@@ -55,6 +57,8 @@ impl Operation {
             Operation::Purge => store.purge().await.map(drop),
             Operation::Evict => store.evict().await.map(drop),
             Operation::SetActive(user, reader) => store.set_active(*user, *reader).await,
+            Operation::Emergency(opened, parts) => store.begin_emergency(opened, parts).await.map(drop),
+            Operation::EndEmergency(case) => store.end_emergency(*case).await,
             Operation::Confirm => store.confirm(&store.receipts().await?).await,
         }
     }
@@ -70,19 +74,21 @@ impl Source {
     fn operation(&mut self) -> Operation {
         self.position += 1;
         match self.rng.random_range(0..100) {
-            0..30 => Operation::Edit(self.document(), self.numbers().into_iter().map(own).collect()),
-            30..55 => Operation::Receive(self.received()),
-            55..65 => Operation::Snapshot(self.snapshot()),
-            65..80 => Operation::Answer(self.answer()),
-            80..85 => {
+            0..25 => Operation::Edit(self.document(), self.numbers().into_iter().map(own).collect()),
+            25..50 => Operation::Receive(self.received()),
+            50..59 => Operation::Snapshot(self.snapshot()),
+            59..72 => Operation::Answer(self.answer()),
+            72..75 => {
                 let changes = self.numbers().into_iter().map(own).collect();
                 Operation::Redo(self.document(), self.hashes(), changes)
             }
-            85..88 => Operation::Purge,
-            88 => Operation::Confirm,
-            89 => Operation::Evict,
-            90..92 => self.sign_in(),
-            92..94 => Operation::Epoch(self.cursor(), Position(self.rng.random_range(0..=self.position))),
+            75..79 => Operation::Purge,
+            79 => Operation::Confirm,
+            80 => Operation::Evict,
+            81..87 => self.sign_in(),
+            87..92 => self.emergency(),
+            92 => Operation::EndEmergency(self.document().case),
+            93..95 => Operation::Epoch(self.cursor(), Position(self.rng.random_range(0..=self.position))),
             _ => {
                 let label = format!("compacted {}", self.position);
                 Operation::Compact(self.document(), label.into_bytes(), self.hashes())
@@ -135,6 +141,14 @@ impl Source {
         let user = UserId(Uuid::from_u128(self.rng.random_range(1..3)));
         let reader = *[Reader::Device, Reader::Local, Reader::User(user)].choose(&mut self.rng).unwrap();
         Operation::SetActive(self.rng.random_bool(0.7).then_some(user), reader)
+    }
+
+    fn emergency(&mut self) -> Operation {
+        let (case, user) = (self.document().case, UserId(Uuid::from_u128(self.rng.random_range(1..3))));
+        let (reason, text) = (BreakGlassReason::Other, "bewusstlos".to_owned());
+        let opened = OpenedOffline { case, user: Some(user), reason, text, at_ms: self.position as i64 };
+        let parts = Part::ALL.into_iter().filter(|_| self.rng.random_bool(0.8)).collect();
+        Operation::Emergency(opened, parts)
     }
 
     fn document(&mut self) -> DocumentId {
@@ -206,6 +220,7 @@ async fn assert_same(left: &dyn LocalStore, right: &dyn LocalStore, rng: &mut St
     assert_eq!(left.state().await.unwrap(), right.state().await.unwrap());
     assert_eq!(left.pending().await.unwrap(), right.pending().await.unwrap());
     assert_eq!(left.users().await.unwrap(), right.users().await.unwrap());
+    assert_eq!(left.hidden_cases().await.unwrap(), right.hidden_cases().await.unwrap());
     assert_eq!(left.unsafe_of_others().await.unwrap(), right.unsafe_of_others().await.unwrap());
     assert_eq!(left.receipts().await.unwrap(), right.receipts().await.unwrap());
     assert_eq!(left.documents().await.unwrap(), right.documents().await.unwrap());
@@ -225,13 +240,16 @@ async fn assert_same(left: &dyn LocalStore, right: &dyn LocalStore, rng: &mut St
 #[tokio::test]
 async fn random_operations_reach_every_state() {
     let (mut durable, mut refused, mut pending, mut shown) = (0, 0, 0, Bytes::new());
-    let (mut kept, mut purged) = (0, 0);
+    let (mut kept, mut purged, mut opened) = (0, 0, 0);
     for seed in 0..SEEDS {
         let memory = MemoryLocalStore::new(STORE, Duration::ZERO, Durability::SyncsFirst);
         let mut source = Source { rng: StdRng::seed_from_u64(seed), position: 0 };
+        let mut most_opened = 0;
         for _ in 0..OPERATIONS {
             source.operation().run(&*memory).await.unwrap();
+            most_opened = most_opened.max(memory.receipts().await.unwrap().opened.len());
         }
+        opened += most_opened;
         purged += memory.receipts().await.unwrap().purged.len();
         for user in [None, Some(1), Some(2)] {
             let user = user.map(|n| UserId(Uuid::from_u128(n)));
@@ -247,7 +265,7 @@ async fn random_operations_reach_every_state() {
         }
     }
     assert!(durable > 50 && refused > 10 && pending > 5, "{durable} {refused} {pending}");
-    assert!(kept >= 3 && purged >= 3, "{kept} {purged}");
+    assert!(kept >= 3 && purged >= 3 && opened >= 3, "{kept} {purged} {opened}");
     let shows = |text: &str| shown.windows(text.len()).any(|window| window == text.as_bytes());
     assert!(shows("snapshot") && shows("compacted") && shows("change"));
 }

@@ -134,10 +134,10 @@ async fn another_schema_is_refused_and_left_alone() {
         file.close().await.unwrap();
     };
     set("pragma user_version = 7").await;
-    assert!(matches!(open(directory.path()).await, Err(LocalStoreError::NewerSchema { found: 7, known: 2 })));
-    set("pragma user_version = 1").await;
-    assert!(matches!(open(directory.path()).await, Err(LocalStoreError::OlderSchema { found: 1, known: 2 })));
+    assert!(matches!(open(directory.path()).await, Err(LocalStoreError::NewerSchema { found: 7, known: 3 })));
     set("pragma user_version = 2").await;
+    assert!(matches!(open(directory.path()).await, Err(LocalStoreError::OlderSchema { found: 2, known: 3 })));
+    set("pragma user_version = 3").await;
     assert!(open(directory.path()).await.unwrap().document(document(1)).await.unwrap().is_some());
 }
 

@@ -13,15 +13,21 @@ use bytes::Bytes;
 use feldakte_client_sdk::{
     key::FileKey,
     store::{
-        LocalStore, LocalStoreError, OwnChange, Received, ReceivedEntry, ReceivedSnapshot, Revoked,
+        LocalStore, LocalStoreError, OwnChange, Reader, Received, ReceivedEntry, ReceivedSnapshot, Revoked,
         sqlcipher::SqlCipherStore,
     },
 };
+use feldakte_core::{
+    access::BreakGlassReason,
+    ids::{Part, UserId},
+};
+use feldakte_proto::OpenedOffline;
 use feldakte_tests::{
     local_store_conformance::{STORE, document, entry, hash, own, snapshot},
     skipped,
 };
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+use uuid::Uuid;
 
 use super::{FixedKey, KEY, child, open, opening::raw};
 
@@ -77,6 +83,13 @@ async fn save_canaries(store: &SqlCipherStore) {
     let chunks = Bytes::from(CANARY.repeat(9_000));
     store.save_snapshot(&ReceivedSnapshot { chunks, ..snapshot(document(3), 2, &[4]) }).await.unwrap();
     store.compact(document(2), CANARY.repeat(100).as_bytes(), &[hash(3)]).await.unwrap();
+    let somebody = UserId(Uuid::from_u128(1));
+    store.set_active(Some(somebody), Reader::User(somebody)).await.unwrap();
+    store.save_snapshot(&snapshot(document(4), 5, &[5])).await.unwrap();
+    store.set_active(None, Reader::Device).await.unwrap();
+    let (reason, text) = (BreakGlassReason::Other, CANARY.to_owned());
+    let opened = OpenedOffline { case: document(4).case, user: None, reason, text, at_ms: 1 };
+    assert_eq!(store.begin_emergency(&opened, &Part::ALL).await.unwrap(), [document(4)]);
 }
 
 #[tokio::test]

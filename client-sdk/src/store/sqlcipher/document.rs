@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::{
     change::{position_number, user_of},
+    emergency::{self, IS_OPENED},
     readership,
     seal::{self, Column, Sealer},
     users, wipe,
@@ -71,7 +72,8 @@ pub(super) fn id_of(id: &[u8]) -> Result<DocumentId, LocalStoreError> {
     DocumentId::from_slice(id).map_err(|_| LocalStoreError::Damaged("a document id"))
 }
 
-/// Documents as whoever uses the device sees them: those he may read, and those with work of his that nobody has yet.
+/// Documents as whoever uses the device sees them: those he may read, those he was shown in an emergency, and those with
+/// work of his that nobody has yet.
 fn states(and: &str) -> String {
     let his = format!("from readership where readership.document = document.row and {}", readership::IS_HIS);
     format!(
@@ -82,7 +84,7 @@ fn states(and: &str) -> String {
                 coalesce(local, 0), coalesce(durable, 0), coalesce(refused, 0), coalesce(kept, 0)
             from document
             left join author on author.document = document.row and author.user = (select coalesce(user, x'') from store)
-         where (exists (select 1 {his} and state in (1, 2)) or coalesce(local + refused + kept, 0) > 0) {and}"
+         where (exists (select 1 {his} and state in (1, 2)) or {IS_OPENED} or coalesce(local + refused + kept, 0) > 0) {and}"
     )
 }
 
@@ -149,7 +151,7 @@ pub(super) async fn load(
     let Some(state) = one(connection, document).await? else { return Ok(None) };
     let Some(row) = row_of(connection, document).await? else { return Ok(None) };
     let sealer = Sealer::of(connection, row).await?;
-    if !readership::is_readable(connection, row).await? {
+    if !(readership::is_readable(connection, row).await? || emergency::is_opened(connection, document).await?) {
         let chunks = open_all(connection, (row, &sealer), OWN_ALONE).await?;
         return Ok(Some(LocalDocument { state, chunks, bindings: Vec::new() }));
     }

@@ -5,14 +5,14 @@ use std::{path::Path, time::Duration};
 use feldakte_core::ids::Epoch;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{connection, error, seal};
+use super::{connection, emergency, error, seal};
 use crate::{
     key::{KeyProvider, sync_directory_of},
     store::{LocalStoreError, provider},
 };
 
 /// The schema this build writes; newer ones are refused.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// How long to wait for a lock: covers the moment in which a store that was dropped, not closed, lets go.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -49,6 +49,7 @@ async fn prepare(
     unlock(connection, key).await?;
     configure(connection).await?;
     migrate(connection, new_store).await?;
+    emergency::prepare(connection).await?;
     // What a power cut has left in the log is older than what was destroyed.
     connection::truncate_log(connection).await?;
     sync_directory_of(path).map_err(|error| LocalStoreError::Failed(Box::new(error)))

@@ -5,7 +5,7 @@ use feldakte_proto::Receipts;
 use sqlx::SqliteConnection;
 
 use super::{
-    document, reads,
+    document, emergency, reads,
     seal::{self, Column, Sealer},
     wipe,
 };
@@ -107,7 +107,8 @@ pub(super) async fn receipts(connection: &mut SqliteConnection) -> Result<Receip
     let purged = ids.iter().map(|id| document::id_of(id)).collect::<Result<_, _>>()?;
     let wipe = wipe::current(connection).await?.filter(|wipe| wipe.stage == WipeStage::Destroyed);
     let reads = reads::unconfirmed(connection).await?;
-    Ok(Receipts { purged, wiped: wipe.map(|wipe| wipe.order), reads, ..Receipts::default() })
+    let opened = emergency::unconfirmed(connection).await?;
+    Ok(Receipts { request: 0, purged, wiped: wipe.map(|wipe| wipe.order), reads, opened })
 }
 
 pub(super) async fn confirm(connection: &mut SqliteConnection, receipts: &Receipts) -> Result<(), LocalStoreError> {
@@ -118,6 +119,7 @@ pub(super) async fn confirm(connection: &mut SqliteConnection, receipts: &Receip
             .await?;
     }
     reads::confirm(connection, &receipts.reads).await?;
+    emergency::confirm(connection, &receipts.opened).await?;
     match receipts.wiped {
         Some(order) => wipe::confirm(connection, order).await,
         None => Ok(()),

@@ -1,12 +1,10 @@
 //! Who has looked at what, until the gateway has been told.
 
-use feldakte_core::{
-    ids::{DocumentId, UserId},
-    limits,
-};
+use feldakte_core::{ids::DocumentId, limits};
 use feldakte_proto::Seen;
 use sqlx::SqliteConnection;
 
+use super::users;
 use crate::store::LocalStoreError;
 
 pub(super) async fn note(connection: &mut SqliteConnection, reads: &[Seen]) -> Result<(), LocalStoreError> {
@@ -14,7 +12,7 @@ pub(super) async fn note(connection: &mut SqliteConnection, reads: &[Seen]) -> R
         on conflict do update set first = min(first, excluded.first), last = max(last, excluded.last),
             count = count + excluded.count";
     for Seen { document, user, first_ms, last_ms, count } in reads {
-        let query = sqlx::query(sql).bind(document.to_bytes().to_vec()).bind(user_bytes(*user));
+        let query = sqlx::query(sql).bind(document.to_bytes().to_vec()).bind(users::key_of(*user));
         query.bind(first_ms).bind(last_ms).bind(count).execute(&mut *connection).await?;
     }
     Ok(())
@@ -31,7 +29,7 @@ pub(super) async fn unconfirmed(connection: &mut SqliteConnection) -> Result<Vec
 pub(super) async fn confirm(connection: &mut SqliteConnection, reads: &[Seen]) -> Result<(), LocalStoreError> {
     for Seen { document, user, last_ms, count, .. } in reads {
         let told = "update reading set count = count - ?3, first = max(first, ?4) where document = ?1 and user = ?2";
-        let query = sqlx::query(told).bind(document.to_bytes().to_vec()).bind(user_bytes(*user));
+        let query = sqlx::query(told).bind(document.to_bytes().to_vec()).bind(users::key_of(*user));
         query.bind(count).bind(last_ms).execute(&mut *connection).await?;
     }
     sqlx::query("delete from reading where count <= 0").execute(connection).await?;
@@ -40,11 +38,6 @@ pub(super) async fn confirm(connection: &mut SqliteConnection, reads: &[Seen]) -
 
 fn seen((document, user, first_ms, last_ms, count): (Vec<u8>, Vec<u8>, i64, i64, u32)) -> Option<Seen> {
     let document = DocumentId::from_slice(&document).ok()?;
-    let user = if user.is_empty() { None } else { Some(UserId::from_slice(&user).ok()?) };
+    let user = users::of_key(&user).ok()?;
     Some(Seen { document, user, first_ms, last_ms, count })
-}
-
-/// Nobody is no bytes: null is not equal to itself.
-fn user_bytes(user: Option<UserId>) -> Vec<u8> {
-    user.map(|user| user.as_bytes().to_vec()).unwrap_or_default()
 }

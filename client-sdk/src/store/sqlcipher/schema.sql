@@ -26,7 +26,9 @@ create table user (
     -- Wrong PINs in a row.
     wrong integer not null default 0,
     -- What delivers his work while somebody else uses the device.
-    ticket blob
+    ticket blob,
+    -- feldakte_core::access::Role: as what the gateway has believed him last.
+    role integer
 ) strict, without rowid;
 
 -- The order to destroy everything; no row without one.
@@ -170,4 +172,17 @@ create table reading (
     primary key (document, user)
 ) strict, without rowid;
 
-pragma user_version = 2;
+-- Emergencies without network, until the gateway has been told. Times by the device's clock.
+create table opened (
+    row integer primary key,
+    case_id blob not null check (length(case_id) = 16),
+    -- Empty when nobody had signed in.
+    user blob not null check (length(user) in (0, 16)),
+    -- feldakte_core::access::BreakGlassReason.
+    reason integer not null,
+    -- For the supervisor.
+    text text not null,
+    at integer not null
+) strict;
+
+pragma user_version = 3;

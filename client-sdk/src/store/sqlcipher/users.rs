@@ -1,14 +1,29 @@
 //! Users of the device: who uses it, what their PINs are checked against, and what delivers their work.
 
 use bytes::Bytes;
-use feldakte_core::ids::{Cursor, Epoch, Position, UserId};
+use feldakte_core::{
+    access::Role,
+    ids::{Cursor, Epoch, Position, UserId},
+};
 use sqlx::SqliteConnection;
 
-use super::{change::user_of, readership};
+use super::{change::user_of, emergency, readership};
 use crate::{
     pin::PinRecord,
     store::{LocalStoreError, LocalUser, Reader},
 };
+
+/// Nobody is no bytes: null is not equal to itself.
+pub(super) fn key_of(user: Option<UserId>) -> Vec<u8> {
+    user.map(|user| user.as_bytes().to_vec()).unwrap_or_default()
+}
+
+pub(super) fn of_key(key: &[u8]) -> Result<Option<UserId>, LocalStoreError> {
+    match key {
+        [] => Ok(None),
+        user => UserId::from_slice(user).map(Some).map_err(|_| LocalStoreError::Damaged("a user")),
+    }
+}
 
 pub(super) async fn active(connection: &mut SqliteConnection) -> Result<Option<UserId>, LocalStoreError> {
     let user: Option<Vec<u8>> = sqlx::query_scalar("select user from store").fetch_one(connection).await?;
@@ -22,9 +37,9 @@ pub(super) async fn set_active(
     sqlx::query("update store set user = ?, reader = ?")
         .bind(user.as_ref().map(|user| user.as_bytes().as_slice()))
         .bind(readership::key_of(&reader))
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
-    Ok(())
+    emergency::end_all(connection).await
 }
 
 pub(super) async fn cursor_of(
@@ -42,13 +57,13 @@ pub(super) async fn cursor_of(
     found.map(to_cursor).transpose()
 }
 
-/// id, salt, hash, wrong, ticket, unsent.
-type Row = (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, u32, Option<Vec<u8>>, u64);
+/// id, salt, hash, wrong, ticket, role, unsent.
+type Row = (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, u32, Option<Vec<u8>>, Option<u32>, u64);
 
 /// Ascending. Whoever has unsent work is among them.
 pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<LocalUser>, LocalStoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "select id, salt, hash, wrong, ticket, coalesce((select sum(local) from author where author.user = id), 0)
+        "select id, salt, hash, wrong, ticket, role, coalesce((select sum(local) from author where author.user = id), 0)
          from user order by id",
     )
     .fetch_all(connection)
@@ -56,25 +71,30 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<LocalUs
     rows.into_iter().map(to_user).collect()
 }
 
-fn to_user((id, salt, hash, wrong, ticket, unsent): Row) -> Result<LocalUser, LocalStoreError> {
+fn to_user((id, salt, hash, wrong, ticket, role, unsent): Row) -> Result<LocalUser, LocalStoreError> {
     let damaged = LocalStoreError::Damaged("a user");
     let pin = match (salt.map(<[u8; 16]>::try_from), hash.map(<[u8; 32]>::try_from)) {
         (Some(Ok(salt)), Some(Ok(hash))) => Some(PinRecord { salt, hash, wrong }),
         (None, None) => None,
         _ => return Err(damaged),
     };
+    let role = match role.map(Role::from_number) {
+        Some(None) => return Err(damaged),
+        known => known.flatten(),
+    };
     let user = user_of(Some(id))?.ok_or(damaged)?;
-    Ok(LocalUser { user, pin, ticket: ticket.map(Bytes::from), unsent })
+    Ok(LocalUser { user, pin, ticket: ticket.map(Bytes::from), role, unsent })
 }
 
 pub(super) async fn save(connection: &mut SqliteConnection, user: &LocalUser) -> Result<(), LocalStoreError> {
-    let LocalUser { user, pin, ticket, unsent: _ } = user;
-    sqlx::query("insert or replace into user (id, salt, hash, wrong, ticket) values (?, ?, ?, ?, ?)")
+    let LocalUser { user, pin, ticket, role, unsent: _ } = user;
+    sqlx::query("insert or replace into user (id, salt, hash, wrong, ticket, role) values (?, ?, ?, ?, ?, ?)")
         .bind(user.as_bytes().as_slice())
         .bind(pin.as_ref().map(|pin| pin.salt.as_slice()))
         .bind(pin.as_ref().map(|pin| pin.hash.as_slice()))
         .bind(pin.as_ref().map_or(0, |pin| pin.wrong))
         .bind(ticket.as_deref())
+        .bind(role.map(|role| role as u32))
         .execute(connection)
         .await?;
     Ok(())

@@ -49,6 +49,8 @@ const DELETE: &[&str] = &[
     "delete from readership",
     "delete from purged",
     "delete from reading",
+    "delete from opened",
+    "delete from emergency",
     "delete from document",
     "delete from reader",
     "delete from user",

@@ -126,6 +126,17 @@ impl Document {
         self.sights_of(reader).any(Sight::is_readable)
     }
 
+    /// For anybody.
+    pub(super) fn is_held(&self) -> bool {
+        self.readers.values().any(|sight| sight.is_readable())
+    }
+
+    /// Any content that the gateway has, too.
+    pub(super) fn has_come(&self) -> bool {
+        let is_there = |change: &Change| matches!(change.state, State::Durable(_) | State::Received(_));
+        self.snapshot.is_some() || self.changes.values().any(is_there)
+    }
+
     pub(super) fn end(&mut self, told: Reader, is_his_too: impl Fn(Reader) -> bool) {
         self.readers.insert(told, Sight::Ended);
         for (reader, sight) in &mut self.readers {
