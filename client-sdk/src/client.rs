@@ -236,10 +236,36 @@ impl Client {
     ///
     /// # Errors
     /// [`SdkError::NotConnected`], [`SdkError::NotPermitted`] (also without a text), [`SdkError::UnknownCase`],
-    /// [`SdkError::TooOften`], [`SdkError::Unavailable`].
+    /// [`SdkError::TextTooLong`], [`SdkError::TooOften`], [`SdkError::Unavailable`].
     pub async fn break_glass(&self, case: CaseId, reason: BreakGlassReason, text: String) -> Result<(), SdkError> {
         let asked = Asked::BreakGlass { case, reason, text };
         self.ask(|reply| Command::Ask { asked, reply }).await
+    }
+
+    /// Cases that are on this device for others than whoever uses it: what [`Client::break_glass_offline`] can open. Nothing
+    /// of them is known but their ids, which tell when each began. Oldest first.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub async fn hidden_cases(&self) -> Result<Vec<CaseId>, SdkError> {
+        self.ask(|reply| Command::HiddenCases { reply }).await
+    }
+
+    /// Shows whoever uses the device what it holds of one case for others, without a network, in an emergency, with a reason
+    /// that a supervisor will read. To read, not to write; parts that his role never sees stay hidden. It ends after an
+    /// hour, with the app, or when somebody else signs in. It is written down before anything is shown, and the gateway
+    /// hears of it at the next contact.
+    ///
+    /// # Errors
+    /// [`SdkError::UnknownCase`] when nothing of it is on the device, [`SdkError::NotPermitted`] (also without a text),
+    /// [`SdkError::TextTooLong`], [`SdkError::TooOften`], or when the local store fails.
+    pub async fn break_glass_offline(
+        &self,
+        case: CaseId,
+        reason: BreakGlassReason,
+        text: String,
+    ) -> Result<(), SdkError> {
+        self.ask(|reply| Command::OpenHidden { case, reason, text, reply }).await
     }
 
     /// Gives somebody access to parts of a case that this device may write, until a time by the gateway's clock or until it

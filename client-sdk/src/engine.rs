@@ -10,7 +10,7 @@ use std::{
 };
 
 use feldakte_core::{
-    access::{Principal, Subject},
+    access::{BreakGlassReason, Principal, Subject},
     case::{DocumentView, Edit, Outcome, Path},
     crdt::Stamp,
     ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, TenantId, UserId},
@@ -23,7 +23,10 @@ use tokio::{
 use tracing::warn;
 
 pub(crate) use self::requests::Asked;
-use self::{clock::Clock, documents::Documents, outbox::Outbox, reads::Reads, requests::Requests, users::Users};
+use self::{
+    clock::Clock, documents::Documents, emergency::Emergencies, outbox::Outbox, reads::Reads, requests::Requests,
+    users::Users,
+};
 use crate::{
     environment::Environment,
     error::SdkError,
@@ -38,6 +41,7 @@ use crate::{
 
 mod clock;
 mod documents;
+mod emergency;
 mod inbound;
 mod model;
 mod outbox;
@@ -63,6 +67,8 @@ pub(crate) enum Command {
     Outcome { case: CaseId, reply: Reply<Vec<(Part, Outcome)>> },
     Signed { document: DocumentId, heads: Vec<ChangeHash>, reply: Reply<DocumentView> },
     Ask { asked: Asked, reply: Reply<()> },
+    HiddenCases { reply: Reply<Vec<CaseId>> },
+    OpenHidden { case: CaseId, reason: BreakGlassReason, text: String, reply: Reply<()> },
     SignIn { sign_in: SignIn, reply: Reply<UserId> },
     SignOut { reply: Reply<()> },
     SetPin { login: String, old: Option<String>, new: String, reply: Reply<UserId> },
@@ -85,6 +91,7 @@ pub(crate) struct Engine {
     outbox: Outbox,
     requests: Requests,
     reads: Reads,
+    emergencies: Emergencies,
     /// Something may be there whose grant has ended: whether it is, only a look at all documents tells.
     look_for_ended: bool,
     link: LinkState,
@@ -136,6 +143,7 @@ impl Engine {
             outbox: Outbox::default(),
             requests: Requests::default(),
             reads: Reads::default(),
+            emergencies: Emergencies::default(),
             look_for_ended: true,
             link: LinkState::Offline,
             outbound: None,
@@ -179,7 +187,7 @@ impl Engine {
                     None => return self.store.close().await,
                 },
                 Some(input) = link.recv() => self.handle_link(input).await,
-                _ = retry.tick(), if self.outbound.is_some() || self.purge_after.is_some() => self.handle_retry().await,
+                _ = retry.tick(), if self.is_anything_timed() => self.handle_retry().await,
             };
             if let Err(error) = failed {
                 // What was not stored was neither answered nor acknowledged; the session starts over.
@@ -205,6 +213,7 @@ impl Engine {
         };
         let Some(command) = command else { return Ok(()) };
         self.watch_clock().await?;
+        self.end_emergencies().await?;
         // A caller that has gone away does not undo what it asked for.
         match command {
             Command::Create { edits, reply } => drop(reply.send(self.create(edits).await)),
@@ -217,6 +226,10 @@ impl Engine {
             Command::Outcome { case, reply } => drop(reply.send(self.outcome(case).await)),
             Command::Signed { document, heads, reply } => drop(reply.send(self.signed(document, &heads).await)),
             Command::Ask { asked, reply } => self.ask_gateway(asked, reply),
+            Command::HiddenCases { reply } => drop(reply.send(self.hidden_cases().await)),
+            Command::OpenHidden { case, reason, text, reply } => {
+                drop(reply.send(self.open_hidden(case, reason, text).await));
+            }
             Command::SignIn { sign_in, reply } => self.sign_in(sign_in, reply).await,
             Command::SignOut { reply } => drop(reply.send(self.sign_out().await)),
             Command::SetPin { login, old, new, reply } => {
@@ -227,6 +240,10 @@ impl Engine {
             Command::Shutdown { .. } => {}
         }
         self.advance().await
+    }
+
+    fn is_anything_timed(&self) -> bool {
+        self.outbound.is_some() || self.purge_after.is_some() || self.emergencies.are_any_open()
     }
 
     async fn create(&mut self, edits: Vec<Edit>) -> Result<CaseId, SdkError> {
@@ -362,6 +379,7 @@ impl Engine {
         self.unfetchable.clear();
         self.look_for_ended = true;
         self.watch_clock().await?;
+        self.end_emergencies().await?;
         self.advance().await
     }
 

@@ -55,6 +55,9 @@ pub enum SdkError {
     /// The gateway cannot do it at the moment: ask again later.
     #[error("the gateway cannot do this at the moment")]
     Unavailable,
+    /// The text for the supervisor is too long: shorten it.
+    #[error("the text is longer than {} bytes", feldakte_core::limits::BREAK_GLASS_TEXT_MAX)]
+    TextTooLong,
     /// Asked too often within an hour.
     #[error("this was asked for too often")]
     TooOften,

@@ -74,6 +74,7 @@ async def first_run(options):
     assert parts[Part.CLINICAL].narrative == "Übelkeit, kaltschweißig 🚑. "
     await narrate(client, case)
     await order(client, case, entry.id)
+    await emergency(client, case)
     status = await client.status()
     assert status.cases == 1 and not status.all_safe, status
     assert whole.safety.state == feldakte.Safety.LOCAL and whole.safety.durable == 0, whole.safety
@@ -94,6 +95,19 @@ async def narrate(client, case):
     await client.edit(case, [edit])
     clinical = [d for d in (await client.read(case)).documents if d.part == Part.CLINICAL][0]
     assert clinical.narrative == before[:-2] + " 👩🏽‍⚕️ u\u0308bergibt; ", clinical.narrative
+
+
+async def emergency(client, case):
+    """Nothing is here for anybody else; what is his own needs no emergency, and an emergency needs words."""
+    reason = feldakte.EmergencyReason.LIFE_IN_DANGER
+    assert await client.hidden_cases() == []
+    await client.break_glass_offline(case, reason, "bewusstlos aufgefunden")
+    for words, refusal in (("", feldakte.FfiError.NotPermitted), ("x" * 4096, feldakte.FfiError.TextTooLong)):
+        try:
+            await client.break_glass_offline(case, reason, words)
+            raise AssertionError(f"{len(words)} bytes were taken")
+        except refusal:
+            pass
 
 
 async def order(client, case, entry_id):

@@ -210,6 +210,31 @@ impl FeldakteClient {
         on_runtime(async move { Ok(client.break_glass(id, reason.into(), text).await?) }).await
     }
 
+    /// Cases that are on this device for others than whoever uses it, by id alone: what `break_glass_offline` can open.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub async fn hidden_cases(&self) -> Result<Vec<String>, FfiError> {
+        let client = self.client.clone();
+        on_runtime(async move { Ok(client.hidden_cases().await?.iter().map(ToString::to_string).collect()) }).await
+    }
+
+    /// Shows whoever uses the device what it holds of one case for others, without a network, in an emergency, with words
+    /// that a supervisor will read. To read, not to write; it ends after an hour, with the app, or when somebody else signs
+    /// in.
+    ///
+    /// # Errors
+    /// When nothing of it is on the device, without words, with too many, or asked too often.
+    pub async fn break_glass_offline(
+        &self,
+        case_id: String,
+        reason: EmergencyReason,
+        text: String,
+    ) -> Result<(), FfiError> {
+        let (client, id) = (self.client.clone(), self::case_id(&case_id)?);
+        on_runtime(async move { Ok(client.break_glass_offline(id, reason.into(), text).await?) }).await
+    }
+
     /// Somebody uses the device from here on, whom the gateway judges by an OIDC access token. Gives back his pseudonym.
     ///
     /// # Errors

@@ -39,6 +39,9 @@ pub enum FfiError {
     /// The gateway cannot do it at the moment: ask again later.
     #[error("the gateway cannot do this at the moment")]
     Unavailable,
+    /// The text for the supervisor is too long: shorten it.
+    #[error("the text is too long")]
+    TextTooLong,
     /// Asked too often within an hour.
     #[error("this was asked for too often")]
     TooOften,
@@ -99,6 +102,7 @@ impl From<SdkError> for FfiError {
             SdkError::NotConnected => FfiError::NotConnected,
             SdkError::NotPermitted => FfiError::NotPermitted,
             SdkError::Unavailable => FfiError::Unavailable,
+            SdkError::TextTooLong => FfiError::TextTooLong,
             SdkError::TooOften => FfiError::TooOften,
             SdkError::Wiped => FfiError::Wiped,
             SdkError::WrongPin => FfiError::WrongPin,

@@ -10,7 +10,7 @@ use feldakte_proto::{Answer, BreakGlass, ClientMessage, Outcome, Receipts, Renew
 use tokio::{sync::oneshot, time::Instant};
 use tracing::debug;
 
-use super::{Engine, Reply};
+use super::{Engine, Reply, emergency::check_length};
 use crate::{
     error::SdkError,
     renewal::{Granted, Renewing},
@@ -131,6 +131,11 @@ impl Engine {
 
     /// Asks at once or not at all: what was asked for in an emergency must not happen hours later.
     pub(super) fn ask_gateway(&mut self, asked: Asked, reply: Reply<()>) {
+        if let Asked::BreakGlass { text, .. } = &asked
+            && let Err(error) = check_length(text)
+        {
+            return drop(reply.send(Err(error)));
+        }
         let Some(outbound) = self.outbound.clone() else { return drop(reply.send(Err(SdkError::NotConnected))) };
         let request = self.requests.open_new(Request::Asked(reply));
         let message = match asked {

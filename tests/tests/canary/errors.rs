@@ -22,6 +22,7 @@ use feldakte_core::{
     code::CodeError,
     crdt::{CrdtError, Value},
     ids::{CaseId, IdError, Part},
+    limits,
     log::QuarantineReason,
 };
 use feldakte_gateway::{
@@ -33,7 +34,7 @@ use feldakte_proto::{Answer, CloseCode, DecodeError, FrameError, Outcome, Reason
 use feldakte_tests::harness::{
     crew,
     local::Site,
-    new_epoch,
+    new_document, new_epoch,
     pki::{Enrolled, GATEWAY_NAME},
     tablet::{Tablet, fact, memory_store},
 };
@@ -99,6 +100,7 @@ fn holds_something(error: &SdkError) -> Option<&'static str> {
         | SdkError::NotConnected
         | SdkError::NotPermitted
         | SdkError::Unavailable
+        | SdkError::TextTooLong
         | SdkError::TooOften
         | SdkError::Wiped
         | SdkError::WrongPin
@@ -215,6 +217,10 @@ async fn schemas(client: &Client, provoked: &mut Provoked) {
 async fn requests(client: &Client, provoked: &mut Provoked) {
     let case = client.create_case(vec![fact(Part::Clinical, NAME, NAME)]).await.unwrap();
     provoked.take(client.break_glass(case, BreakGlassReason::Other, NAME.into()).await);
+    let (nowhere, long) = (new_document().case, NAME.repeat(limits::BREAK_GLASS_TEXT_MAX));
+    for text in [NAME.to_owned(), String::new(), long] {
+        provoked.take(client.break_glass_offline(nowhere, BreakGlassReason::Other, text).await);
+    }
     let user = Subject::User(feldakte_tests::harness::issuer::user(LOGIN));
     provoked.take(client.share(case, vec![Part::Clinical], user, None, None).await);
 }

@@ -5,6 +5,7 @@
 mod authority;
 mod cases;
 mod damage;
+mod emergencies;
 mod ending;
 mod enrolment;
 mod giving;

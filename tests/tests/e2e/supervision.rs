@@ -48,7 +48,7 @@ pub(super) async fn written(site: &Site, gateway: &LocalGateway) -> (Enrolled, R
     (crew, writer, author)
 }
 
-async fn waiting(gateway: &LocalGateway) -> Vec<Review> {
+pub(super) async fn waiting(gateway: &LocalGateway) -> Vec<Review> {
     gateway.gateway.shared().matters.waiting(None, 100).await.unwrap()
 }
 

@@ -19,14 +19,14 @@ use feldakte_tests::harness::{
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-struct World {
-    site: Site,
-    gateway: LocalGateway,
+pub(super) struct World {
+    pub(super) site: Site,
+    pub(super) gateway: LocalGateway,
     issuer: Issuer,
 }
 
 impl World {
-    async fn with(change: impl FnOnce(&mut UsersConfig)) -> Self {
+    pub(super) async fn with(change: impl FnOnce(&mut UsersConfig)) -> Self {
         let (site, issuer) = (Site::new(), Issuer::new("a"));
         let mut config = issuer.config(&site);
         change(&mut config);
@@ -34,7 +34,7 @@ impl World {
         Self { site, gateway, issuer }
     }
 
-    fn token(&self, subject: &str, role: Role) -> SignIn {
+    pub(super) fn token(&self, subject: &str, role: Role) -> SignIn {
         match self.issuer.token(subject, role, SystemTime::now(), HOUR) {
             Credential::Token(token) => SignIn::Token(token),
             other => panic!("not a token: {other:?}"),
@@ -46,7 +46,7 @@ impl World {
     }
 }
 
-fn pin(login: &str, pin: &str) -> SignIn {
+pub(super) fn pin(login: &str, pin: &str) -> SignIn {
     SignIn::Pin { login: login.into(), pin: pin.into() }
 }
 
