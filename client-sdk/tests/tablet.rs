@@ -55,7 +55,7 @@ fn every_command_explains_itself() {
     let dir = tempfile::tempdir().expect("a directory");
     let commands = ["init", "install", "new", "list", "show", "set", "note", "vitals", "parked", "watch", "status"];
     let overview = succeed(dir.path(), &["--help"]);
-    let users = ["set-pin", "sign-in", "sign-out", "users"];
+    let users = ["emergency", "set-pin", "sign-in", "sign-out", "users"];
     for command in commands.into_iter().chain(users).chain(["agent", "completion"]) {
         let line = overview.lines().find(|line| line.trim_start().starts_with(&format!("{command} ")));
         assert!(line.is_some_and(|line| line.trim().len() > command.len() + 10), "{command} in\n{overview}");
@@ -100,6 +100,20 @@ fn a_case_written_offline_is_shown_again_and_called_not_durable() {
     assert!(text.contains("Müßig-Çelik") && text.contains("heart_rate=104") && text.contains("this device"), "{text}");
     assert!(succeed(dir, &["--offline", "list"]).contains("Brustschmerz"));
     assert!(succeed(dir, &["--offline", "status"]).contains("all safe     NO"));
+}
+
+#[test]
+fn an_emergency_needs_a_case_that_is_here_a_reason_and_words() {
+    let dir = ready();
+    let dir = dir.path();
+    assert!(succeed(dir, &["--offline", "emergency"]).contains("no case for anybody else"));
+    assert!(fail(dir, &["--offline", "emergency", "4711"]).contains("--reason"));
+    let why = ["--reason", "haste", "--because", "x"];
+    let asked = [&["--offline", "emergency", "4711"][..], &why].concat();
+    assert!(fail(dir, &asked).contains("life_in_danger"), "the reasons are named");
+    let why = ["--reason", "taken_over", "--because", "Schichtwechsel"];
+    let asked = [&["--offline", "emergency", "4711"][..], &why].concat();
+    assert!(fail(dir, &asked).contains("`tablet emergency` shows what is on this device"));
 }
 
 /// A fact with one value, by whoever wrote the view's first fact: this device.

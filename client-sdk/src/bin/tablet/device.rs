@@ -182,15 +182,21 @@ impl Device {
 impl Opened {
     /// The case whose id begins or ends with `text`.
     pub async fn case(&self, text: &str) -> anyhow::Result<CaseId> {
-        let wanted = text.to_lowercase();
         let cases = self.client.list().await?;
-        let matches = |id: &str| id.starts_with(&wanted) || id.ends_with(&wanted);
-        let mut found = cases.iter().map(|summary| summary.case).filter(|case| matches(&case.to_string()));
-        match (found.next(), found.next()) {
-            (Some(case), None) => Ok(case),
-            (Some(_), Some(_)) => Err(anyhow!("several cases match `{text}`: give more of the id (`tablet list`)")),
-            (None, _) => Err(anyhow!("no case matches `{text}`: `tablet list` shows what is on this device")),
-        }
+        let cases: Vec<CaseId> = cases.iter().map(|summary| summary.case).collect();
+        one_of(&cases, text, "tablet list")
+    }
+}
+
+/// The case whose id begins or ends like that; `listed_by` shows them all.
+pub fn one_of(cases: &[CaseId], text: &str, listed_by: &str) -> anyhow::Result<CaseId> {
+    let wanted = text.to_lowercase();
+    let matches = |id: &str| id.starts_with(&wanted) || id.ends_with(&wanted);
+    let mut found = cases.iter().filter(|case| matches(&case.to_string()));
+    match (found.next(), found.next()) {
+        (Some(case), None) => Ok(*case),
+        (Some(_), Some(_)) => Err(anyhow!("several cases match `{text}`: give more of the id (`{listed_by}`)")),
+        (None, _) => Err(anyhow!("no case matches `{text}`: `{listed_by}` shows what is on this device")),
     }
 }
 

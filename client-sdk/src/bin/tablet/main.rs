@@ -9,6 +9,7 @@ mod agent;
 mod commands;
 mod device;
 mod edits;
+mod emergency;
 mod enrolment;
 mod files;
 mod init;
@@ -70,6 +71,8 @@ enum Command {
     Vitals(commands::Vitals),
     /// Show what the gateway refused of a case, and why.
     Parked(commands::Which),
+    /// Show, without a network, a case that is on this tablet for somebody else. A supervisor looks at each use.
+    Emergency(emergency::Emergency),
     /// Make a user who signs in with a PIN, or change his PIN.
     SetPin(users::SetPin),
     /// Use the tablet as somebody, by his PIN. Unsent work of others is hidden from him, and sent all the same.
@@ -131,6 +134,7 @@ async fn dispatch(command: Command, options: Options) -> anyhow::Result<ExitCode
         Command::Note(note) => note.run(&options).await,
         Command::Vitals(vitals) => vitals.run(&options).await,
         Command::Parked(which) => commands::parked(&options, which).await,
+        Command::Emergency(emergency) => emergency.run(&options).await,
         Command::SetPin(set) => set.run(&options).await,
         Command::SignIn(with) => with.run(&options).await,
         Command::SignOut => users::sign_out(&options).await,
