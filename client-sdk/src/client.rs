@@ -23,6 +23,7 @@ use crate::{
     notify::Notifier,
     renewal::{Credentials, Renewal},
     store::SharedLocalStore,
+    transport::Dialler,
     user::SignIn,
     view::{CaseSummary, CaseSync, CaseView, DeviceUser, Observer, ParkedEdit, Status},
     witness::Witness,
@@ -69,7 +70,7 @@ impl Client {
     pub async fn open(options: ClientOptions) -> Result<Client, SdkError> {
         let ClientOptions { identity, gateway, server_name, renewal, store, log, purge_after, environment } = options;
         let tenant = log.clone().unwrap_or_else(|| identity.principal.tenant.clone());
-        let endpoint = environment.network().endpoint().map_err(SdkError::Network)?;
+        let dialler = Dialler::new(&environment).map_err(SdkError::Network)?;
         let notifier = Arc::new(Notifier::default());
         let control = LinkControl::new();
         let shutdown = CancellationToken::new();
@@ -83,7 +84,7 @@ impl Client {
         let link = Link {
             log,
             environment: environment.clone(),
-            endpoint,
+            dialler,
             credentials,
             gateway,
             server_name,

@@ -33,9 +33,9 @@ use crate::{
     link::{LinkControl, LinkInput},
     notify::Notifier,
     store::{DocumentEdit, SharedLocalStore, Wipe},
+    transport::LinkError,
     user::SignIn,
     view::{CaseSummary, CaseSync, CaseView, DeviceUser, LinkState, ParkedEdit, Status},
-    wire::LinkError,
     witness::ChangeFact,
 };
 

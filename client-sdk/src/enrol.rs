@@ -180,7 +180,7 @@ pub(crate) fn renewed(answer: Renewed, key: &DeviceKey, sessions: &str) -> Resul
 fn usable(certificate: &str, roots: &str, key: &str) -> Result<Identity, EnrolError> {
     let identity = Identity::from_pem(roots.as_bytes(), certificate.as_bytes(), key.as_bytes());
     let identity = identity.map_err(|_| EnrolError::Unreadable)?;
-    crate::wire::client_config(&identity).map_err(|_| EnrolError::Unreadable)?;
+    crate::transport::DialConfig::new(&identity).map_err(|_| EnrolError::Unreadable)?;
     Ok(identity)
 }
 

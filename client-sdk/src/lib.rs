@@ -55,9 +55,9 @@ mod notify;
 pub mod pin;
 pub mod renewal;
 pub mod store;
+pub mod transport;
 pub mod user;
 pub mod view;
-pub mod wire;
 pub mod witness;
 
 pub use client::{Client, ClientOptions};

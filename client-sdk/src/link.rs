@@ -18,7 +18,6 @@ use feldakte_core::{
 use feldakte_proto::{
     ClientMessage, CloseCode, Credential, Hello, ServerMessage, Unbundled, VERSION, Welcome, decode_bundle,
 };
-use quinn::{Connection, Endpoint, SendStream, VarInt};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::Instant,
@@ -29,7 +28,7 @@ use tracing::debug;
 use crate::{
     environment::Environment,
     renewal::{Credentials, Renewing},
-    wire::{self, FrameReader, LinkError, ReadFrameError, Session},
+    transport::{Connection, Dialler, LinkError, Place, ReceiveError, Receiver, Sender, Session},
 };
 
 /// What the link tells the engine.
@@ -64,7 +63,7 @@ pub(crate) struct Introduction {
 /// The link's data; [`Link::run`] is its task.
 pub(crate) struct Link {
     pub(crate) environment: Environment,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) dialler: Dialler,
     pub(crate) credentials: Credentials,
     /// `host:port`.
     pub(crate) gateway: String,
@@ -161,7 +160,7 @@ impl Link {
                 session = self.dial() => break session,
             }
         };
-        let (Session { connection, out, frames, welcome }, introduced) = match session {
+        let (Session { connection, sender, receiver, welcome }, introduced) = match session {
             Ok(session) => session,
             Err(error) => return error,
         };
@@ -176,8 +175,8 @@ impl Link {
             () = shutdown.cancelled() => LinkError::Closed(CloseCode::Done),
             _ = wanted.wait_for(|wanted| !*wanted) => LinkError::Closed(CloseCode::Done),
             _ = introduction.changed() => LinkError::Introduced,
-            error = self.receive(frames) => error,
-            () = send(out, queue) => LinkError::Unreachable,
+            error = self.receive(receiver) => error,
+            () = send(sender, queue) => LinkError::Unreachable,
             error = self.receive_snapshots(&connection) => error,
             () = self.silence(&connection) => LinkError::Silent,
             () = self.credentials.keep_fresh(&self.engine) => LinkError::Unreachable,
@@ -185,15 +184,15 @@ impl Link {
         // However it ended: somebody else has signed in, and waits for a session of his own.
         let is_somebody_elses =
             matches!(error, LinkError::Introduced) || *self.control.introduction.borrow() != introduced;
-        let error = match connection.close_reason() {
+        let error = match connection.end() {
             _ if is_somebody_elses && *wanted.borrow() => {
                 self.control.hurry.notify_one();
                 LinkError::Introduced
             }
-            Some(reason) => wire::connection_error(&reason),
+            Some(end) => end,
             None => error,
         };
-        connection.close(VarInt::from_u32(CloseCode::Done as u32), b"");
+        connection.close();
         error
     }
 
@@ -214,7 +213,8 @@ impl Link {
                 active: active.clone(),
                 delivers: delivers.clone(),
             };
-            match wire::dial(&self.endpoint, config.clone(), address, &self.server_name, hello).await {
+            let place = Place { address, server_name: &self.server_name };
+            match self.dialler.dial(&config, place, hello).await {
                 Ok(session) => return Ok((session, number)),
                 Err(failed) => error = failed,
             }
@@ -222,31 +222,29 @@ impl Link {
         Err(error)
     }
 
-    async fn receive(&self, mut frames: FrameReader) -> LinkError {
+    async fn receive(&self, mut receiver: Receiver) -> LinkError {
         loop {
-            match frames.next_message().await {
+            match receiver.next_message().await {
                 Ok(Some(message)) => {
                     if self.engine.send(LinkInput::Message(message)).await.is_err() {
                         return LinkError::Closed(CloseCode::Done);
                     }
                 }
-                Ok(None) | Err(ReadFrameError::Stream) => return LinkError::Unreachable,
-                Err(ReadFrameError::Decode(error)) => return error.into(),
+                Ok(None) | Err(ReceiveError::Gone) => return LinkError::Unreachable,
+                Err(ReceiveError::Decode(error)) => return error.into(),
             }
         }
     }
 
-    /// Snapshot streams are read one after the other: the gateway sends them in the order they were asked for.
     async fn receive_snapshots(&self, connection: &Connection) -> LinkError {
         loop {
-            let stream = match connection.accept_uni().await {
-                Ok(stream) => stream,
-                Err(error) => return wire::connection_error(&error),
+            let mut snapshots = match connection.accept_snapshots().await {
+                Ok(snapshots) => snapshots,
+                Err(error) => return error,
             };
-            let mut frames = FrameReader::for_bundles(stream);
             loop {
-                let input = match frames.next_frame().await {
-                    Ok(Some(frame)) => match self.environment.compute(|| decode_bundle(frame)).await {
+                let input = match snapshots.next_bundle().await {
+                    Ok(Some(bundle)) => match self.environment.compute(|| decode_bundle(bundle)).await {
                         Ok(unbundled) => LinkInput::Snapshots(unbundled),
                         Err(error) => {
                             debug!(%error, "bundle");
@@ -267,15 +265,15 @@ impl Link {
         }
     }
 
-    /// Ends when something is unanswered, something has been sent since the last datagram came back, and none has
-    /// come for [`SILENCE_MAX`]. A gateway that confirms what it received but cannot commit is not a dead path.
-    /// Dialling again is faster than waiting for the old connection's probes (LESSONS: 0.06–0.35 s against up to 10 s).
+    /// Ends when something is unanswered, something has been sent since anything came back, and nothing has come for
+    /// [`SILENCE_MAX`]. A gateway that confirms what it received but cannot commit is not a dead path. Dialling again is
+    /// faster than waiting for the old connection's probes (LESSONS: 0.06–0.35 s against up to 10 s).
     async fn silence(&self, connection: &Connection) {
-        let mut heard = Heard::of(connection);
+        let mut heard = connection.heard();
         let mut since = Instant::now();
         loop {
             tokio::time::sleep(SILENCE_MAX / 6).await;
-            let now = Heard::of(connection);
+            let now = connection.heard();
             let waiting = self.control.unanswered.load(Ordering::Relaxed) > 0;
             if now.received != heard.received || now.asked == heard.asked || !waiting {
                 (heard, since) = (now, Instant::now());
@@ -287,24 +285,9 @@ impl Link {
     }
 }
 
-/// What the path has carried so far.
-struct Heard {
-    /// Datagrams from the gateway.
-    received: u64,
-    /// Frames that the gateway's side confirms at once: content, and the probes for lost content.
-    asked: u64,
-}
-
-impl Heard {
-    fn of(connection: &Connection) -> Self {
-        let stats = connection.stats();
-        Self { received: stats.udp_rx.datagrams, asked: stats.frame_tx.stream + stats.frame_tx.ping }
-    }
-}
-
-async fn send(mut out: SendStream, mut queue: mpsc::Receiver<ClientMessage>) {
+async fn send(mut sender: Sender, mut queue: mpsc::Receiver<ClientMessage>) {
     while let Some(message) = queue.recv().await {
-        if out.write_chunk(message.encode()).await.is_err() {
+        if sender.send(&message).await.is_err() {
             return;
         }
     }

@@ -14,7 +14,6 @@ use std::{
 
 use feldakte_certs::{identity, request::DeviceKey};
 use feldakte_proto::{Outcome, Renewed};
-use quinn::ClientConfig;
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
     time::Instant,
@@ -27,7 +26,7 @@ use crate::{
     environment::{Environment, since_1970_ms},
     identity::Identity,
     link::LinkInput,
-    wire::{self, LinkError},
+    transport::{DialConfig, LinkError},
 };
 
 /// Where an app keeps the device's credentials.
@@ -75,7 +74,7 @@ pub(crate) struct Credentials {
 
 struct AtHand {
     identity: Identity,
-    config: ClientConfig,
+    config: DialConfig,
     renew_at_ms: i64,
     ends_at_ms: i64,
     /// Whether the gateway has been shown this certificate.
@@ -107,7 +106,7 @@ impl Credentials {
     ///
     /// # Errors
     /// When it has ended and is not renewed.
-    pub(crate) async fn for_dialling(&self) -> Result<ClientConfig, LinkError> {
+    pub(crate) async fn for_dialling(&self) -> Result<DialConfig, LinkError> {
         let mut at_hand = self.at_hand.lock().await;
         let has_ended = self.environment.now_ms() > at_hand.ends_at_ms;
         // By the gateway's clock it may have ended although it has not by the device's.
@@ -215,7 +214,7 @@ impl Credentials {
 
 impl AtHand {
     fn new(identity: Identity, renew_at_ms: Option<i64>) -> Result<Self, SdkError> {
-        let config = wire::client_config(&identity)?;
+        let config = DialConfig::new(&identity)?;
         let validity = identity.chain.first().map(identity::validity_of);
         let ends_at_ms = validity.and_then(Result::ok).map_or(i64::MAX, |validity| since_1970_ms(validity.not_after));
         let renew_at_ms = renew_at_ms.or_else(|| enrol::due_ms(&identity)).unwrap_or(ends_at_ms);

@@ -10,7 +10,7 @@ use std::{
 
 use feldakte_core::{audit::Reason, limits};
 use feldakte_proto::CloseCode;
-use quinn::{Connection, ConnectionError, Incoming};
+use quinn::{ConnectionError, Incoming};
 use rustls::AlertDescription;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 use crate::{
     addresses::{Addresses, Place},
     metrics::Metrics,
-    wire,
+    transport::Connection,
 };
 
 /// All handshakes of an endpoint.
@@ -123,10 +123,10 @@ impl Handshake {
         match tokio::time::timeout(limits::HELLO_WITHIN, incoming).await {
             // Whoever completes a handshake has shown that it hears us.
             Ok(Ok(connection)) => match place.map_or_else(|| addresses.admit(remote.ip()), Ok) {
-                Ok(place) => return Some((connection, place.open())),
+                Ok(place) => return Some((Connection::quic(connection), place.open())),
                 Err(crowded) => {
                     record.rejected(crowded.name());
-                    wire::close(&connection, CloseCode::Crowded);
+                    Connection::quic(connection).close(CloseCode::Crowded);
                 }
             },
             Ok(Err(error)) => {

@@ -13,21 +13,21 @@ use feldakte_certs::{deny::DenyList, verifier::DeviceVerifier};
 use feldakte_core::ids::{DeviceId, SessionId, TenantId, UserId};
 use feldakte_proto::CloseCode;
 use rustls::server::danger::ClientCertVerifier;
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::UnixTime;
 
-use crate::wire;
+use crate::transport::Connection;
 
 /// All connections whose device has been identified.
 #[derive(Debug, Default)]
 pub struct Registry {
-    connections: Mutex<BTreeMap<SessionId, Connection>>,
+    connections: Mutex<BTreeMap<SessionId, Watched>>,
     /// Connections there have ever been.
     count: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Connection {
-    quic: quinn::Connection,
+struct Watched {
+    connection: Connection,
     device: DeviceId,
     not_after: SystemTime,
     /// Whose log it reads and writes; `None` until it has said so.
@@ -48,40 +48,40 @@ pub struct SignIns {
 
 impl Registry {
     /// Watches a connection until [`Registry::remove`].
-    pub fn insert(&self, session: SessionId, quic: quinn::Connection, device: DeviceId, not_after: SystemTime) {
+    pub fn insert(&self, session: SessionId, connection: Connection, device: DeviceId, not_after: SystemTime) {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let (log, users) = (None, SignIns::default());
-        self.lock().insert(session, Connection { quic, device, not_after, log, users, number });
+        self.lock().insert(session, Watched { connection, device, not_after, log, users, number });
     }
 
     /// The session is in that tenant's log and stands on these sign-ins as well. A device has one session in each log, and
     /// few in all: older ones are superseded.
     pub fn enter(&self, session: SessionId, log: &TenantId, users: SignIns) {
         let mut connections = self.lock();
-        let Some(connection) = connections.get_mut(&session) else { return };
-        (connection.log, connection.users) = (Some(log.clone()), users);
-        let device = connection.device;
+        let Some(watched) = connections.get_mut(&session) else { return };
+        (watched.log, watched.users) = (Some(log.clone()), users);
+        let device = watched.device;
         let others = connections.iter().filter(|(id, other)| **id != session && other.device == device);
-        let mut others: Vec<&Connection> = others.map(|(_, other)| other).filter(|other| other.log.is_some()).collect();
+        let mut others: Vec<&Watched> = others.map(|(_, other)| other).filter(|other| other.log.is_some()).collect();
         others.sort_unstable_by_key(|other| std::cmp::Reverse(other.number));
         let superseded =
-            |(kept, other): &(usize, &&Connection)| other.log.as_ref() == Some(log) || *kept + 1 >= SESSIONS_PER_DEVICE;
+            |(kept, other): &(usize, &&Watched)| other.log.as_ref() == Some(log) || *kept + 1 >= SESSIONS_PER_DEVICE;
         let ended = others.iter().enumerate().filter(superseded);
-        ended.for_each(|(_, other)| wire::close(&other.quic, CloseCode::Superseded));
+        ended.for_each(|(_, other)| other.connection.close(CloseCode::Superseded));
     }
 
     /// Closes every connection of a device; returns how many.
     pub fn close_device(&self, device: DeviceId, code: CloseCode) -> usize {
         let connections = self.lock();
-        let of_device = connections.values().filter(|connection| connection.device == device);
-        of_device.map(|connection| wire::close(&connection.quic, code)).count()
+        let of_device = connections.values().filter(|watched| watched.device == device);
+        of_device.map(|watched| watched.connection.close(code)).count()
     }
 
     /// Closes every connection with a user whose sign-in has ended or who is on the deny list; returns how many.
     pub fn close_signed_out(&self, now_ms: i64, deny: &DenyList) -> usize {
         let connections = self.lock();
-        let ended = connections.values().filter(|connection| connection.users.are_over(now_ms, deny));
-        ended.map(|connection| wire::close(&connection.quic, CloseCode::SignInEnded)).count()
+        let ended = connections.values().filter(|watched| watched.users.are_over(now_ms, deny));
+        ended.map(|watched| watched.connection.close(CloseCode::SignInEnded)).count()
     }
 
     /// The connection has ended.
@@ -91,40 +91,40 @@ impl Registry {
 
     /// Closes every connection whose certificate has expired or is on the deny list; returns how many.
     pub fn close_lapsed(&self, now: SystemTime, deny: &DenyList) -> usize {
-        self.close_if(|connection| {
-            let denied = || leaf_of(&connection.quic).is_none_or(|leaf| deny.is_denied(&leaf));
-            now > connection.not_after || denied()
+        self.close_if(|watched| {
+            let denied = || watched.connection.leaf().is_none_or(|leaf| deny.is_denied(leaf));
+            now > watched.not_after || denied()
         })
     }
 
     /// Closes every connection whose certificate has expired.
     pub fn close_expired(&self, now: SystemTime) -> usize {
-        self.close_if(|connection| now > connection.not_after)
+        self.close_if(|watched| now > watched.not_after)
     }
 
     /// Closes every connection whose chain would not be accepted again; returns how many.
     pub fn close_untrusted(&self, now: SystemTime, devices: &DeviceVerifier) -> usize {
         let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
-        self.close_if(|connection| match chain_of(&connection.quic).as_deref() {
-            Some([leaf, above @ ..]) => devices.verify_client_cert(leaf, above, now).is_err(),
-            _ => true,
+        self.close_if(|watched| match watched.connection.chain() {
+            [leaf, above @ ..] => devices.verify_client_cert(leaf, above, now).is_err(),
+            [] => true,
         })
     }
 
-    fn close_if(&self, is_over: impl Fn(&Connection) -> bool) -> usize {
+    fn close_if(&self, is_over: impl Fn(&Watched) -> bool) -> usize {
         let connections = self.lock();
-        let over = connections.values().filter(|connection| is_over(connection));
-        over.map(|connection| wire::close(&connection.quic, CloseCode::NotPermitted)).count()
+        let over = connections.values().filter(|watched| is_over(watched));
+        over.map(|watched| watched.connection.close(CloseCode::NotPermitted)).count()
     }
 
     /// Closes all of them.
     pub fn close_all(&self, code: CloseCode) {
-        self.lock().values().for_each(|connection| wire::close(&connection.quic, code));
+        self.lock().values().for_each(|watched| watched.connection.close(code));
     }
 
     /// Which devices are connected.
     pub fn devices(&self) -> Vec<DeviceId> {
-        self.lock().values().map(|connection| connection.device).collect()
+        self.lock().values().map(|watched| watched.device).collect()
     }
 
     /// How many there are.
@@ -137,7 +137,7 @@ impl Registry {
         self.len() == 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Connection>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Watched>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -164,15 +164,6 @@ impl Seen {
     pub fn take(&self) -> Vec<(DeviceId, i64)> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
     }
-}
-
-/// The certificate the peer proved to hold.
-pub fn leaf_of(connection: &quinn::Connection) -> Option<CertificateDer<'static>> {
-    chain_of(connection)?.into_iter().next()
-}
-
-fn chain_of(connection: &quinn::Connection) -> Option<Vec<CertificateDer<'static>>> {
-    connection.peer_identity()?.downcast().ok().map(|chain| *chain)
 }
 
 /// Its own tenant's log and those of a few neighbours.

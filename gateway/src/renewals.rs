@@ -2,13 +2,12 @@
 
 use feldakte_certs::identity;
 use feldakte_proto::{Answer, Outcome, Renew, Renewed, ServerMessage};
-use quinn::Connection;
 use tracing::error;
 
 use crate::{
     enrolment::{EnrolmentError, Granted, since_1970_ms},
     gateway::Shared,
-    registry::leaf_of,
+    transport::Connection,
 };
 
 /// What the device is told.
@@ -25,9 +24,9 @@ pub(crate) async fn answer(shared: &Shared, connection: &Connection, renew: Rene
 
 async fn grant(shared: &Shared, connection: &Connection, csr: &str) -> Result<Granted, Outcome> {
     let enrolment = shared.enrolment.as_ref().ok_or(Outcome::Unavailable)?;
-    let leaf = leaf_of(connection).ok_or(Outcome::NotPermitted)?;
-    let named = identity::principal_of(&leaf).map_err(|_| Outcome::NotPermitted)?;
-    enrolment.renew_proven(&shared.audit, &leaf, named, csr).await.map_err(|refused| match refused {
+    let leaf = connection.leaf().ok_or(Outcome::NotPermitted)?;
+    let named = identity::principal_of(leaf).map_err(|_| Outcome::NotPermitted)?;
+    enrolment.renew_proven(&shared.audit, leaf, named, csr).await.map_err(|refused| match refused {
         EnrolmentError::TooMany => Outcome::TooOften,
         refused if refused.is_ours() => {
             error!(error = &refused as &dyn std::error::Error, "no certificate could be issued");

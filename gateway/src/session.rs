@@ -5,7 +5,6 @@
 
 use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
-use bytes::Bytes;
 use feldakte_certs::identity;
 use feldakte_core::{
     access::Principal,
@@ -14,7 +13,6 @@ use feldakte_core::{
     limits,
 };
 use feldakte_proto::{ClientMessage, Hello, Push, Reason, Receipts, ServerMessage, Welcome, WipeOrder, negotiate};
-use quinn::{Connection, SendStream};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -23,15 +21,15 @@ use crate::{
     audit::{Trail, trail},
     gateway::Shared,
     mailbox::{Mailbox, Post},
+    outlet::Outlet,
     pushes::{self, Submitted},
     quotas::Rest,
-    registry::leaf_of,
     renewals,
     requests::Asking,
     snapshots::Fetcher,
     speaker::Speaker,
     store::Reader,
-    wire::{self, FrameReader, Outlet, ReadFrameError},
+    transport::{Connection, ReceiveError, Receiver, Sender},
 };
 
 mod error;
@@ -51,7 +49,7 @@ pub async fn serve(shared: Arc<Shared>, connection: Connection, shutdown: Cancel
         SessionError::Store(_) | SessionError::Ledger(_) => warn!(session = %id, %error, "session ended"),
         _ => debug!(session = %id, %error, "session ended"),
     }
-    wire::close(&connection, error.close_code());
+    connection.close(error.close_code());
 }
 
 async fn serve_device(
@@ -75,7 +73,7 @@ async fn serve_device(
             reject(shared, error)
         }
     };
-    let (out, hello, frames) = match opened {
+    let (out, hello, messages) = match opened {
         Ok(opened) => opened,
         Err(error) => return refuse(error),
     };
@@ -100,7 +98,7 @@ async fn serve_device(
         trail: trail.clone(),
     };
     // On the heap, like all that is needed once.
-    let greeting = Box::pin(greet(device, hello, outlet.clone(), (out, frames)));
+    let greeting = Box::pin(greet(device, hello, outlet.clone(), (out, messages)));
     let served = async {
         match greeting.await {
             Ok(session) => {
@@ -115,7 +113,7 @@ async fn serve_device(
         biased;
         error = served => error,
         error = lapse(&mailbox, &outlet) => error,
-        _ = connection.closed() => SessionError::Gone,
+        () = connection.closed() => SessionError::Gone,
     };
     shared.hub.unregister(&reader, &mailbox);
     trail.end(error.audit_reason());
@@ -190,8 +188,8 @@ impl Device {
 struct Session {
     device: Device,
     outlet: Arc<Outlet>,
-    frames: FrameReader,
-    out: SendStream,
+    messages: Receiver,
+    out: Sender,
     fetcher: Fetcher,
     /// Everything this device may see up to here has been sent.
     sent: Position,
@@ -212,7 +210,7 @@ async fn greet(
     device: Device,
     hello: Box<Hello>,
     outlet: Arc<Outlet>,
-    (out, frames): (SendStream, FrameReader),
+    (out, messages): (Sender, Receiver),
 ) -> Result<Session, SessionError> {
     let version = negotiate(&hello.versions).ok_or(SessionError::Version)?;
     let shared = device.shared.clone();
@@ -223,7 +221,7 @@ async fn greet(
     let mut session = Session {
         device,
         outlet,
-        frames,
+        messages,
         out,
         fetcher,
         sent,
@@ -274,8 +272,8 @@ fn after_of(device: &Device, cursor: Option<Cursor>) -> Position {
 }
 
 fn identify(shared: &Shared, connection: &Connection, id: SessionId) -> Result<Principal, SessionError> {
-    let leaf = leaf_of(connection).ok_or(SessionError::NotPermitted)?;
-    let Ok(principal) = identity::principal_of(&leaf) else {
+    let leaf = connection.leaf().ok_or(SessionError::NotPermitted)?;
+    let Ok(principal) = identity::principal_of(leaf) else {
         trail::note_stranger(&shared.audit, audit::Reason::CertificateInvalid);
         return Err(SessionError::NotPermitted);
     };
@@ -283,28 +281,27 @@ fn identify(shared: &Shared, connection: &Connection, id: SessionId) -> Result<P
         Trail::new(shared.audit.clone(), &principal, &principal.tenant, id).end(reason);
         Err(SessionError::NotPermitted)
     };
-    let Ok(validity) = identity::validity_of(&leaf) else { return refuse(audit::Reason::CertificateInvalid) };
+    let Ok(validity) = identity::validity_of(leaf) else { return refuse(audit::Reason::CertificateInvalid) };
     if !validity.covers(shared.environment.latest()) {
         return refuse(audit::Reason::CertificateExpired);
     }
     // First watched, then looked up: a device denied in between is found by one of the two.
     shared.registry.insert(id, connection.clone(), principal.device, validity.not_after);
-    if shared.deny.is_denied(&leaf) {
+    if shared.deny.is_denied(leaf) {
         return refuse(audit::Reason::CertificateDenied);
     }
     shared.seen.note(principal.device, shared.environment.now_ms());
     Ok(principal)
 }
 
-async fn read_hello(connection: &Connection) -> Result<(SendStream, Box<Hello>, FrameReader), SessionError> {
-    let (out, stream) = connection.accept_bi().await.map_err(|_| SessionError::Gone)?;
-    let mut frames = FrameReader::new(stream, limits::HELLO_LEN_MAX);
-    let frame = frames.next_frame().await?.ok_or(SessionError::Unexpected("the stream ended before hello"))?;
-    let ClientMessage::Hello(hello) = ClientMessage::decode(frame)? else {
+async fn read_hello(connection: &Connection) -> Result<(Sender, Box<Hello>, Receiver), SessionError> {
+    let (out, mut messages) = connection.accept_session().await?;
+    let first = messages.next_message().await?.ok_or(SessionError::Unexpected("the stream ended before hello"))?;
+    let ClientMessage::Hello(hello) = first else {
         return Err(SessionError::Unexpected("the first message was not hello"));
     };
-    frames.set_len_max(limits::FRAME_LEN_MAX);
-    Ok((out, Box::new(hello), frames))
+    messages.set_len_max(limits::FRAME_LEN_MAX);
+    Ok((out, Box::new(hello), messages))
 }
 
 /// As many as they count for: see [`limits::Shares::receipts`].
@@ -325,22 +322,22 @@ enum Step {
     Resume,
     Post(Post),
     Rested,
-    Frame(Result<Option<Bytes>, ReadFrameError>),
+    Message(Result<Option<ClientMessage>, ReceiveError>),
 }
 
 impl Session {
     async fn run(mut self, shutdown: &CancellationToken) -> SessionError {
         // Turn about: a device behind a slow link always has mail, and what it writes has to be read all the same.
-        let mut frames_first = false;
+        let mut messages_first = false;
         // What was used up in an earlier session stays used up.
         self.rest_if_used_up();
         loop {
             let step = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return SessionError::Draining,
-                step = self.next_step(frames_first) => step,
+                step = self.next_step(messages_first) => step,
             };
-            frames_first = matches!(step, Step::Post(_));
+            messages_first = matches!(step, Step::Post(_));
             let result = match step {
                 Step::Resume => Box::pin(self.resume()).await,
                 Step::Post(post) => self.handle_post(post).await,
@@ -348,9 +345,9 @@ impl Session {
                     self.rest_if_used_up();
                     Ok(())
                 }
-                Step::Frame(Ok(Some(frame))) => self.handle_frame(frame).await,
-                Step::Frame(Ok(None)) => Err(SessionError::Gone),
-                Step::Frame(Err(error)) => Err(error.into()),
+                Step::Message(Ok(Some(message))) => self.handle_message(message).await,
+                Step::Message(Ok(None)) => Err(SessionError::Gone),
+                Step::Message(Err(error)) => Err(error.into()),
             };
             if let Err(error) = result {
                 return error;
@@ -358,16 +355,16 @@ impl Session {
         }
     }
 
-    async fn next_step(&mut self, frames_first: bool) -> Step {
+    async fn next_step(&mut self, messages_first: bool) -> Step {
         let bytes: usize = self.in_flight.iter().map(|bytes| *bytes as usize).sum();
         let has_room = self.in_flight.len() < limits::PUSHES_IN_FLIGHT && bytes < limits::PUSH_BYTES_IN_FLIGHT;
         let may_read = self.rest.is_none();
         let has_room = has_room && may_read;
-        let (mailbox, frames, audit) = (&self.device.mailbox, &mut self.frames, &self.device.shared.audit);
-        if frames_first && has_room {
+        let (mailbox, messages, audit) = (&self.device.mailbox, &mut self.messages, &self.device.shared.audit);
+        if messages_first && has_room {
             return tokio::select! {
                 biased;
-                frame = frames.next_frame() => Step::Frame(frame),
+                message = messages.next_message() => Step::Message(message),
                 () = audit.available(), if self.withheld => Step::Resume,
                 post = mailbox.take(limits::CATCH_UP_BYTES) => Step::Post(post),
             };
@@ -376,13 +373,13 @@ impl Session {
             biased;
             () = audit.available(), if self.withheld => Step::Resume,
             post = mailbox.take(limits::CATCH_UP_BYTES) => Step::Post(post),
-            frame = frames.next_frame(), if has_room => Step::Frame(frame),
+            message = messages.next_message(), if has_room => Step::Message(message),
             () = over(&mut self.rest), if !may_read => Step::Rested,
         }
     }
 
-    async fn handle_frame(&mut self, frame: Bytes) -> Result<(), SessionError> {
-        match ClientMessage::decode(frame)? {
+    async fn handle_message(&mut self, message: ClientMessage) -> Result<(), SessionError> {
+        match message {
             ClientMessage::Push(push) => self.handle_push(push).await,
             ClientMessage::Fetch(fetch) => {
                 self.fetcher.fetch(&self.device.shared, fetch.documents).map_err(SessionError::Unexpected)

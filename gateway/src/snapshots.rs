@@ -1,4 +1,4 @@
-//! Answers `Fetch`: documents as snapshots, on a stream of their own, below everything else.
+//! Answers `Fetch`: documents as snapshots, on a way of their own, below everything else.
 //!
 //! The permit is checked for each document when it is read, not when it was asked for.
 
@@ -13,15 +13,15 @@ use feldakte_core::{
     log::Entry,
 };
 use feldakte_proto::{Bundler, CloseCode, DecodeError, Reason, Snapshot, decode_entry};
-use quinn::{SendStream, VarInt};
 use tracing::{debug, error};
 
 use crate::{
     audit::{AuditError, Trail},
     gateway::Shared,
+    outlet::Outlet,
     permit::ReadPermit,
     store::{Reader, StoreError, StoredSnapshot},
-    wire::{Outlet, SendFrameError},
+    transport::{SendError, Sender},
 };
 
 /// Serves the fetches of one session.
@@ -42,9 +42,7 @@ enum FetchError {
     #[error(transparent)]
     Audit(#[from] AuditError),
     #[error(transparent)]
-    Send(#[from] SendFrameError),
-    #[error(transparent)]
-    Connection(#[from] quinn::ConnectionError),
+    Send(#[from] SendError),
 }
 
 impl Fetcher {
@@ -82,15 +80,11 @@ async fn send_documents(
     who: (&Reader, &Trail),
     documents: &[DocumentId],
 ) -> Result<(), FetchError> {
-    let mut stream = outlet.connection().open_uni().await?;
-    // Fails only when the connection is gone, which the next write tells.
-    let _ = stream.set_priority(SNAPSHOT_PRIORITY);
-    let sent = send_bundles(shared, outlet, &mut stream, who, documents).await;
+    let mut sender = outlet.connection().open_snapshots().await?;
+    let sent = send_bundles(shared, outlet, &mut sender, who, documents).await;
     match sent {
-        // Already closed means the peer is gone, which costs nothing here.
-        Ok(()) => drop(stream.finish()),
-        // A stream that is merely dropped ends as if all had been sent.
-        Err(_) => drop(stream.reset(VarInt::from_u32(CloseCode::StoreUnavailable as u32))),
+        Ok(()) => sender.finish(),
+        Err(_) => sender.reset(CloseCode::StoreUnavailable),
     }
     sent
 }
@@ -99,7 +93,7 @@ async fn send_documents(
 async fn send_bundles(
     shared: &Shared,
     outlet: &Outlet,
-    stream: &mut SendStream,
+    sender: &mut Sender,
     (reader, trail): (&Reader, &Trail),
     documents: &[DocumentId],
 ) -> Result<(), FetchError> {
@@ -124,12 +118,12 @@ async fn send_bundles(
         bundled.push(*document);
         if let Some(frame) = bundler.push(&snapshot) {
             record_reads(outlet, trail, &mut bundled).await?;
-            outlet.send_frame(stream, frame).await?;
+            outlet.send_frame(sender, frame).await?;
         }
     }
     if let Some(frame) = bundler.finish() {
         record_reads(outlet, trail, &mut bundled).await?;
-        outlet.send_frame(stream, frame).await?;
+        outlet.send_frame(sender, frame).await?;
     }
     Ok(())
 }
@@ -144,7 +138,7 @@ async fn record_reads(outlet: &Outlet, trail: &Trail, bundled: &mut Vec<Document
         }
         tokio::select! {
             () = trail.audit().available() => {}
-            closed = outlet.connection().closed() => return Err(closed.into()),
+            () = outlet.connection().closed() => return Err(SendError::Gone.into()),
         }
     }
 }
@@ -186,7 +180,5 @@ async fn read_snapshot(shared: &Shared, permit: &ReadPermit) -> Result<Snapshot,
     Ok(Snapshot { document, position, chunks: all.freeze(), bindings, quarantined })
 }
 
-/// Below the session stream, whose priority is 0.
-const SNAPSHOT_PRIORITY: i32 = -10;
 /// A device asks again only after an answer; the rest is room for urgent ones.
 const FETCHES_MAX: usize = 4;

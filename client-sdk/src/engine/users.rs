@@ -16,9 +16,9 @@ use crate::{
     link::Introduction,
     pin::PinRecord,
     store::{LocalUser, Reader},
+    transport::LinkError,
     user::{self, SignIn},
     view::DeviceUser,
-    wire::LinkError,
 };
 
 /// Who uses the device, and how the gateway is told.

@@ -6,7 +6,7 @@ use feldakte_proto::{CloseCode, DecodeError};
 use crate::{
     ledgers::LedgerError,
     store::StoreError,
-    wire::{ReadFrameError, SendFrameError},
+    transport::{ReceiveError, SendError},
 };
 
 /// Why a session ended.
@@ -100,21 +100,21 @@ impl SessionError {
     }
 }
 
-impl From<ReadFrameError> for SessionError {
-    fn from(error: ReadFrameError) -> Self {
+impl From<ReceiveError> for SessionError {
+    fn from(error: ReceiveError) -> Self {
         match error {
-            ReadFrameError::Decode(error) => SessionError::Decode(error),
-            ReadFrameError::Truncated => SessionError::Unexpected("the stream ended inside a frame"),
-            ReadFrameError::Stream(_) => SessionError::Gone,
+            ReceiveError::Decode(error) => SessionError::Decode(error),
+            ReceiveError::Truncated => SessionError::Unexpected("the stream ended inside a frame"),
+            ReceiveError::Gone => SessionError::Gone,
         }
     }
 }
 
-impl From<SendFrameError> for SessionError {
-    fn from(error: SendFrameError) -> Self {
+impl From<SendError> for SessionError {
+    fn from(error: SendError) -> Self {
         match error {
-            SendFrameError::Stalled => SessionError::Stalled,
-            SendFrameError::Stream(_) => SessionError::Gone,
+            SendError::Stalled => SessionError::Stalled,
+            SendError::Gone => SessionError::Gone,
         }
     }
 }

@@ -152,7 +152,7 @@ async fn enrolment(site: &Site, gateway: &ChildGateway) {
     let invited = invite(&anna, "dortmund").await.unwrap();
     let enrolled = enrol::enrol(accept(&invited, gateway)).await.unwrap();
     assert_unnamed("an invitation", &format!("{invited:?} {enrolled:?}"));
-    let config = feldakte_client_sdk::wire::client_config(&enrolled.identity().unwrap()).unwrap();
+    let config = feldakte_client_sdk::transport::DialConfig::new(&enrolled.identity().unwrap()).unwrap().quic;
     drop(RawClient::session_with(config, gateway.quic, None).await);
     let mut all = String::new();
     // Used, misspelt, nobody's.

@@ -11,7 +11,7 @@ use feldakte_client_sdk::{
     key::{DatabaseKey, KeyError, KeyProvider},
     pin::WeakPin,
     store::{LocalStoreError, SharedLocalStore, sqlcipher::SqlCipherStore},
-    wire::LinkError,
+    transport::LinkError,
 };
 use feldakte_core::{
     access::{BreakGlassReason, Role, Subject},

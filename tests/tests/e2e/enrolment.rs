@@ -12,8 +12,8 @@ use feldakte_client_sdk::{
     enrol::{self, EnrolError, Enrolled},
     environment::Environment,
     renewal::{IdentityStore, Renewal},
+    transport::DialConfig,
     view::LinkState,
-    wire,
 };
 use feldakte_gateway::{
     control::devices::{DeviceEntry, Revoke, RevokedDevice},
@@ -32,7 +32,7 @@ use feldakte_tests::harness::{
 use quinn::ConnectionError;
 
 fn config(enrolled: &Enrolled) -> quinn::ClientConfig {
-    wire::client_config(&enrolled.identity().unwrap()).unwrap()
+    DialConfig::new(&enrolled.identity().unwrap()).unwrap().quic
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +153,7 @@ async fn certificates_are_renewed_in_sessions_and_after_their_end() {
     client.go_offline();
     let last = kept.0.lock().unwrap().last().unwrap().identity().unwrap();
     let is_refused =
-        async || RawClient::try_session(wire::client_config(&last).unwrap(), gateway.quic, None).await.is_none();
+        async || RawClient::try_session(DialConfig::new(&last).unwrap().quic, gateway.quic, None).await.is_none();
     until_answered("the certificate has ended", is_refused).await;
     let before = kept.count();
     client.go_online();
@@ -177,7 +177,7 @@ async fn certificates_are_renewed_in_sessions_while_the_enrolment_port_is_closed
     within("the first session", client.caught_up()).await;
     // Longer than the first certificate lives: the session that began with it has ended, and others have begun.
     until("five renewals", || kept.count() >= 5).await;
-    let first = wire::client_config(&enrolled.identity().unwrap()).unwrap();
+    let first = DialConfig::new(&enrolled.identity().unwrap()).unwrap().quic;
     let has_ended = async || RawClient::try_session(first.clone(), gateway.quic, None).await.is_none();
     until_answered("the first certificate has ended", has_ended).await;
     let before = kept.count();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
-use feldakte_client_sdk::{Client, SdkError, enrol, wire};
+use feldakte_client_sdk::{Client, SdkError, enrol, transport::DialConfig};
 use feldakte_core::{
     access::{Access, BreakGlassReason, Grant, Principal, Role, Subject},
     audit::{Act, Actor, Chain, Record},
@@ -237,7 +237,7 @@ async fn a_lost_device_is_told_to_wipe_gets_nothing_else_and_what_it_brings_is_k
     let sibel = operator(&site, "sibel", OperatorRole::Supervisor, Some("dortmund")).await;
     let invited = invite(&anna, "dortmund").await.unwrap();
     let lost = enrol::enrol(accept(&invited, &gateway)).await.unwrap();
-    let config = || wire::client_config(&lost.identity().unwrap()).unwrap();
+    let config = || DialConfig::new(&lost.identity().unwrap()).unwrap().quic;
     let (mut raw, _) = RawClient::session_with(config(), gateway.quic, None).await;
     let mut author = Author::new(&lost.principal, new_document());
     let document = author.document;

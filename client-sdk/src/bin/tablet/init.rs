@@ -232,7 +232,7 @@ fn check_fits(device: &Device, path: &Path, certificate: &[u8], roots: &[u8]) ->
         path.display(),
         device.config.device
     );
-    feldakte_client_sdk::wire::client_config(&identity)
+    feldakte_client_sdk::transport::DialConfig::new(&identity)
         .with_context(|| format!("{} does not fit this tablet's key", path.display()))?;
     Ok(())
 }

@@ -1,0 +1,212 @@
+//! A session with the gateway as the link sees it: the dial, messages both ways, snapshots, the end.
+//!
+//! What carries it is known below this file alone.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use feldakte_proto::{ClientMessage, CloseCode, DecodeError, Hello, ServerMessage, Welcome};
+
+use crate::{environment::Environment, error::SdkError, identity::Identity};
+
+mod quic;
+
+/// A session that the gateway has welcomed.
+pub struct Session {
+    /// The connection.
+    pub connection: Connection,
+    /// Towards the gateway.
+    pub sender: Sender,
+    /// From the gateway.
+    pub receiver: Receiver,
+    /// Its answer.
+    pub welcome: Welcome,
+}
+
+/// No session came about, or it ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The gateway cannot be reached right now.
+    #[error("the gateway cannot be reached")]
+    Unreachable,
+    /// The gateway closed with a code.
+    #[error("the gateway closed the session: {0:?}")]
+    Closed(CloseCode),
+    /// TLS failed: the gateway does not take this device, or is not the one we trust.
+    #[error("the handshake was refused")]
+    Refused,
+    /// The path is dead: nothing came back for too long.
+    #[error("the path is silent")]
+    Silent,
+    /// The gateway sent something we do not understand.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Somebody else uses the device: the next session is his.
+    #[error("another user")]
+    Introduced,
+    /// A message came where none of its kind may come.
+    #[error("unexpected message from the gateway")]
+    Unexpected,
+}
+
+impl LinkError {
+    /// Whether dialling again can help without somebody acting first.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            LinkError::Closed(code) => code.is_retryable(),
+            LinkError::Refused => false,
+            _ => true,
+        }
+    }
+}
+
+/// What a device dials with: certificate, key and trust as transports want them. No tickets, no 0-RTT.
+#[derive(Debug, Clone)]
+pub struct DialConfig {
+    /// For QUIC.
+    pub quic: quinn::ClientConfig,
+}
+
+/// A gateway to be dialled.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The name in its certificate.
+    pub server_name: &'a str,
+}
+
+/// Dials gateways.
+pub struct Dialler {
+    quic: quic::Dialler,
+}
+
+/// A connection in session. Closed when all of its session is dropped.
+pub struct Connection(quic::Connection);
+
+/// Towards the gateway.
+pub struct Sender(quic::Sender);
+
+/// From the gateway.
+pub struct Receiver(quic::Receiver);
+
+/// Snapshots that answer one `Fetch`.
+pub struct Snapshots(quic::Receiver);
+
+/// The connection is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is gone")]
+pub struct Gone;
+
+/// Nothing came that could be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// What came is not a message we take.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The stream or connection is gone.
+    #[error("the stream is gone")]
+    Gone,
+}
+
+/// What the path has carried so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// Grows with whatever comes from the gateway.
+    pub received: u64,
+    /// Grows with what the gateway's side confirms at once: content, and the probes for lost content.
+    pub asked: u64,
+}
+
+impl DialConfig {
+    /// # Errors
+    /// When certificate and key do not fit.
+    pub fn new(identity: &Identity) -> Result<Self, SdkError> {
+        Ok(Self { quic: quic::client_config(identity)? })
+    }
+}
+
+impl Dialler {
+    /// # Errors
+    /// When no socket can be opened.
+    pub fn new(environment: &Environment) -> io::Result<Self> {
+        Ok(Self { quic: quic::Dialler::new(environment.network().endpoint()?) })
+    }
+
+    /// Dials and says hello; returns when the gateway has answered. Dropped before, it takes everything back.
+    ///
+    /// Hello rides with the last flight of the handshake. A TLS 1.3 client believes it is connected before its
+    /// certificate has been judged, so only the answer counts.
+    ///
+    /// # Errors
+    /// When there is no answer, or it is a refusal.
+    pub async fn dial(&self, config: &DialConfig, place: Place<'_>, hello: Hello) -> Result<Session, LinkError> {
+        let hello = ClientMessage::Hello(hello);
+        let dialled = tokio::time::timeout(DIAL_WITHIN, self.quic.dial(config.quic.clone(), place, &hello)).await;
+        let (connection, sender, receiver, first) = dialled.map_err(|_| LinkError::Unreachable)??;
+        let ServerMessage::Welcome(welcome) = first else { return Err(LinkError::Unexpected) };
+        let (connection, sender, receiver) = (Connection(connection), Sender(sender), Receiver(receiver));
+        Ok(Session { connection, sender, receiver, welcome })
+    }
+}
+
+impl Connection {
+    /// Waits for snapshots: they come in the order in which they were asked for, and are read one after the other.
+    ///
+    /// # Errors
+    /// When the connection has ended, and how.
+    pub async fn accept_snapshots(&self) -> Result<Snapshots, LinkError> {
+        self.0.accept_snapshots().await.map(Snapshots)
+    }
+
+    /// How it has ended; `None` while it has not.
+    pub fn end(&self) -> Option<LinkError> {
+        self.0.end()
+    }
+
+    /// What the path has carried so far.
+    pub fn heard(&self) -> Heard {
+        self.0.heard()
+    }
+
+    /// Ends it.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl Sender {
+    /// Sends a message; returns when the transport has taken it.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn send(&mut self, message: &ClientMessage) -> Result<(), Gone> {
+        self.0.send(message).await
+    }
+}
+
+impl Receiver {
+    /// The next message; `None` when the gateway has ended the session. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the connection is gone or what came is no message that we take.
+    pub async fn next_message(&mut self) -> Result<Option<ServerMessage>, ReceiveError> {
+        match self.0.next_frame().await? {
+            Some(frame) => Ok(Some(ServerMessage::decode(frame)?)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Snapshots {
+    /// The next bundle, undecoded; `None` when all have come. Cancel-safe.
+    ///
+    /// # Errors
+    /// When not all of them came.
+    pub async fn next_bundle(&mut self) -> Result<Option<Bytes>, ReceiveError> {
+        self.0.next_frame().await
+    }
+}
+
+/// From the first packet to the gateway's answer; a dead path is dialled again rather than waited for.
+const DIAL_WITHIN: Duration = Duration::from_secs(5);

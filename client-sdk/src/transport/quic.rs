@@ -1,0 +1,146 @@
+//! A session over QUIC: messages on its one bidirectional stream, snapshots on unidirectional ones.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use feldakte_certs::policy;
+use feldakte_core::limits;
+use feldakte_proto::{ClientMessage, CloseCode, DecodeError, FrameDecoder, ServerMessage};
+use quinn::{
+    ClientConfig, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt,
+    crypto::rustls::QuicClientConfig,
+};
+
+use super::{Gone, Heard, LinkError, Place, ReceiveError};
+use crate::{error::SdkError, identity::Identity};
+
+pub(super) struct Dialler(Endpoint);
+
+pub(super) struct Connection(quinn::Connection);
+
+pub(super) struct Sender(SendStream);
+
+pub(super) struct Receiver {
+    stream: RecvStream,
+    decoder: FrameDecoder,
+}
+
+pub(super) fn client_config(identity: &Identity) -> Result<ClientConfig, SdkError> {
+    let bad = |error: &dyn std::fmt::Display| SdkError::Identity(error.to_string());
+    let Identity { roots, chain, key, .. } = identity;
+    let tls = policy::client_config(roots.clone(), chain.clone(), key.clone_key()).map_err(|error| bad(&error))?;
+    let quic = QuicClientConfig::try_from(tls).map_err(|error| bad(&error))?;
+    let mut config = ClientConfig::new(Arc::new(quic));
+    config.transport_config(Arc::new(transport()));
+    Ok(config)
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("far below the largest QUIC integer");
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(8))
+        .datagram_receive_buffer_size(None)
+        .keep_alive_interval(Some(limits::KEEP_ALIVE))
+        .max_idle_timeout(Some(idle));
+    transport
+}
+
+impl Dialler {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Self(endpoint)
+    }
+
+    /// The session and the gateway's first message.
+    pub(super) async fn dial(
+        &self,
+        config: ClientConfig,
+        Place { address, server_name }: Place<'_>,
+        hello: &ClientMessage,
+    ) -> Result<(Connection, Sender, Receiver, ServerMessage), LinkError> {
+        let connecting = self.0.connect_with(config, address, server_name).map_err(|_| LinkError::Unreachable)?;
+        let connection = Connection(connecting.await.map_err(|error| judge(&error))?);
+        let (out, stream) = connection.0.open_bi().await.map_err(|error| judge(&error))?;
+        let (mut sender, mut receiver) = (Sender(out), Receiver::new(stream));
+        // An end without an answer says nothing about this device: the gateway may just have died.
+        let lost = || connection.end().unwrap_or(LinkError::Unreachable);
+        sender.send(hello).await.map_err(|_| lost())?;
+        match receiver.next_frame().await {
+            Ok(Some(frame)) => Ok((connection, sender, receiver, ServerMessage::decode(frame)?)),
+            Ok(None) | Err(ReceiveError::Gone) => Err(lost()),
+            Err(ReceiveError::Decode(error)) => Err(error.into()),
+        }
+    }
+}
+
+impl Connection {
+    pub(super) async fn accept_snapshots(&self) -> Result<Receiver, LinkError> {
+        self.0.accept_uni().await.map(Receiver::of_bundles).map_err(|error| judge(&error))
+    }
+
+    pub(super) fn end(&self) -> Option<LinkError> {
+        self.0.close_reason().as_ref().map(judge)
+    }
+
+    pub(super) fn heard(&self) -> Heard {
+        let stats = self.0.stats();
+        Heard { received: stats.udp_rx.datagrams, asked: stats.frame_tx.stream + stats.frame_tx.ping }
+    }
+
+    pub(super) fn close(&self) {
+        self.0.close(VarInt::from_u32(CloseCode::Done as u32), b"");
+    }
+}
+
+/// What a lost connection means.
+fn judge(error: &quinn::ConnectionError) -> LinkError {
+    match error {
+        quinn::ConnectionError::ApplicationClosed(close) => {
+            let code = CloseCode::from_number(close.error_code.into_inner());
+            LinkError::Closed(code.unwrap_or(CloseCode::Protocol))
+        }
+        // TLS alerts arrive as QUIC crypto errors (RFC 9001, 4.8).
+        quinn::ConnectionError::ConnectionClosed(close) if is_crypto(u64::from(close.error_code)) => LinkError::Refused,
+        quinn::ConnectionError::TransportError(error) if is_crypto(u64::from(error.code)) => LinkError::Refused,
+        _ => LinkError::Unreachable,
+    }
+}
+
+fn is_crypto(code: u64) -> bool {
+    (0x100..0x200).contains(&code)
+}
+
+impl Sender {
+    pub(super) async fn send(&mut self, message: &ClientMessage) -> Result<(), Gone> {
+        self.0.write_chunk(message.encode()).await.map_err(|_| Gone)
+    }
+}
+
+impl Receiver {
+    fn new(stream: RecvStream) -> Self {
+        // A frame of the gateway may exceed what a device may send: a page of entries plus one large entry.
+        Self { stream, decoder: FrameDecoder::new(2 * limits::FRAME_LEN_MAX) }
+    }
+
+    fn of_bundles(stream: RecvStream) -> Self {
+        Self { stream, decoder: FrameDecoder::new(limits::BUNDLE_LEN_MAX) }
+    }
+
+    pub(super) async fn next_frame(&mut self) -> Result<Option<Bytes>, ReceiveError> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().map_err(DecodeError::from)? {
+                return Ok(Some(frame));
+            }
+            match self.stream.read_chunk(READ_AT_ONCE, true).await {
+                Ok(Some(chunk)) => self.decoder.extend(&chunk.bytes),
+                Ok(None) if self.decoder.is_mid_frame() => return Err(ReceiveError::Gone),
+                Ok(None) => return Ok(None),
+                Err(_) => return Err(ReceiveError::Gone),
+            }
+        }
+    }
+}
+
+/// Bytes taken from the transport at once.
+const READ_AT_ONCE: usize = 64 << 10;

@@ -1,0 +1,129 @@
+//! A device's connection over QUIC: the session is its first bidirectional stream, snapshots come on unidirectional ones.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use feldakte_core::limits;
+use feldakte_proto::{CloseCode, DecodeError, FrameDecoder};
+use quinn::{RecvStream, SendStream, VarInt};
+use rustls_pki_types::CertificateDer;
+
+use super::{ReceiveError, SendError};
+
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    quic: quinn::Connection,
+    chain: Arc<[CertificateDer<'static>]>,
+    /// Bytes that the transport has taken, over all streams.
+    handed_over: Arc<AtomicU64>,
+}
+
+pub(super) struct Receiver {
+    stream: RecvStream,
+    decoder: FrameDecoder,
+}
+
+pub(super) struct Sender {
+    stream: SendStream,
+    handed_over: Arc<AtomicU64>,
+}
+
+impl Connection {
+    pub(super) fn new(quic: quinn::Connection) -> Self {
+        let chain = quic.peer_identity().and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
+        let chain = chain.map(|chain| chain.as_slice().into()).unwrap_or_default();
+        Self { quic, chain, handed_over: Arc::default() }
+    }
+
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    pub(super) async fn accept_session(&self) -> Option<(Sender, Receiver)> {
+        let (out, stream) = self.quic.accept_bi().await.ok()?;
+        Some((self.sender(out), Receiver { stream, decoder: FrameDecoder::new(limits::HELLO_LEN_MAX) }))
+    }
+
+    pub(super) async fn open_snapshots(&self) -> Option<Sender> {
+        let stream = self.quic.open_uni().await.ok()?;
+        // Fails only when the connection is gone, which the next write tells.
+        let _ = stream.set_priority(SNAPSHOT_PRIORITY);
+        Some(self.sender(stream))
+    }
+
+    fn sender(&self, stream: SendStream) -> Sender {
+        Sender { stream, handed_over: self.handed_over.clone() }
+    }
+
+    pub(super) fn close(&self, code: CloseCode) {
+        self.quic.close(number(code), b"");
+    }
+
+    pub(super) async fn closed(&self) {
+        self.quic.closed().await;
+    }
+
+    pub(super) fn handed_over(&self) -> u64 {
+        self.handed_over.load(Ordering::Relaxed)
+    }
+
+    /// What is sent twice counts twice, so that a lossy path may seem to have taken a little more than it has.
+    pub(super) fn has_left(&self, handed_over: u64) -> bool {
+        self.quic.stats().udp_tx.bytes >= handed_over
+    }
+}
+
+impl Receiver {
+    pub(super) fn set_len_max(&mut self, len_max: usize) {
+        self.decoder.set_len_max(len_max);
+    }
+
+    pub(super) async fn next_frame(&mut self) -> Result<Option<Bytes>, ReceiveError> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().map_err(DecodeError::from)? {
+                return Ok(Some(frame));
+            }
+            match self.stream.read_chunk(READ_AT_ONCE, true).await.map_err(|_| ReceiveError::Gone)? {
+                Some(chunk) => self.decoder.extend(&chunk.bytes),
+                None if self.decoder.is_mid_frame() => return Err(ReceiveError::Truncated),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+impl Sender {
+    pub(super) async fn send(&mut self, frame: Bytes) -> Result<(), SendError> {
+        let mut rest = [frame];
+        while !rest[0].is_empty() {
+            match tokio::time::timeout(limits::WRITE_STALL_MAX, self.stream.write_chunks(&mut rest)).await {
+                Ok(Ok(written)) => self.handed_over.fetch_add(written.bytes as u64, Ordering::Relaxed),
+                Ok(Err(_)) => return Err(SendError::Gone),
+                Err(_) => return Err(SendError::Stalled),
+            };
+        }
+        Ok(())
+    }
+
+    /// A connection that is gone already needs no end.
+    pub(super) fn finish(mut self) {
+        let _ = self.stream.finish();
+    }
+
+    /// A stream that is merely dropped ends as if all had been sent.
+    pub(super) fn reset(mut self, code: CloseCode) {
+        let _ = self.stream.reset(number(code));
+    }
+}
+
+fn number(code: CloseCode) -> VarInt {
+    VarInt::from_u32(code as u32)
+}
+
+/// Bytes taken from the transport at once.
+const READ_AT_ONCE: usize = 64 << 10;
+/// Below the session stream, whose priority is 0.
+const SNAPSHOT_PRIORITY: i32 = -10;
