@@ -1,6 +1,9 @@
 //! The door of the SDK: commands in, events out. Everything works offline; the network only makes it safe.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use feldakte_core::{
     access::{Access, BreakGlassReason, Subject},
@@ -70,7 +73,7 @@ impl Client {
     pub async fn open(options: ClientOptions) -> Result<Client, SdkError> {
         let ClientOptions { identity, gateway, server_name, renewal, store, log, purge_after, environment } = options;
         let tenant = log.clone().unwrap_or_else(|| identity.principal.tenant.clone());
-        let dialler = Dialler::new(&environment).map_err(SdkError::Network)?;
+        let dialler = Arc::new(Dialler::new(&environment).map_err(SdkError::Network)?);
         let notifier = Arc::new(Notifier::default());
         let control = LinkControl::new();
         let shutdown = CancellationToken::new();
@@ -90,6 +93,7 @@ impl Client {
             server_name,
             engine: link_inputs,
             control: control.clone(),
+            rtt: Mutex::default(),
         };
         let tasks = vec![
             tokio::spawn(engine.run(command_queue, link_queue)),
@@ -116,7 +120,7 @@ impl Client {
         self.control.wanted.send_replace(false);
     }
 
-    /// The operating system reports another network: dials at once instead of waiting for the back-off.
+    /// The operating system reports another network: what is open goes on over it, or another session begins, at once.
     pub fn network_changed(&self) {
         self.control.hurry.notify_one();
     }

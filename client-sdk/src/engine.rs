@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
@@ -292,7 +292,9 @@ impl Engine {
     async fn handle_link(&mut self, input: LinkInput) -> Result<(), SdkError> {
         match input {
             LinkInput::Dialling(reply) => {
-                self.set_link(LinkState::Connecting);
+                if self.outbound.is_none() {
+                    self.set_link(LinkState::Connecting);
+                }
                 let introduction = self.introduction().await?;
                 // The link may have been cancelled meanwhile; it asks again.
                 let _ = reply.send(introduction);
@@ -415,7 +417,7 @@ impl Engine {
 
     fn count_unanswered(&self) {
         let unanswered = self.outbox.pushes() + self.requests.open() + usize::from(self.is_fetch_open);
-        self.control.unanswered.store(unanswered, Ordering::Relaxed);
+        self.control.unanswered.send_if_modified(|known| std::mem::replace(known, unanswered) != unanswered);
     }
 
     fn is_mine(&self, subject: &Subject) -> bool {

@@ -38,6 +38,14 @@ pub trait Network: Send + Sync + 'static {
     /// When no socket can be opened.
     fn endpoint(&self) -> io::Result<Endpoint>;
 
+    /// Gives the endpoint a new socket, after the network has changed. Where there is but one there is nothing to do.
+    ///
+    /// # Errors
+    /// When no socket can be opened.
+    fn rebind(&self, _endpoint: &Endpoint) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Addresses of `host:port`, best first.
     ///
     /// # Errors
@@ -128,13 +136,22 @@ impl fmt::Debug for Environment {
 /// Real sockets, real names.
 struct Udp;
 
+impl Udp {
+    /// IPv6 sockets reach IPv4 as well; a device without IPv6 falls back.
+    fn socket() -> io::Result<std::net::UdpSocket> {
+        std::net::UdpSocket::bind("[::]:0").or_else(|_| std::net::UdpSocket::bind("0.0.0.0:0"))
+    }
+}
+
 #[async_trait]
 impl Network for Udp {
     fn endpoint(&self) -> io::Result<Endpoint> {
         let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
-        // IPv6 sockets reach IPv4 as well; a device without IPv6 falls back.
-        let socket = std::net::UdpSocket::bind("[::]:0").or_else(|_| std::net::UdpSocket::bind("0.0.0.0:0"))?;
-        Endpoint::new(EndpointConfig::default(), None, socket, runtime)
+        Endpoint::new(EndpointConfig::default(), None, Self::socket()?, runtime)
+    }
+
+    fn rebind(&self, endpoint: &Endpoint) -> io::Result<()> {
+        endpoint.rebind(Self::socket()?)
     }
 
     async fn resolve(&self, gateway: &str) -> io::Result<Vec<SocketAddr>> {

@@ -1,13 +1,11 @@
 //! Keeps a session with the gateway while the app wants one: dials, resumes, dials again.
 //!
-//! Every failure has the same answer: close, reconnect with full jitter, resume from the cursor. The link moves
-//! messages and knows nothing of what they mean.
+//! Every failure has the same answer: another session, resumed from the cursor. A path that is silent while something is
+//! unanswered is dialled beside the session at hand ([`beside`]); without a session the link dials with full jitter. The link
+//! moves messages and knows nothing of what they mean.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -15,21 +13,21 @@ use feldakte_core::{
     backoff::Backoff,
     ids::{Cursor, TenantId},
 };
-use feldakte_proto::{
-    ClientMessage, CloseCode, Credential, Hello, ServerMessage, Unbundled, VERSION, Welcome, decode_bundle,
-};
-use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
-    time::Instant,
-};
+use feldakte_proto::{ClientMessage, CloseCode, Credential, Hello, ServerMessage, Unbundled, VERSION, Welcome};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use self::race::Race;
 use crate::{
     environment::Environment,
     renewal::{Credentials, Renewing},
-    transport::{Connection, Dialler, LinkError, Place, ReceiveError, Receiver, Sender, Session},
+    transport::{Connected, Dialler, LinkError, Place, Session},
 };
+
+mod beside;
+mod race;
+mod session;
 
 /// What the link tells the engine.
 pub(crate) enum LinkInput {
@@ -63,7 +61,7 @@ pub(crate) struct Introduction {
 /// The link's data; [`Link::run`] is its task.
 pub(crate) struct Link {
     pub(crate) environment: Environment,
-    pub(crate) dialler: Dialler,
+    pub(crate) dialler: Arc<Dialler>,
     pub(crate) credentials: Credentials,
     /// `host:port`.
     pub(crate) gateway: String,
@@ -72,6 +70,8 @@ pub(crate) struct Link {
     pub(crate) log: Option<TenantId>,
     pub(crate) engine: mpsc::Sender<LinkInput>,
     pub(crate) control: Arc<LinkControl>,
+    /// Time there and back of the last path that answered.
+    pub(crate) rtt: Mutex<Option<Duration>>,
 }
 
 /// Shared with the engine and the client handle.
@@ -81,7 +81,7 @@ pub(crate) struct LinkControl {
     /// Whether the session at hand has delivered what the log held when it began.
     pub(crate) caught_up: watch::Sender<bool>,
     /// Pushes and fetches the gateway has not answered.
-    pub(crate) unanswered: AtomicUsize,
+    pub(crate) unanswered: watch::Sender<usize>,
     /// The network has changed: do not wait for the back-off.
     pub(crate) hurry: Notify,
     /// Counts who uses the device: a session is somebody's, and somebody else's is another one.
@@ -93,7 +93,7 @@ impl LinkControl {
         Arc::new(Self {
             wanted: watch::Sender::new(false),
             caught_up: watch::Sender::new(false),
-            unanswered: AtomicUsize::new(0),
+            unanswered: watch::Sender::new(0),
             hurry: Notify::new(),
             introduction: watch::Sender::new(0),
         })
@@ -113,7 +113,7 @@ impl Link {
             if !is_wanted {
                 return;
             }
-            let error = self.one_session(&mut backoff, &mut wanted, &shutdown).await;
+            let error = self.sessions(&mut backoff, &mut wanted, &shutdown).await;
             debug!(%error, "link down");
             let retryable = error.is_retryable() || self.credentials.were_refused();
             let is_done = matches!(error, LinkError::Closed(CloseCode::Done));
@@ -140,8 +140,8 @@ impl Link {
         }
     }
 
-    /// Dials and serves one session to its end.
-    async fn one_session(
+    /// Dials, and serves sessions until there is none any more.
+    async fn sessions(
         &self,
         backoff: &mut Backoff,
         wanted: &mut watch::Receiver<bool>,
@@ -155,142 +155,68 @@ impl Link {
                 () = shutdown.cancelled() => return LinkError::Closed(CloseCode::Done),
                 _ = wanted.wait_for(|wanted| !*wanted) => return LinkError::Closed(CloseCode::Done),
                 // Packets sent into a dead network are repeated ever more slowly: begin anew.
-                () = self.control.hurry.notified() => {}
+                () = self.control.hurry.notified() => self.dialler.network_changed(&self.environment),
                 _ = introduction.changed() => {}
                 session = self.dial() => break session,
             }
         };
-        let (Session { connection, sender, receiver, welcome }, introduced) = match session {
+        let mut session = match session {
             Ok(session) => session,
             Err(error) => return error,
         };
-        backoff.reset();
-        self.credentials.were_taken();
-        let (outbound, queue) = mpsc::channel(OUTBOUND);
-        if self.engine.send(LinkInput::Up { welcome, introduction: introduced, outbound }).await.is_err() {
-            return LinkError::Closed(CloseCode::Done);
-        }
-        let error = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => LinkError::Closed(CloseCode::Done),
-            _ = wanted.wait_for(|wanted| !*wanted) => LinkError::Closed(CloseCode::Done),
-            _ = introduction.changed() => LinkError::Introduced,
-            error = self.receive(receiver) => error,
-            () = send(sender, queue) => LinkError::Unreachable,
-            error = self.receive_snapshots(&connection) => error,
-            () = self.silence(&connection) => LinkError::Silent,
-            () = self.credentials.keep_fresh(&self.engine) => LinkError::Unreachable,
-        };
-        // However it ended: somebody else has signed in, and waits for a session of his own.
-        let is_somebody_elses =
-            matches!(error, LinkError::Introduced) || *self.control.introduction.borrow() != introduced;
-        let error = match connection.end() {
-            _ if is_somebody_elses && *wanted.borrow() => {
-                self.control.hurry.notify_one();
-                LinkError::Introduced
+        loop {
+            backoff.reset();
+            self.credentials.were_taken();
+            match self.serve(session, wanted, shutdown).await {
+                Ok(another) => session = another,
+                Err(error) => return error,
             }
-            Some(end) => end,
-            None => error,
-        };
-        connection.close();
-        error
+        }
     }
 
-    async fn dial(&self) -> Result<(Session, u64), LinkError> {
+    async fn dial(&self) -> Result<Introduced, LinkError> {
+        let introduction = self.introduction().await?;
+        let mut race = self.race().await?;
+        let connected = race.connected().await?;
+        self.begin(&race, connected, introduction).await
+    }
+
+    async fn race(&self) -> Result<Race, LinkError> {
+        let addresses = self.environment.network().resolve(&self.gateway).await.map_err(|_| LinkError::Unreachable)?;
+        let server_name = || self.server_name.clone();
+        let places = addresses.into_iter().map(|address| Place { address, server_name: server_name() });
+        let config = self.credentials.for_dialling().await?;
+        let rtt = *self.rtt.lock().unwrap_or_else(PoisonError::into_inner);
+        let pace = rtt.map_or(PACE_UNKNOWN, |rtt| (4 * rtt).clamp(PACE_MIN, PACE_MAX));
+        Ok(Race::new(self.dialler.clone(), config, places.collect(), pace))
+    }
+
+    /// How the device introduces itself at this moment.
+    async fn introduction(&self) -> Result<Introduction, LinkError> {
         let (answer, introduction) = oneshot::channel();
         self.engine.send(LinkInput::Dialling(answer)).await.map_err(|_| LinkError::Unreachable)?;
-        let introduction = introduction.await.map_err(|_| LinkError::Unreachable)?;
+        introduction.await.map_err(|_| LinkError::Unreachable)
+    }
+
+    async fn begin(
+        &self,
+        race: &Race,
+        connected: Connected,
+        introduction: Introduction,
+    ) -> Result<Introduced, LinkError> {
         let Introduction { number, cursor, active, delivers } = introduction;
-        let addresses = self.environment.network().resolve(&self.gateway).await.map_err(|_| LinkError::Unreachable)?;
-        let config = self.credentials.for_dialling().await?;
-        let mut error = LinkError::Unreachable;
-        for address in addresses {
-            let hello = Hello {
-                versions: vec![VERSION],
-                build: BUILD.into(),
-                cursor,
-                tenant: self.log.clone(),
-                active: active.clone(),
-                delivers: delivers.clone(),
-            };
-            let place = Place { address, server_name: &self.server_name };
-            match self.dialler.dial(&config, place, hello).await {
-                Ok(session) => return Ok((session, number)),
-                Err(failed) => error = failed,
-            }
-        }
-        Err(error)
-    }
-
-    async fn receive(&self, mut receiver: Receiver) -> LinkError {
-        loop {
-            match receiver.next_message().await {
-                Ok(Some(message)) => {
-                    if self.engine.send(LinkInput::Message(message)).await.is_err() {
-                        return LinkError::Closed(CloseCode::Done);
-                    }
-                }
-                Ok(None) | Err(ReceiveError::Gone) => return LinkError::Unreachable,
-                Err(ReceiveError::Decode(error)) => return error.into(),
-            }
-        }
-    }
-
-    async fn receive_snapshots(&self, connection: &Connection) -> LinkError {
-        loop {
-            let mut snapshots = match connection.accept_snapshots().await {
-                Ok(snapshots) => snapshots,
-                Err(error) => return error,
-            };
-            loop {
-                let input = match snapshots.next_bundle().await {
-                    Ok(Some(bundle)) => match self.environment.compute(|| decode_bundle(bundle)).await {
-                        Ok(unbundled) => LinkInput::Snapshots(unbundled),
-                        Err(error) => {
-                            debug!(%error, "bundle");
-                            LinkInput::FetchFailed
-                        }
-                    },
-                    Ok(None) => LinkInput::FetchEnded,
-                    Err(_) => LinkInput::FetchFailed,
-                };
-                let is_over = matches!(input, LinkInput::FetchFailed | LinkInput::FetchEnded);
-                if self.engine.send(input).await.is_err() {
-                    return LinkError::Closed(CloseCode::Done);
-                }
-                if is_over {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Ends when something is unanswered, something has been sent since anything came back, and nothing has come for
-    /// [`SILENCE_MAX`]. A gateway that confirms what it received but cannot commit is not a dead path. Dialling again is
-    /// faster than waiting for the old connection's probes (LESSONS: 0.06–0.35 s against up to 10 s).
-    async fn silence(&self, connection: &Connection) {
-        let mut heard = connection.heard();
-        let mut since = Instant::now();
-        loop {
-            tokio::time::sleep(SILENCE_MAX / 6).await;
-            let now = connection.heard();
-            let waiting = self.control.unanswered.load(Ordering::Relaxed) > 0;
-            if now.received != heard.received || now.asked == heard.asked || !waiting {
-                (heard, since) = (now, Instant::now());
-            }
-            if since.elapsed() >= SILENCE_MAX {
-                return;
-            }
-        }
+        let hello =
+            Hello { versions: vec![VERSION], build: BUILD.into(), cursor, tenant: self.log.clone(), active, delivers };
+        let session = race.begin(connected, hello).await?;
+        *self.rtt.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.connection.rtt());
+        Ok(Introduced { session, number })
     }
 }
 
-async fn send(mut sender: Sender, mut queue: mpsc::Receiver<ClientMessage>) {
-    while let Some(message) = queue.recv().await {
-        if sender.send(&message).await.is_err() {
-            return;
-        }
-    }
+/// A session, and as whom the device has introduced itself in it.
+struct Introduced {
+    session: Session,
+    number: u64,
 }
 
 /// The build that introduces itself.
@@ -303,5 +229,9 @@ const BACKOFF_BASE: Duration = Duration::from_millis(250);
 const BACKOFF_CAP: Duration = Duration::from_secs(20);
 /// About how often a device that is refused asks again.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
-/// How long nothing at all may come back while something is unanswered.
-const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// Between two attempts to connect on a path of which nothing is known.
+const PACE_UNKNOWN: Duration = Duration::from_secs(1);
+/// On a quick one (LESSONS: answered 0.06–0.35 s after the path was back).
+const PACE_MIN: Duration = Duration::from_millis(500);
+/// On a slow one, where attempts are in each other's way.
+const PACE_MAX: Duration = Duration::from_secs(3);

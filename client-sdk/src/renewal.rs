@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -68,6 +68,8 @@ pub(crate) struct Credentials {
     renewal: Option<Renewal>,
     environment: Environment,
     at_hand: Mutex<AtHand>,
+    /// What is at hand while a renewal holds it.
+    last: std::sync::Mutex<DialConfig>,
     /// How often in a row the gateway did not take them.
     refusals: AtomicU32,
 }
@@ -98,8 +100,10 @@ impl Credentials {
     ) -> Result<Self, SdkError> {
         let (sessions, server_name) = (sessions.to_owned(), server_name.to_owned());
         let renew_at_ms = renewal.as_ref().and_then(|renewal| renewal.renew_at_ms);
-        let at_hand = Mutex::new(AtHand::new(identity, renew_at_ms)?);
-        Ok(Self { sessions, server_name, renewal, environment, at_hand, refusals: AtomicU32::new(0) })
+        let at_hand = AtHand::new(identity, renew_at_ms)?;
+        let last = std::sync::Mutex::new(at_hand.config.clone());
+        let at_hand = Mutex::new(at_hand);
+        Ok(Self { sessions, server_name, renewal, environment, at_hand, last, refusals: AtomicU32::new(0) })
     }
 
     /// What to dial with. A certificate that has ended, or was refused, is renewed first.
@@ -107,7 +111,8 @@ impl Credentials {
     /// # Errors
     /// When it has ended and is not renewed.
     pub(crate) async fn for_dialling(&self) -> Result<DialConfig, LinkError> {
-        let mut at_hand = self.at_hand.lock().await;
+        // A renewal that waits for its answer on a silent path must not keep the device from dialling beside it.
+        let Ok(mut at_hand) = self.at_hand.try_lock() else { return Ok(self.last_config()) };
         let has_ended = self.environment.now_ms() > at_hand.ends_at_ms;
         // By the gateway's clock it may have ended although it has not by the device's.
         let is_refused = at_hand.is_shown && self.refusals.load(Ordering::Relaxed) > 0;
@@ -125,6 +130,10 @@ impl Credentials {
             Err(_) if has_ended => Err(LinkError::Refused),
             Err(_) => Ok(at_hand.config.clone()),
         }
+    }
+
+    fn last_config(&self) -> DialConfig {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The gateway did not take them. Whether they can be others at once: a session ends with the certificate that it began
@@ -207,6 +216,7 @@ impl Credentials {
         }
         let identity = renewed.identity().map_err(|_| EnrolError::Unreadable)?;
         *at_hand = AtHand::new(identity, Some(renewed.renew_at_ms)).map_err(|_| EnrolError::Unreadable)?;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = at_hand.config.clone();
         info!("certificate renewed");
         Ok(())
     }

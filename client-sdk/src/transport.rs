@@ -29,6 +29,9 @@ pub enum LinkError {
     /// The gateway cannot be reached right now.
     #[error("the gateway cannot be reached")]
     Unreachable,
+    /// The gateway has no room at the moment.
+    #[error("the gateway has no room at the moment")]
+    Busy,
     /// The gateway closed with a code.
     #[error("the gateway closed the session: {0:?}")]
     Closed(CloseCode),
@@ -68,13 +71,16 @@ pub struct DialConfig {
 }
 
 /// A gateway to be dialled.
-#[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
     /// Where it listens.
     pub address: SocketAddr,
     /// The name in its certificate.
-    pub server_name: &'a str,
+    pub server_name: String,
 }
+
+/// A connection on which nobody has said hello yet. Closed when it is dropped.
+pub struct Connected(quic::Connection);
 
 /// Dials gateways.
 pub struct Dialler {
@@ -133,17 +139,31 @@ impl Dialler {
         Ok(Self { quic: quic::Dialler::new(environment.network().endpoint()?) })
     }
 
-    /// Dials and says hello; returns when the gateway has answered. Dropped before, it takes everything back.
+    /// Connects. Dropped before, it takes everything back.
+    ///
+    /// # Errors
+    /// When nobody answers, or the gateway does not want this device.
+    pub async fn connect(&self, config: &DialConfig, place: &Place) -> Result<Connected, LinkError> {
+        self.quic.connect(config.quic.clone(), place).await.map(Connected)
+    }
+
+    /// The network is another one: connections go on over a new socket.
+    pub fn network_changed(&self, environment: &Environment) {
+        self.quic.rebind(environment.network());
+    }
+}
+
+impl Connected {
+    /// Says hello; returns when the gateway has answered.
     ///
     /// Hello rides with the last flight of the handshake. A TLS 1.3 client believes it is connected before its
     /// certificate has been judged, so only the answer counts.
     ///
     /// # Errors
     /// When there is no answer, or it is a refusal.
-    pub async fn dial(&self, config: &DialConfig, place: Place<'_>, hello: Hello) -> Result<Session, LinkError> {
-        let hello = ClientMessage::Hello(hello);
-        let dialled = tokio::time::timeout(DIAL_WITHIN, self.quic.dial(config.quic.clone(), place, &hello)).await;
-        let (connection, sender, receiver, first) = dialled.map_err(|_| LinkError::Unreachable)??;
+    pub async fn begin(self, hello: Hello) -> Result<Session, LinkError> {
+        let Self(connection) = self;
+        let (sender, receiver, first) = connection.begin(&ClientMessage::Hello(hello)).await?;
         let ServerMessage::Welcome(welcome) = first else { return Err(LinkError::Unexpected) };
         let (connection, sender, receiver) = (Connection(connection), Sender(sender), Receiver(receiver));
         Ok(Session { connection, sender, receiver, welcome })
@@ -167,6 +187,11 @@ impl Connection {
     /// What the path has carried so far.
     pub fn heard(&self) -> Heard {
         self.0.heard()
+    }
+
+    /// Time there and back, smoothed.
+    pub fn rtt(&self) -> Duration {
+        self.0.rtt()
     }
 
     /// Ends it.
@@ -207,6 +232,3 @@ impl Snapshots {
         self.0.next_frame().await
     }
 }
-
-/// From the first packet to the gateway's answer; a dead path is dialled again rather than waited for.
-const DIAL_WITHIN: Duration = Duration::from_secs(5);

@@ -1,18 +1,19 @@
 //! A session over QUIC: messages on its one bidirectional stream, snapshots on unidirectional ones.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use feldakte_certs::policy;
 use feldakte_core::limits;
 use feldakte_proto::{ClientMessage, CloseCode, DecodeError, FrameDecoder, ServerMessage};
 use quinn::{
-    ClientConfig, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt,
+    ClientConfig, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, TransportErrorCode, VarInt,
     crypto::rustls::QuicClientConfig,
 };
+use tracing::debug;
 
 use super::{Gone, Heard, LinkError, Place, ReceiveError};
-use crate::{error::SdkError, identity::Identity};
+use crate::{environment::Network, error::SdkError, identity::Identity};
 
 pub(super) struct Dialler(Endpoint);
 
@@ -52,29 +53,41 @@ impl Dialler {
         Self(endpoint)
     }
 
-    /// The session and the gateway's first message.
-    pub(super) async fn dial(
+    pub(super) async fn connect(
         &self,
         config: ClientConfig,
-        Place { address, server_name }: Place<'_>,
-        hello: &ClientMessage,
-    ) -> Result<(Connection, Sender, Receiver, ServerMessage), LinkError> {
-        let connecting = self.0.connect_with(config, address, server_name).map_err(|_| LinkError::Unreachable)?;
-        let connection = Connection(connecting.await.map_err(|error| judge(&error))?);
-        let (out, stream) = connection.0.open_bi().await.map_err(|error| judge(&error))?;
-        let (mut sender, mut receiver) = (Sender(out), Receiver::new(stream));
-        // An end without an answer says nothing about this device: the gateway may just have died.
-        let lost = || connection.end().unwrap_or(LinkError::Unreachable);
-        sender.send(hello).await.map_err(|_| lost())?;
-        match receiver.next_frame().await {
-            Ok(Some(frame)) => Ok((connection, sender, receiver, ServerMessage::decode(frame)?)),
-            Ok(None) | Err(ReceiveError::Gone) => Err(lost()),
-            Err(ReceiveError::Decode(error)) => Err(error.into()),
+        Place { address, server_name }: &Place,
+    ) -> Result<Connection, LinkError> {
+        let connecting = self.0.connect_with(config, *address, server_name).map_err(|_| LinkError::Unreachable)?;
+        connecting.await.map(Connection).map_err(|error| judge(&error))
+    }
+
+    /// Without another socket the old one goes on: it may reach the new network as well.
+    pub(super) fn rebind(&self, network: &dyn Network) {
+        if let Err(error) = network.rebind(&self.0) {
+            debug!(kind = %error.kind(), "no new socket");
         }
     }
 }
 
 impl Connection {
+    /// The session and the gateway's first message.
+    pub(super) async fn begin(&self, hello: &ClientMessage) -> Result<(Sender, Receiver, ServerMessage), LinkError> {
+        let (out, stream) = self.0.open_bi().await.map_err(|error| judge(&error))?;
+        let (mut sender, mut receiver) = (Sender(out), Receiver::new(stream));
+        // An end without an answer says nothing about this device: the gateway may just have died.
+        let lost = || self.end().unwrap_or(LinkError::Unreachable);
+        sender.send(hello).await.map_err(|_| lost())?;
+        match receiver.next_frame().await {
+            Ok(Some(frame)) => Ok((sender, receiver, ServerMessage::decode(frame)?)),
+            Ok(None) | Err(ReceiveError::Gone) => Err(lost()),
+            Err(ReceiveError::Decode(error)) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn rtt(&self) -> Duration {
+        self.0.rtt()
+    }
     pub(super) async fn accept_snapshots(&self) -> Result<Receiver, LinkError> {
         self.0.accept_uni().await.map(Receiver::of_bundles).map_err(|error| judge(&error))
     }
@@ -101,6 +114,11 @@ fn judge(error: &quinn::ConnectionError) -> LinkError {
             LinkError::Closed(code.unwrap_or(CloseCode::Protocol))
         }
         // TLS alerts arrive as QUIC crypto errors (RFC 9001, 4.8).
+        quinn::ConnectionError::ConnectionClosed(close)
+            if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            LinkError::Busy
+        }
         quinn::ConnectionError::ConnectionClosed(close) if is_crypto(u64::from(close.error_code)) => LinkError::Refused,
         quinn::ConnectionError::TransportError(error) if is_crypto(u64::from(error.code)) => LinkError::Refused,
         _ => LinkError::Unreachable,

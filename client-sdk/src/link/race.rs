@@ -1,0 +1,100 @@
+//! Who connects first: several attempts to reach the gateway, begun one after the other, and one session.
+//!
+//! An attempt that meets a dead path is repeated by its transport ever more slowly, so that it answers long after the
+//! path is back: new ones are begun beside it. One of them at a time says hello, because the gateway ends a device's
+//! older session for its newer one.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use feldakte_proto::Hello;
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::{Instant, sleep_until, timeout_at},
+};
+use tracing::debug;
+
+use crate::transport::{Connected, DialConfig, Dialler, LinkError, Place, Session};
+
+/// Attempts that are begun until one of them gives a session.
+pub(super) struct Race {
+    dialler: Arc<Dialler>,
+    config: DialConfig,
+    /// Not begun yet, the most promising first; when all have been begun, they are begun again.
+    waiting: VecDeque<Place>,
+    all: Vec<Place>,
+    under_way: JoinSet<Result<Connected, LinkError>>,
+    /// Oldest first.
+    begun: VecDeque<AbortHandle>,
+    next_at: Instant,
+    pace: Duration,
+    deadline: Instant,
+}
+
+impl Race {
+    /// `pace` is between two attempts.
+    pub(super) fn new(dialler: Arc<Dialler>, config: DialConfig, places: Vec<Place>, pace: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            dialler,
+            config,
+            waiting: places.iter().cloned().collect(),
+            all: places,
+            under_way: JoinSet::new(),
+            begun: VecDeque::new(),
+            next_at: now,
+            pace,
+            deadline: now + DIAL_WITHIN,
+        }
+    }
+
+    /// The first attempt that is connected. Cancel-safe: what is under way goes on.
+    ///
+    /// # Errors
+    /// When the time is over, or the gateway does not want this device.
+    pub(super) async fn connected(&mut self) -> Result<Connected, LinkError> {
+        loop {
+            tokio::select! {
+                biased;
+                Some(ended) = self.under_way.join_next() => match ended {
+                    Ok(Ok(connected)) => return Ok(connected),
+                    // Nobody has answered: somebody may answer the next one.
+                    Ok(Err(LinkError::Unreachable)) => debug!("an attempt failed"),
+                    Ok(Err(answered)) => return Err(answered),
+                    Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+                    Err(_) => {}
+                },
+                () = sleep_until(self.deadline) => return Err(LinkError::Unreachable),
+                () = sleep_until(self.next_at) => self.begin_another(),
+            }
+        }
+    }
+
+    fn begin_another(&mut self) {
+        if self.waiting.is_empty() {
+            self.waiting.extend(self.all.iter().cloned());
+        }
+        let Some(place) = self.waiting.pop_front() else { return };
+        self.next_at = Instant::now() + self.pace;
+        if self.begun.len() >= UNDER_WAY_MAX
+            && let Some(oldest) = self.begun.pop_front()
+        {
+            oldest.abort();
+        }
+        let (dialler, config) = (self.dialler.clone(), self.config.clone());
+        self.begun.push_back(self.under_way.spawn(async move { dialler.connect(&config, &place).await }));
+    }
+
+    /// Says hello on that connection.
+    ///
+    /// # Errors
+    /// When there is no answer, or it is a refusal.
+    pub(super) async fn begin(&self, connected: Connected, hello: Hello) -> Result<Session, LinkError> {
+        let begun = timeout_at(self.deadline, connected.begin(hello)).await;
+        begun.unwrap_or(Err(LinkError::Unreachable))
+    }
+}
+
+/// From the first packet of the first attempt to the gateway's answer.
+const DIAL_WITHIN: Duration = Duration::from_secs(5);
+/// Attempts at once, the oldest gives way: each is a handshake for the gateway when the path comes back.
+const UNDER_WAY_MAX: usize = 3;
