@@ -257,13 +257,14 @@ impl Client {
     }
 
     /// Shows whoever uses the device what it holds of one case for others, without a network, in an emergency, with a reason
-    /// that a supervisor will read. To read, not to write; parts that his role never sees stay hidden. It ends after an
-    /// hour, with the app, or when somebody else signs in. It is written down before anything is shown, and the gateway
-    /// hears of it at the next contact.
+    /// that a supervisor will read. To read, not to write; parts that his role never sees stay hidden, and somebody whom the
+    /// gateway has never believed sees nothing. It ends after an hour, with the app, or when somebody else signs in. It is
+    /// written down before anything is shown, and the gateway hears of it at the next contact.
     ///
     /// # Errors
-    /// [`SdkError::UnknownCase`] when nothing of it is on the device, [`SdkError::NotPermitted`] (also without a text),
-    /// [`SdkError::TextTooLong`], [`SdkError::TooOften`], or when the local store fails.
+    /// [`SdkError::InSession`] when the gateway can be asked, [`SdkError::UnknownCase`] when nothing of it is on the device,
+    /// [`SdkError::NotPermitted`] (also without a text), [`SdkError::TextTooLong`], [`SdkError::TooOften`], or when the local
+    /// store fails.
     pub async fn break_glass_offline(
         &self,
         case: CaseId,

@@ -16,10 +16,7 @@ use feldakte_core::{
     ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, TenantId, UserId},
 };
 use feldakte_proto::{ClientMessage, CloseCode, Fetch, Reason};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 pub(crate) use self::requests::Asked;
@@ -131,6 +128,7 @@ impl Engine {
         let state = store.state().await?;
         let principal = Principal { user: state.user, ..principal };
         let documents = Documents::new(principal.clone(), log.clone(), state.store, store.clone());
+        let clock = state.clock.map(|clock| Clock::restored(clock, environment.uptime()));
         Ok(Engine {
             principal,
             log,
@@ -158,7 +156,7 @@ impl Engine {
             users: Users::reading_as(state.reader),
             wipe: state.wipe,
             purge_after: None,
-            clock: state.clock.map(|clock| Clock::restored(clock, Instant::now())),
+            clock,
             clock_kept_ms: None,
         })
     }

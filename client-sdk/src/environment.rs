@@ -17,6 +17,7 @@ use uuid::Uuid;
 #[derive(Clone)]
 pub struct Environment {
     clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    uptime: Arc<dyn Fn() -> Duration + Send + Sync>,
     rng: Arc<Mutex<StdRng>>,
     threads: Threads,
     network: Arc<dyn Network>,
@@ -58,6 +59,7 @@ impl Environment {
     pub fn system() -> Self {
         Self {
             clock: Arc::new(SystemTime::now),
+            uptime: Arc::new(uptime),
             rng: Arc::new(Mutex::new(StdRng::from_os_rng())),
             threads: Threads::Pool,
             network: Arc::new(Udp),
@@ -66,7 +68,8 @@ impl Environment {
 
     /// A clock and network of the caller's, randomness from a seed; computations run in place.
     pub fn simulated(clock: Arc<dyn Fn() -> SystemTime + Send + Sync>, seed: u64, network: Arc<dyn Network>) -> Self {
-        Self { clock, rng: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))), threads: Threads::Inline, network }
+        let (began, rng) = (tokio::time::Instant::now(), Arc::new(Mutex::new(StdRng::seed_from_u64(seed))));
+        Self { clock, uptime: Arc::new(move || began.elapsed()), rng, threads: Threads::Inline, network }
     }
 
     pub(crate) fn network(&self) -> &dyn Network {
@@ -76,6 +79,11 @@ impl Environment {
     /// Milliseconds since 1970-01-01 UTC by the device's clock; 0 for a clock before that.
     pub(crate) fn now_ms(&self) -> i64 {
         since_1970_ms((self.clock)())
+    }
+
+    /// Time that has passed since some moment, however long the device has slept and whatever was done to its clock.
+    pub(crate) fn uptime(&self) -> Duration {
+        (self.uptime)()
     }
 
     /// Uniform in `[0, 1)`, for jitter.
@@ -119,6 +127,17 @@ impl Environment {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
         bytes
     }
+}
+
+/// `Instant` stands still while a device with Linux sleeps (`clock_gettime(2)`); the monotonic clock of others does not.
+fn uptime() -> Duration {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let clock = rustix::time::ClockId::Boottime;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let clock = rustix::time::ClockId::Monotonic;
+    let passed = rustix::time::clock_gettime(clock);
+    let (seconds, nanoseconds) = (u64::try_from(passed.tv_sec), u32::try_from(passed.tv_nsec));
+    Duration::new(seconds.unwrap_or(0), nanoseconds.unwrap_or(0))
 }
 
 /// Milliseconds since 1970-01-01 UTC; 0 for a moment before that.

@@ -58,6 +58,9 @@ pub enum SdkError {
     /// The text for the supervisor is too long: shorten it.
     #[error("the text is longer than {} bytes", feldakte_core::limits::BREAK_GLASS_TEXT_MAX)]
     TextTooLong,
+    /// There is a session: ask the gateway, with [`Client::break_glass`](crate::Client::break_glass).
+    #[error("the gateway can be asked")]
+    InSession,
     /// Asked too often within an hour.
     #[error("this was asked for too often")]
     TooOften,

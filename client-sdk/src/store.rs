@@ -129,8 +129,8 @@ pub trait LocalStore: Send + Sync + 'static {
     /// Everything is to be destroyed. The first order stands; each call counts a session in which it does.
     async fn order_wipe(&self, order: [u8; 16]) -> Result<(), LocalStoreError>;
 
-    /// Carries the order out: destroys every document, every key, the cursor, and all else that is owed to the gateway.
-    /// Without an order it does nothing.
+    /// Carries the order out: destroys every document, every key, the cursor and every user. Who has looked at what is still
+    /// owed to the gateway, but for the words of emergencies. Without an order it does nothing.
     async fn wipe(&self) -> Result<(), LocalStoreError>;
 
     /// Remembers when the gateway was heard of.

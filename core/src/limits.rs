@@ -51,6 +51,10 @@ pub const BREAK_GLASS_MS: i64 = 60 * 60 * 1000;
 /// Emergency accesses of one device within an hour: more than any shift has emergencies, few enough to review.
 pub const BREAK_GLASS_PER_HOUR: usize = 12;
 
+/// Emergency accesses without network that the gateway has not been told of: more than anybody has before he meets a network
+/// again, and few enough to tell them all in one frame.
+pub const OPENED_UNTOLD_MAX: usize = 4 * BREAK_GLASS_PER_HOUR;
+
 /// Grants that one device gives or ends within an hour.
 pub const SHARES_PER_HOUR: usize = 600;
 

@@ -42,6 +42,9 @@ pub enum FfiError {
     /// The text for the supervisor is too long: shorten it.
     #[error("the text is too long")]
     TextTooLong,
+    /// There is a session: ask the gateway, with `break_glass`.
+    #[error("the gateway can be asked")]
+    InSession,
     /// Asked too often within an hour.
     #[error("this was asked for too often")]
     TooOften,
@@ -103,6 +106,7 @@ impl From<SdkError> for FfiError {
             SdkError::NotPermitted => FfiError::NotPermitted,
             SdkError::Unavailable => FfiError::Unavailable,
             SdkError::TextTooLong => FfiError::TextTooLong,
+            SdkError::InSession => FfiError::InSession,
             SdkError::TooOften => FfiError::TooOften,
             SdkError::Wiped => FfiError::Wiped,
             SdkError::WrongPin => FfiError::WrongPin,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use feldakte_core::{ids::UserId, limits};
-use feldakte_proto::{Credential, SignedIn};
+use feldakte_proto::{Credential, SignInRefusal, SignedIn};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -24,7 +24,7 @@ use crate::{
 /// Who uses the device, and how the gateway is told.
 pub(super) struct Users {
     /// As whom [`Engine::principal`]'s user is sent the log.
-    pub(super) reader: Reader,
+    reader: Reader,
     /// The gateway does not believe this device about PINs: it is not asked again.
     are_pins_refused: bool,
     /// His token, while the app runs.
@@ -230,7 +230,7 @@ impl Engine {
         }
         let is_as_introduced = match self.users.introduced {
             Reader::User(_) => self.take_token(active).await?,
-            Reader::Local => self.take_pin(voices.active).await?,
+            Reader::Local => self.take_pin(voices.active, refusal_of(&active)).await?,
             Reader::Device => {
                 self.now_used_by(self.principal.user, Reader::Device).await?;
                 true
@@ -246,8 +246,24 @@ impl Engine {
         Ok(true)
     }
 
+    /// Whom the gateway does not believe any more has no role without it either. A token that has ended says nothing about
+    /// its user.
+    async fn forget_role(&self, user: Option<UserId>, refusal: Option<SignInRefusal>) -> Result<(), SdkError> {
+        use SignInRefusal::{Denied, Expired, Malformed, NoRole, NotTrusted};
+        let is_his = match refusal {
+            None | Some(Expired | Malformed) => false,
+            Some(Denied | NoRole | NotTrusted) => true,
+        };
+        let known = self.store.users().await?.into_iter().find(|known| Some(known.user) == user);
+        match known {
+            Some(known) if is_his => Ok(self.store.save_user(&LocalUser { role: None, ..known }).await?),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the gateway takes the device's word for its user.
-    async fn take_pin(&mut self, believed: Option<UserId>) -> Result<bool, SdkError> {
+    async fn take_pin(&mut self, believed: Option<UserId>, refusal: Option<SignInRefusal>) -> Result<bool, SdkError> {
+        self.forget_role(self.principal.user, refusal).await?;
         self.users.are_pins_refused = believed.is_none();
         if believed.is_some() {
             self.now_used_by(self.principal.user, Reader::Local).await?;
@@ -259,6 +275,8 @@ impl Engine {
     async fn take_token(&mut self, active: Option<SignedIn>) -> Result<bool, SdkError> {
         let pending = self.users.pending.take();
         let Some(SignedIn::As { user, .. }) = active else {
+            let judged = pending.as_ref().map(|pending| pending.user).or(self.principal.user);
+            self.forget_role(judged, refusal_of(&active)).await?;
             let refusal = match active {
                 Some(SignedIn::Refused(refusal)) => SdkError::SignInRefused(refusal),
                 _ => SdkError::Offline,
@@ -309,6 +327,13 @@ impl Engine {
             unsent,
         };
         Ok(users.into_iter().map(to_view).collect())
+    }
+}
+
+fn refusal_of(active: &Option<SignedIn>) -> Option<SignInRefusal> {
+    match active {
+        Some(SignedIn::Refused(refusal)) => Some(*refusal),
+        _ => None,
     }
 }
 

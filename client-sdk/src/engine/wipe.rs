@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{Command, Engine, clock::Clock, users::Users};
@@ -80,7 +79,7 @@ impl Engine {
 
     /// The gateway is heard of.
     pub(super) async fn hear(&mut self, server_time_ms: i64) -> Result<(), SdkError> {
-        let clock = Clock::told(server_time_ms, self.environment.now_ms(), Instant::now());
+        let clock = Clock::told(server_time_ms, self.environment.now_ms(), self.environment.uptime());
         self.store.save_clock(clock.state()).await?;
         self.clock = Some(clock);
         Ok(())
@@ -90,7 +89,7 @@ impl Engine {
     pub(super) async fn watch_clock(&mut self) -> Result<(), SdkError> {
         let (Some(limit), Some(clock)) = (self.purge_after, &mut self.clock) else { return Ok(()) };
         let before = clock.state();
-        clock.advance(self.environment.now_ms(), Instant::now());
+        clock.advance(self.environment.now_ms(), self.environment.uptime());
         if self.outbound.is_some() {
             clock.contact();
         }

@@ -147,6 +147,8 @@ pub async fn a_wipe_destroys_everything_and_is_receipted(store: SharedLocalStore
     end(&store, document(1)).await?;
     store.purge().await?;
     store.begin_epoch(super::cursor(5), feldakte_core::ids::Position(5)).await?;
+    let seen = Seen { document: document(1), user: None, first_ms: 1, last_ms: 2, count: 3 };
+    store.note_reads(std::slice::from_ref(&seen)).await?;
     store.order_wipe([7; 16]).await?;
     let order = |stage, sessions| Some(Wipe { order: [7; 16], stage, sessions });
     assert_eq!(store.state().await?.wipe, order(WipeStage::Ordered, 1));
@@ -158,7 +160,7 @@ pub async fn a_wipe_destroys_everything_and_is_receipted(store: SharedLocalStore
     assert_eq!((store.documents().await?, store.state().await?.cursor), (vec![], None));
     assert_eq!(unsent(&store).await?, []);
     let receipts = store.receipts().await?;
-    assert_eq!(receipts, Receipts { wiped: Some([7; 16]), ..Receipts::default() });
+    assert_eq!(receipts, Receipts { wiped: Some([7; 16]), reads: vec![seen], ..Receipts::default() }, "it is owed");
     store.confirm(&Receipts { wiped: Some([8; 16]), ..Receipts::default() }).await?;
     assert_eq!(store.receipts().await?, receipts, "that is another order");
     store.confirm(&receipts).await?;

@@ -381,9 +381,10 @@ impl Tables {
     pub(super) fn receipts(&self) -> Receipts {
         let due = self.purged.iter().filter(|(_, purged)| !purged.is_confirmed);
         let purged = due.map(|(id, _)| *id).take(limits::RECEIPTS_MAX).collect();
-        let wipe = self.wipe.filter(|wipe| wipe.stage == WipeStage::Destroyed);
-        let reads = self.reads.values().take(limits::RECEIPTS_MAX).cloned().collect();
-        let opened = self.opened.iter().take(limits::RECEIPTS_MAX).cloned().collect();
+        let reads: Vec<_> = self.reads.values().take(limits::RECEIPTS_MAX).cloned().collect();
+        let opened: Vec<_> = self.opened.iter().take(limits::RECEIPTS_MAX).cloned().collect();
+        let is_last = reads.len().max(opened.len()) < limits::RECEIPTS_MAX;
+        let wipe = self.wipe.filter(|wipe| wipe.stage == WipeStage::Destroyed && is_last);
         Receipts { request: 0, purged, wiped: wipe.map(|wipe| wipe.order), reads, opened }
     }
 
@@ -414,8 +415,7 @@ impl Tables {
         wipe.stage = WipeStage::Destroyed;
         self.documents.clear();
         self.purged.clear();
-        self.reads.clear();
-        self.opened.clear();
+        self.opened.iter_mut().for_each(|opened| opened.text.clear());
         self.emergency.clear();
         self.cursors.clear();
         self.users.clear();

@@ -101,6 +101,7 @@ fn holds_something(error: &SdkError) -> Option<&'static str> {
         | SdkError::NotPermitted
         | SdkError::Unavailable
         | SdkError::TextTooLong
+        | SdkError::InSession
         | SdkError::TooOften
         | SdkError::Wiped
         | SdkError::WrongPin

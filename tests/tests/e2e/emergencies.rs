@@ -1,8 +1,11 @@
 //! Emergencies without network: the real SDK shows what came for a colleague, and a supervisor hears of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use feldakte_client_sdk::{Client, SdkError, store::SharedLocalStore};
+use feldakte_client_sdk::{
+    Client, SdkError,
+    view::{Event, LinkState},
+};
 use feldakte_core::{
     access::{Access, BreakGlassReason, Grant, Principal, Role, Subject},
     audit::{Act, Actor, Record},
@@ -10,14 +13,17 @@ use feldakte_core::{
     limits,
 };
 use feldakte_gateway::store::matters::Matter;
-use feldakte_tests::harness::{
-    crew, device,
-    issuer::user,
-    local::Clock,
-    new_document,
-    pki::Enrolled,
-    tablet::{Tablet, fact, memory_store},
-    until_answered,
+use feldakte_tests::{
+    harness::{
+        crew,
+        issuer::user,
+        local::Clock,
+        new_document,
+        pki::Enrolled,
+        tablet::{Tablet, fact, memory_store},
+        until_answered,
+    },
+    memory_local_store::MemoryLocalStore,
 };
 
 use super::{
@@ -31,13 +37,14 @@ const MINUTE: Duration = Duration::from_secs(60);
 struct Held {
     world: World,
     enrolled: Enrolled,
+    store: Arc<MemoryLocalStore>,
     tablet: Tablet,
     clock: Clock,
     case: CaseId,
 }
 
 impl Held {
-    async fn on(store: SharedLocalStore) -> Self {
+    async fn on(store: Arc<MemoryLocalStore>) -> Self {
         let (world, clock) = (World::with(|_| {}).await, Clock::default());
         let writer = Tablet::online(&world.site.pki.enrol(&crew("rtw-1")), world.gateway.address).await;
         let case = writer.create("Brustschmerz").await;
@@ -46,24 +53,38 @@ impl Held {
         let (document, anna) = (DocumentId { case, part: Part::Clinical }, Subject::User(user("anna")));
         world.gateway.gateway.grant(document, vec![Grant::new(anna, Access::Read)]).await.unwrap();
 
-        let enrolled = world.site.pki.enrol(&device("dortmund", "tna-1", Role::TelePhysician));
-        let tablet = Tablet::open_at(enrolled.identity(), world.gateway.address, store, &clock).await;
+        let enrolled = world.site.pki.enrol(&crew("rtw-9"));
+        let tablet = Tablet::open_at(enrolled.identity(), world.gateway.address, store.clone(), &clock).await;
         tablet.go_online().await;
-        tablet.client.sign_in(world.token("anna", Role::TelePhysician)).await.unwrap();
+        for login in ["weber", "meyer"] {
+            tablet.client.set_pin(login.into(), None, "493817".into()).await.unwrap();
+            tablet.client.sign_in(pin(login, "493817")).await.unwrap();
+            tablet
+                .until("the gateway believes him", async |client| {
+                    client.status().await.unwrap().link == LinkState::Connected
+                })
+                .await;
+            tablet.client.caught_up().await;
+        }
+        tablet.client.sign_in(world.token("anna", Role::AmbulanceCrew)).await.unwrap();
         tablet.wait_case(case, "Anna sees it", |view| !view.sync.incomplete).await;
-        Self { world, enrolled, tablet, clock, case }
+        Self { world, enrolled, store, tablet, clock, case }
     }
 
     /// Somebody else uses it from here on, without a network.
     async fn in_the_hands_of(&self, login: &str) -> UserId {
         self.tablet.go_offline().await;
-        let user = self.tablet.client.set_pin(login.into(), None, "493817".into()).await.unwrap();
-        self.tablet.client.sign_in(pin(login, "493817")).await.unwrap();
-        user
+        self.tablet.client.sign_in(pin(login, "493817")).await.unwrap()
     }
 
     async fn open(&self, text: &str) -> Result<(), SdkError> {
         open(&self.tablet.client, self.case, text).await
+    }
+
+    async fn is_refused(&self, why: &str) {
+        let opened = self.open(TEXT).await;
+        assert!(matches!(opened, Err(SdkError::NotPermitted)), "{why}: {opened:?}");
+        assert!(self.is_hidden().await, "{why}");
     }
 
     async fn is_hidden(&self) -> bool {
@@ -154,7 +175,8 @@ async fn an_emergency_opens_nothing_that_is_not_there_and_not_without_a_reason()
     assert!(matches!(held.open(TEXT).await, Err(SdkError::TooOften)), "signing in again gives no more");
 }
 
-/// Whoever the gateway has believed as a dispatcher never sees clinical content, whatever device he takes.
+/// Whoever the gateway has believed as a dispatcher never sees clinical content, whatever device he takes, and neither
+/// signing out nor a user that he makes himself gives him another role.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emergency_shows_nobody_what_his_role_never_sees() {
     let held = Held::on(memory_store()).await;
@@ -162,7 +184,54 @@ async fn an_emergency_shows_nobody_what_his_role_never_sees() {
     client.sign_in(held.world.token("ben", Role::Dispatcher)).await.unwrap();
     held.tablet.go_offline().await;
     assert_eq!(client.hidden_cases().await.unwrap(), [held.case]);
-    let opened = held.open(TEXT).await;
-    assert!(matches!(opened, Err(SdkError::NotPermitted)), "{opened:?}");
+    held.is_refused("as a dispatcher").await;
+    client.sign_out().await.unwrap();
+    held.is_refused("as nobody").await;
+    client.set_pin("invented".into(), None, "271828".into()).await.unwrap();
+    client.sign_in(pin("invented", "271828")).await.unwrap();
+    held.is_refused("as somebody whom the gateway has never heard of").await;
+}
+
+/// Also not what she saw before.
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_whom_the_gateway_has_denied_opens_nothing_without_it() {
+    let held = Held::on(memory_store()).await;
+    held.world.gateway.deny.replace(format!("user {}", user("anna")).parse().unwrap());
+    held.tablet.until("she is signed out", async |_| held.tablet.losses().contains(&Event::SignInEnded)).await;
+    held.tablet.go_offline().await;
     assert!(held.is_hidden().await);
+    held.is_refused("what she saw before").await;
+}
+
+/// Its answer counts, and it has said no.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_gateway_can_be_asked_nobody_goes_around_it() {
+    let held = Held::on(memory_store()).await;
+    held.tablet.client.sign_in(pin("weber", "493817")).await.unwrap();
+    held.tablet.client.caught_up().await;
+    let opened = held.open(TEXT).await;
+    assert!(matches!(opened, Err(SdkError::InSession)), "{opened:?}");
+}
+
+/// An app that is started anew for each would have no limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn emergencies_that_nobody_was_told_of_are_few_however_often_the_app_begins_anew() {
+    let mut held = Held::on(memory_store()).await;
+    held.in_the_hands_of("weber").await;
+    let mut store = held.store.clone();
+    for _ in 0..limits::OPENED_UNTOLD_MAX / limits::BREAK_GLASS_PER_HOUR {
+        for _ in 0..limits::BREAK_GLASS_PER_HOUR {
+            held.open(TEXT).await.unwrap();
+        }
+        store.crash();
+        store = store.reopen().unwrap();
+        let (identity, address) = (held.enrolled.identity(), held.world.gateway.address);
+        held.tablet = Tablet::open_at(identity, address, store.clone(), &held.clock).await;
+    }
+    assert!(matches!(held.open(TEXT).await, Err(SdkError::TooOften)));
+    held.tablet.client.go_online();
+    until_answered("a supervisor hears of each", async || {
+        waiting(&held.world.gateway).await.len() == limits::OPENED_UNTOLD_MAX
+    })
+    .await;
 }
