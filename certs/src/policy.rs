@@ -40,6 +40,9 @@ pub enum PolicyError {
 /// The protocol both ends of a session name in the handshake (ALPN).
 pub const ALPN: &[u8] = b"feldakte/1";
 
+/// The protocol both ends name for sessions over gRPC.
+pub const GRPC_ALPN: &[u8] = b"h2";
+
 /// The protocol both ends name for enrolment.
 pub const ENROLMENT_ALPN: &[u8] = HTTP_ALPN;
 
@@ -65,6 +68,20 @@ pub fn server_config(
     config.map(|config| finish_server(config, ALPN)).map_err(PolicyError::Credentials)
 }
 
+/// The same for sessions over gRPC.
+///
+/// # Errors
+/// When chain and key cannot be used together.
+pub fn grpc_server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    devices: Arc<DeviceVerifier>,
+) -> Result<ServerConfig, PolicyError> {
+    let mut config = server_config(chain, key, devices)?;
+    config.alpn_protocols = vec![GRPC_ALPN.to_vec()];
+    Ok(config)
+}
+
 /// A gateway's configuration for enrolment over TCP: it shows its certificate and asks for none.
 ///
 /// # Errors
@@ -88,6 +105,20 @@ pub fn client_config(
 ) -> Result<ClientConfig, PolicyError> {
     let config = client_builder(roots)?.with_client_auth_cert(chain, key);
     config.map(|config| finish_client(config, ALPN)).map_err(PolicyError::Credentials)
+}
+
+/// The same for sessions over gRPC.
+///
+/// # Errors
+/// When there are no roots, or chain and key cannot be used together.
+pub fn grpc_client_config(
+    roots: RootCertStore,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ClientConfig, PolicyError> {
+    let mut config = client_config(roots, chain, key)?;
+    config.alpn_protocols = vec![GRPC_ALPN.to_vec()];
+    Ok(config)
 }
 
 /// A device's configuration for enrolment: it has no certificate yet and trusts gateways under `roots`.

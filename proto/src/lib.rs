@@ -13,6 +13,7 @@ pub mod enrolment;
 mod entry;
 mod error;
 mod frame;
+pub mod grpc;
 mod message;
 mod shape;
 

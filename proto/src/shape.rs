@@ -20,6 +20,7 @@ pub(crate) const SERVER_FRAME: Shape =
     Shape(&[(1, &WELCOME), (2, &DURABLE), (3, &CHANGES), (4, &LEAF), (5, &LEAF), (6, &LEAF)]);
 pub(crate) const ENTRY: Shape = Shape(&[(2, &GRANT), (3, &SUBJECT), (4, &LEAF), (5, &LEAF)]);
 pub(crate) const BUNDLE: Shape = LEAF;
+pub(crate) const BULK_REQUEST: Shape = LEAF;
 pub(crate) const SNAPSHOTS: Shape = Shape(&[(1, &SNAPSHOT)]);
 const HELLO: Shape = Shape(&[(3, &LEAF), (5, &LEAF), (6, &LEAF)]);
 const WELCOME: Shape = Shape(&[(8, &LEAF), (9, &LEAF)]);
@@ -99,7 +100,7 @@ mod tests {
     type Schema = BTreeMap<String, Vec<(u32, String)>>;
 
     fn schema() -> Schema {
-        let files = protox::compile(["session.proto"], ["schema"]).expect("the schema compiles");
+        let files = protox::compile(["service.proto"], ["schema"]).expect("the schema compiles");
         let messages = files.file.iter().flat_map(|file| &file.message_type);
         let nested = |message: &protox::prost_reflect::prost_types::DescriptorProto| {
             let fields = message.field.iter().filter(|field| field.type_name().starts_with(".feldakte"));
@@ -133,6 +134,7 @@ mod tests {
             ("ServerFrame", SERVER_FRAME),
             ("Entry", ENTRY),
             ("Bundle", BUNDLE),
+            ("BulkRequest", BULK_REQUEST),
             ("Snapshots", SNAPSHOTS),
         ];
         roots.iter().for_each(|(message, shape)| assert_shape(&schema, message, shape));
