@@ -26,7 +26,7 @@ use crate::{
     notify::Notifier,
     renewal::{Credentials, Renewal},
     store::SharedLocalStore,
-    transport::Dialler,
+    transport::{Dialler, Transports},
     user::SignIn,
     view::{CaseSummary, CaseSync, CaseView, DeviceUser, Observer, ParkedEdit, Status},
     witness::Witness,
@@ -40,6 +40,8 @@ pub struct ClientOptions {
     pub gateway: String,
     /// The name in the gateway's certificate; usually the host of `gateway`.
     pub server_name: String,
+    /// What may carry its sessions: the gateway listens on the same port over UDP and TCP.
+    pub transports: Transports,
     /// How the certificate is renewed; `None` leaves it to the app.
     pub renewal: Option<Renewal>,
     /// The opened local store.
@@ -71,7 +73,8 @@ impl Client {
     /// # Errors
     /// When identity or store cannot be used, or no socket can be opened.
     pub async fn open(options: ClientOptions) -> Result<Client, SdkError> {
-        let ClientOptions { identity, gateway, server_name, renewal, store, log, purge_after, environment } = options;
+        let ClientOptions { identity, gateway, server_name, transports, renewal, store, log, purge_after, environment } =
+            options;
         let tenant = log.clone().unwrap_or_else(|| identity.principal.tenant.clone());
         let dialler = Arc::new(Dialler::new(&environment).map_err(SdkError::Network)?);
         let notifier = Arc::new(Notifier::default());
@@ -88,6 +91,7 @@ impl Client {
             log,
             environment: environment.clone(),
             dialler,
+            transports,
             credentials,
             gateway,
             server_name,

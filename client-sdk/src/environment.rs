@@ -11,6 +11,11 @@ use async_trait::async_trait;
 use feldakte_core::ids::{CaseId, DeviceId, Epoch};
 use quinn::{Endpoint, EndpointConfig};
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use uuid::Uuid;
 
 /// Where the client gets everything from that is not in its arguments.
@@ -30,7 +35,7 @@ enum Threads {
     Inline,
 }
 
-/// Opens sockets and finds gateways: UDP and DNS, or a simulated network.
+/// Opens sockets and finds gateways: the internet, or a simulated network.
 #[async_trait]
 pub trait Network: Send + Sync + 'static {
     /// A client endpoint on any free port.
@@ -47,12 +52,23 @@ pub trait Network: Send + Sync + 'static {
         Ok(())
     }
 
+    /// A connection to that address over TCP.
+    ///
+    /// # Errors
+    /// When there is none to be had.
+    async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Stream>>;
+
     /// Addresses of `host:port`, best first.
     ///
     /// # Errors
     /// When the name cannot be resolved; that includes "there is no network".
     async fn resolve(&self, gateway: &str) -> io::Result<Vec<SocketAddr>>;
 }
+
+/// A connection over TCP.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
 impl Environment {
     /// The system's clock, entropy, thread pool and network.
@@ -62,7 +78,7 @@ impl Environment {
             uptime: Arc::new(uptime),
             rng: Arc::new(Mutex::new(StdRng::from_os_rng())),
             threads: Threads::Pool,
-            network: Arc::new(Udp),
+            network: Arc::new(Internet),
         }
     }
 
@@ -153,9 +169,9 @@ impl fmt::Debug for Environment {
 }
 
 /// Real sockets, real names.
-struct Udp;
+struct Internet;
 
-impl Udp {
+impl Internet {
     /// IPv6 sockets reach IPv4 as well; a device without IPv6 falls back.
     fn socket() -> io::Result<std::net::UdpSocket> {
         std::net::UdpSocket::bind("[::]:0").or_else(|_| std::net::UdpSocket::bind("0.0.0.0:0"))
@@ -163,7 +179,7 @@ impl Udp {
 }
 
 #[async_trait]
-impl Network for Udp {
+impl Network for Internet {
     fn endpoint(&self) -> io::Result<Endpoint> {
         let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
         Endpoint::new(EndpointConfig::default(), None, Self::socket()?, runtime)
@@ -173,7 +189,29 @@ impl Network for Udp {
         endpoint.rebind(Self::socket()?)
     }
 
+    async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect(address).await?;
+        as_sessions_need(&stream)?;
+        Ok(Box::new(stream))
+    }
+
     async fn resolve(&self, gateway: &str) -> io::Result<Vec<SocketAddr>> {
         Ok(tokio::net::lookup_host(gateway).await?.collect())
     }
 }
+
+/// Small messages leave at once, and little waits in the kernel, where nothing can be overtaken or taken back. Networks of
+/// the caller's do the same with theirs.
+///
+/// # Errors
+/// When the socket is gone already.
+pub fn as_sessions_need(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_MAX)?;
+    Ok(())
+}
+
+/// Two TLS records: enough to keep a link busy between two looks of the kernel.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT_MAX: u32 = 32 << 10;

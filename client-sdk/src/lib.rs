@@ -65,4 +65,5 @@ pub use error::SdkError;
 #[doc(hidden)]
 pub use feldakte_core::hide_content;
 pub use identity::Identity;
+pub use transport::Transports;
 pub use user::SignIn;

@@ -22,7 +22,7 @@ use self::race::Race;
 use crate::{
     environment::Environment,
     renewal::{Credentials, Renewing},
-    transport::{Connected, Dialler, LinkError, Place, Session},
+    transport::{Connected, Dialler, LinkError, Place, Session, Transport, Transports},
 };
 
 mod beside;
@@ -62,6 +62,7 @@ pub(crate) struct Introduction {
 pub(crate) struct Link {
     pub(crate) environment: Environment,
     pub(crate) dialler: Arc<Dialler>,
+    pub(crate) transports: Transports,
     pub(crate) credentials: Credentials,
     /// `host:port`.
     pub(crate) gateway: String,
@@ -183,8 +184,12 @@ impl Link {
 
     async fn race(&self) -> Result<Race, LinkError> {
         let addresses = self.environment.network().resolve(&self.gateway).await.map_err(|_| LinkError::Unreachable)?;
+        let over = match self.transports {
+            Transports::Grpc => Transport::Grpc,
+            Transports::Quic | Transports::Both => Transport::Quic,
+        };
         let server_name = || self.server_name.clone();
-        let places = addresses.into_iter().map(|address| Place { address, server_name: server_name() });
+        let places = addresses.into_iter().map(|address| Place { over, address, server_name: server_name() });
         let config = self.credentials.for_dialling().await?;
         let rtt = *self.rtt.lock().unwrap_or_else(PoisonError::into_inner);
         let pace = rtt.map_or(PACE_UNKNOWN, |rtt| (4 * rtt).clamp(PACE_MIN, PACE_MAX));

@@ -2,13 +2,14 @@
 //!
 //! What carries it is known below this file alone.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use feldakte_proto::{ClientMessage, CloseCode, DecodeError, Hello, ServerMessage, Welcome};
 
 use crate::{environment::Environment, error::SdkError, identity::Identity};
 
+mod grpc;
 mod quic;
 
 /// A session that the gateway has welcomed.
@@ -24,7 +25,7 @@ pub struct Session {
 }
 
 /// No session came about, or it ended.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum LinkError {
     /// The gateway cannot be reached right now.
     #[error("the gateway cannot be reached")]
@@ -68,11 +69,36 @@ impl LinkError {
 pub struct DialConfig {
     /// For QUIC.
     pub quic: quinn::ClientConfig,
+    /// For gRPC.
+    pub grpc: Arc<rustls::ClientConfig>,
+}
+
+/// What carries a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// QUIC over UDP.
+    Quic,
+    /// gRPC over HTTP/2 and TCP.
+    Grpc,
+}
+
+/// Which of them a client may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transports {
+    /// QUIC alone.
+    Quic,
+    /// gRPC alone.
+    Grpc,
+    /// Whichever works; QUIC is preferred.
+    #[default]
+    Both,
 }
 
 /// A gateway to be dialled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
+    /// What is to carry the session.
+    pub over: Transport,
     /// Where it listens.
     pub address: SocketAddr,
     /// The name in its certificate.
@@ -80,24 +106,50 @@ pub struct Place {
 }
 
 /// A connection on which nobody has said hello yet. Closed when it is dropped.
-pub struct Connected(quic::Connection);
+pub struct Connected(Reached);
+
+enum Reached {
+    Quic(quic::Connection),
+    Grpc(grpc::Connected),
+}
 
 /// Dials gateways.
 pub struct Dialler {
     quic: quic::Dialler,
+    grpc: grpc::Dialler,
 }
 
 /// A connection in session. Closed when all of its session is dropped.
-pub struct Connection(quic::Connection);
+pub struct Connection(Carrier);
+
+enum Carrier {
+    Quic(quic::Connection),
+    Grpc(grpc::Connection),
+}
 
 /// Towards the gateway.
-pub struct Sender(quic::Sender);
+pub struct Sender(Outgoing);
+
+enum Outgoing {
+    Quic(quic::Sender),
+    Grpc(grpc::Sender),
+}
 
 /// From the gateway.
-pub struct Receiver(quic::Receiver);
+pub struct Receiver(Incoming);
+
+enum Incoming {
+    Quic(quic::Receiver),
+    Grpc(grpc::Receiver),
+}
 
 /// Snapshots that answer one `Fetch`.
-pub struct Snapshots(quic::Receiver);
+pub struct Snapshots(Bundles);
+
+enum Bundles {
+    Quic(quic::Receiver),
+    Grpc(grpc::Snapshots),
+}
 
 /// The connection is gone.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +180,7 @@ impl DialConfig {
     /// # Errors
     /// When certificate and key do not fit.
     pub fn new(identity: &Identity) -> Result<Self, SdkError> {
-        Ok(Self { quic: quic::client_config(identity)? })
+        Ok(Self { quic: quic::client_config(identity)?, grpc: grpc::client_config(identity)? })
     }
 }
 
@@ -136,7 +188,8 @@ impl Dialler {
     /// # Errors
     /// When no socket can be opened.
     pub fn new(environment: &Environment) -> io::Result<Self> {
-        Ok(Self { quic: quic::Dialler::new(environment.network().endpoint()?) })
+        let quic = quic::Dialler::new(environment.network().endpoint()?);
+        Ok(Self { quic, grpc: grpc::Dialler::new(environment.clone()) })
     }
 
     /// Connects. Dropped before, it takes everything back.
@@ -144,10 +197,14 @@ impl Dialler {
     /// # Errors
     /// When nobody answers, or the gateway does not want this device.
     pub async fn connect(&self, config: &DialConfig, place: &Place) -> Result<Connected, LinkError> {
-        self.quic.connect(config.quic.clone(), place).await.map(Connected)
+        let reached = match place.over {
+            Transport::Quic => self.quic.connect(config.quic.clone(), place).await.map(Reached::Quic),
+            Transport::Grpc => self.grpc.connect(&config.grpc, place).await.map(Reached::Grpc),
+        };
+        reached.map(Connected)
     }
 
-    /// The network is another one: connections go on over a new socket.
+    /// The network is another one: connections that can go on over a new socket.
     pub fn network_changed(&self, environment: &Environment) {
         self.quic.rebind(environment.network());
     }
@@ -162,8 +219,17 @@ impl Connected {
     /// # Errors
     /// When there is no answer, or it is a refusal.
     pub async fn begin(self, hello: Hello) -> Result<Session, LinkError> {
-        let Self(connection) = self;
-        let (sender, receiver, first) = connection.begin(&ClientMessage::Hello(hello)).await?;
+        let hello = ClientMessage::Hello(hello);
+        let (connection, sender, receiver, first) = match self.0 {
+            Reached::Quic(connection) => {
+                let (sender, receiver, first) = connection.begin(&hello).await?;
+                (Carrier::Quic(connection), Outgoing::Quic(sender), Incoming::Quic(receiver), first)
+            }
+            Reached::Grpc(connected) => {
+                let (connection, sender, receiver, first) = connected.begin(&hello).await?;
+                (Carrier::Grpc(connection), Outgoing::Grpc(sender), Incoming::Grpc(receiver), first)
+            }
+        };
         let ServerMessage::Welcome(welcome) = first else { return Err(LinkError::Unexpected) };
         let (connection, sender, receiver) = (Connection(connection), Sender(sender), Receiver(receiver));
         Ok(Session { connection, sender, receiver, welcome })
@@ -176,27 +242,52 @@ impl Connection {
     /// # Errors
     /// When the connection has ended, and how.
     pub async fn accept_snapshots(&self) -> Result<Snapshots, LinkError> {
-        self.0.accept_snapshots().await.map(Snapshots)
+        let bundles = match &self.0 {
+            Carrier::Quic(connection) => connection.accept_snapshots().await.map(Bundles::Quic),
+            Carrier::Grpc(connection) => Ok(Bundles::Grpc(connection.accept_snapshots().await)),
+        };
+        bundles.map(Snapshots)
     }
 
     /// How it has ended; `None` while it has not.
     pub fn end(&self) -> Option<LinkError> {
-        self.0.end()
+        match &self.0 {
+            Carrier::Quic(connection) => connection.end(),
+            Carrier::Grpc(connection) => connection.end(),
+        }
     }
 
     /// What the path has carried so far.
     pub fn heard(&self) -> Heard {
-        self.0.heard()
+        match &self.0 {
+            Carrier::Quic(connection) => connection.heard(),
+            Carrier::Grpc(connection) => connection.heard(),
+        }
+    }
+
+    /// Asks the gateway's side for a sign of life, where the transport does not do it by itself.
+    pub fn probe(&self) {
+        match &self.0 {
+            // What was sent is confirmed, and asked for until it is.
+            Carrier::Quic(_) => {}
+            Carrier::Grpc(connection) => connection.probe(),
+        }
     }
 
     /// Time there and back, smoothed.
     pub fn rtt(&self) -> Duration {
-        self.0.rtt()
+        match &self.0 {
+            Carrier::Quic(connection) => connection.rtt(),
+            Carrier::Grpc(connection) => connection.rtt(),
+        }
     }
 
     /// Ends it.
     pub fn close(&self) {
-        self.0.close();
+        match &self.0 {
+            Carrier::Quic(connection) => connection.close(),
+            Carrier::Grpc(connection) => connection.close(),
+        }
     }
 }
 
@@ -206,7 +297,10 @@ impl Sender {
     /// # Errors
     /// When the connection is gone.
     pub async fn send(&mut self, message: &ClientMessage) -> Result<(), Gone> {
-        self.0.send(message).await
+        match &mut self.0 {
+            Outgoing::Quic(sender) => sender.send(message).await,
+            Outgoing::Grpc(sender) => sender.send(message).await,
+        }
     }
 }
 
@@ -216,10 +310,11 @@ impl Receiver {
     /// # Errors
     /// When the connection is gone or what came is no message that we take.
     pub async fn next_message(&mut self) -> Result<Option<ServerMessage>, ReceiveError> {
-        match self.0.next_frame().await? {
-            Some(frame) => Ok(Some(ServerMessage::decode(frame)?)),
-            None => Ok(None),
-        }
+        let frame = match &mut self.0 {
+            Incoming::Quic(receiver) => receiver.next_frame().await?,
+            Incoming::Grpc(receiver) => receiver.next_frame().await?,
+        };
+        Ok(frame.map(ServerMessage::decode).transpose()?)
     }
 }
 
@@ -229,6 +324,9 @@ impl Snapshots {
     /// # Errors
     /// When not all of them came.
     pub async fn next_bundle(&mut self) -> Result<Option<Bytes>, ReceiveError> {
-        self.0.next_frame().await
+        match &mut self.0 {
+            Bundles::Quic(receiver) => receiver.next_frame().await,
+            Bundles::Grpc(snapshots) => snapshots.next_frame().await,
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use feldakte_client_sdk::{
-    Client, ClientOptions, Identity, SignIn,
+    Client, ClientOptions, Identity, SignIn, Transports,
     environment::Environment,
     key::{DatabaseKey, KeyError, KeyProvider},
     store::sqlcipher::SqlCipherStore,
@@ -95,6 +95,7 @@ impl FeldakteClient {
                 identity,
                 gateway,
                 server_name,
+                transports: Transports::default(),
                 renewal: None,
                 store,
                 log: None,

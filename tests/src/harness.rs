@@ -12,6 +12,7 @@ use feldakte_core::{
 };
 use uuid::Uuid;
 
+pub mod address;
 pub mod again;
 pub mod author;
 pub mod control;

@@ -128,6 +128,9 @@ impl Link {
             if *self.control.unanswered.borrow() == 0 && !is_asked {
                 return false;
             }
+            if is_asked || since.elapsed() >= silence / 2 {
+                connection.probe();
+            }
             if now.received != heard.received || (now.asked == heard.asked && !is_asked) {
                 (heard, since) = (now, Instant::now());
             }

@@ -56,7 +56,7 @@ impl Dialler {
     pub(super) async fn connect(
         &self,
         config: ClientConfig,
-        Place { address, server_name }: &Place,
+        Place { over: _, address, server_name }: &Place,
     ) -> Result<Connection, LinkError> {
         let connecting = self.0.connect_with(config, *address, server_name).map_err(|_| LinkError::Unreachable)?;
         connecting.await.map(Connection).map_err(|error| judge(&error))
@@ -88,6 +88,7 @@ impl Connection {
     pub(super) fn rtt(&self) -> Duration {
         self.0.rtt()
     }
+
     pub(super) async fn accept_snapshots(&self) -> Result<Receiver, LinkError> {
         self.0.accept_uni().await.map(Receiver::of_bundles).map_err(|error| judge(&error))
     }

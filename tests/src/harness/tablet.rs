@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use feldakte_client_sdk::{
     Client, ClientOptions, Identity,
-    environment::{Environment, Network},
+    environment::{Environment, Network, Stream, as_sessions_need},
     store::SharedLocalStore,
     view::{CaseSync, CaseView, Changed, DocumentView, Event, LinkState, Observer, SyncState},
     witness::{ChangeEvent, ChangeFact, Witness},
@@ -22,7 +22,7 @@ use feldakte_core::{
 };
 use tokio::sync::watch;
 
-use super::{local::Clock, new_epoch, pki::Enrolled, pki::GATEWAY_NAME, within};
+use super::{address::Address, local::Clock, new_epoch, pki::Enrolled, pki::GATEWAY_NAME, within};
 use crate::memory_local_store::{Durability, MemoryLocalStore};
 
 /// A tablet.
@@ -45,41 +45,41 @@ struct Told {
 
 impl Tablet {
     /// Opens a tablet on a store, offline.
-    pub async fn open(identity: Identity, gateway: SocketAddr, store: SharedLocalStore) -> Self {
-        Self::open_in(identity, gateway, store, Environment::system()).await
+    pub async fn open(identity: Identity, gateway: impl Into<Address>, store: SharedLocalStore) -> Self {
+        Self::open_in(identity, gateway.into(), store, Environment::system()).await
     }
 
     /// The same with a clock of the test's.
-    pub async fn open_at(identity: Identity, gateway: SocketAddr, store: SharedLocalStore, clock: &Clock) -> Self {
+    pub async fn open_at(
+        identity: Identity,
+        gateway: impl Into<Address>,
+        store: SharedLocalStore,
+        clock: &Clock,
+    ) -> Self {
         let clock = clock.clone();
-        let environment = Environment::simulated(Arc::new(move || clock.now()), rand::random(), Arc::new(Udp));
-        Self::open_in(identity, gateway, store, environment).await
+        let environment = Environment::simulated(Arc::new(move || clock.now()), rand::random(), Arc::new(Loopback));
+        Self::open_in(identity, gateway.into(), store, environment).await
     }
 
     /// Opens a tablet that keeps content for so long without word from its gateway, with a clock of the test's.
     pub async fn open_for(
-        (identity, gateway): (Identity, SocketAddr),
+        (identity, gateway): (Identity, impl Into<Address>),
         store: SharedLocalStore,
         clock: &Clock,
         purge_after: Duration,
     ) -> Self {
         let clock = clock.clone();
-        let environment = Environment::simulated(Arc::new(move || clock.now()), rand::random(), Arc::new(Udp));
-        Self::open_with(identity, gateway, store, (environment, Some(purge_after))).await
+        let environment = Environment::simulated(Arc::new(move || clock.now()), rand::random(), Arc::new(Loopback));
+        Self::open_with(identity, gateway.into(), store, (environment, Some(purge_after))).await
     }
 
-    async fn open_in(
-        identity: Identity,
-        gateway: SocketAddr,
-        store: SharedLocalStore,
-        environment: Environment,
-    ) -> Self {
+    async fn open_in(identity: Identity, gateway: Address, store: SharedLocalStore, environment: Environment) -> Self {
         Self::open_with(identity, gateway, store, (environment, None)).await
     }
 
     async fn open_with(
         identity: Identity,
-        gateway: SocketAddr,
+        gateway: Address,
         store: SharedLocalStore,
         (environment, purge_after): (Environment, Option<Duration>),
     ) -> Self {
@@ -87,6 +87,7 @@ impl Tablet {
             identity,
             gateway: gateway.to_string(),
             server_name: GATEWAY_NAME.to_owned(),
+            transports: gateway.transports(),
             store,
             renewal: None,
             log: None,
@@ -101,7 +102,7 @@ impl Tablet {
     }
 
     /// A new tablet in memory, online and caught up.
-    pub async fn online(enrolled: &Enrolled, gateway: SocketAddr) -> Self {
+    pub async fn online(enrolled: &Enrolled, gateway: impl Into<Address>) -> Self {
         let tablet = Self::open(enrolled.identity(), gateway, memory_store()).await;
         tablet.go_online().await;
         tablet
@@ -265,12 +266,18 @@ impl Witness for Told {
 }
 
 /// Real sockets, for a tablet with a clock of the test's.
-struct Udp;
+struct Loopback;
 
 #[async_trait]
-impl Network for Udp {
+impl Network for Loopback {
     fn endpoint(&self) -> std::io::Result<quinn::Endpoint> {
         quinn::Endpoint::client((std::net::Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    async fn connect(&self, address: SocketAddr) -> std::io::Result<Box<dyn Stream>> {
+        let stream = tokio::net::TcpStream::connect(address).await?;
+        as_sessions_need(&stream)?;
+        Ok(Box::new(stream))
     }
 
     async fn resolve(&self, gateway: &str) -> std::io::Result<Vec<SocketAddr>> {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use feldakte_client_sdk::environment::Network;
+use feldakte_client_sdk::environment::{Network, Stream};
 use quinn::{
     AsyncTimer, AsyncUdpSocket, Endpoint, EndpointConfig, Runtime, ServerConfig, UdpPoller,
     udp::{RecvMeta, Transmit},
@@ -113,6 +113,10 @@ impl Network for HostNetwork {
         let mut config = EndpointConfig::default();
         config.rng_seed(Some(self.port.draw()));
         self.port.open(0, config, None)
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(turmoil::net::TcpStream::connect(address).await?))
     }
 
     async fn resolve(&self, gateway: &str) -> io::Result<Vec<SocketAddr>> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use feldakte_client_sdk::{
-    Client, ClientOptions, SdkError,
+    Client, ClientOptions, SdkError, Transports,
     environment::Environment,
     store::{DocumentState, LocalStore},
     view::{CaseView, Status},
@@ -119,6 +119,7 @@ async fn open(
         identity: pki::shared().identity(machine.cast),
         gateway: format!("gateway:{PORT}"),
         server_name: pki::GATEWAY_NAME.to_owned(),
+        transports: Transports::Quic,
         store: Arc::new(WatchedLocalStore {
             inner: store,
             witness: world.witness.clone(),

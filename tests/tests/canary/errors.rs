@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use feldakte_certs::{key, pem::PemError, renewal::RenewalError};
 use feldakte_client_sdk::{
-    Client, ClientOptions, Identity, SdkError, SignIn,
+    Client, ClientOptions, Identity, SdkError, SignIn, Transports,
     enrol::{self, EnrolError, EnrolOptions, Trust},
     environment::Environment,
     key::{DatabaseKey, KeyError, KeyProvider},
@@ -289,6 +289,7 @@ async fn read_all(identity: Identity, store: SharedLocalStore) -> Result<(), Sdk
         identity,
         gateway: "127.0.0.1:9".to_owned(),
         server_name: GATEWAY_NAME.to_owned(),
+        transports: Transports::default(),
         renewal: None,
         store: store.clone(),
         log: None,

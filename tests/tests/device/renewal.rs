@@ -8,7 +8,7 @@ use std::{
 };
 
 use feldakte_client_sdk::{
-    Client, ClientOptions,
+    Client, ClientOptions, Transports,
     enrol::Enrolled,
     environment::Environment,
     renewal::{IdentityStore, Renewal},
@@ -53,6 +53,7 @@ async fn due(world: &World, kept: &Arc<Kept>) -> Client {
         identity: world.enrolled.identity(),
         gateway: world.endpoint.local_addr().unwrap().to_string(),
         server_name: GATEWAY_NAME.to_owned(),
+        transports: Transports::Quic,
         renewal: Some(renewal),
         store: memory_store(),
         log: None,

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use feldakte_client_sdk::{
-    Client, ClientOptions, Identity,
+    Client, ClientOptions, Identity, Transports,
     environment::Environment,
     key::FileKey,
     renewal::Renewal,
@@ -168,6 +168,7 @@ impl Device {
             identity,
             gateway: gateway.clone(),
             server_name,
+            transports: Transports::default(),
             store: self.store().await?,
             renewal: self.renewal(),
             log: None,

@@ -1,0 +1,220 @@
+//! A session over gRPC: a call on one TCP connection, snapshots by calls on another, which is there only while there are
+//! any.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use feldakte_certs::policy;
+use feldakte_proto::{
+    ClientMessage, CloseCode, DecodeError, FrameError, ServerMessage,
+    grpc::{Frame, SERVER_FRAME_LEN_MAX, SessionName, close_code_of},
+};
+use rustls::ClientConfig;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tonic::{Code, Request, Status, Streaming, codegen::tokio_stream::Stream};
+
+use self::{
+    bulk::Bulk,
+    line::{Line, Windows},
+};
+use super::{Gone, Heard, LinkError, Place, ReceiveError};
+use crate::{environment::Environment, error::SdkError, identity::Identity};
+
+mod bulk;
+mod line;
+
+pub(super) use self::bulk::Snapshots;
+
+pub(super) struct Dialler {
+    environment: Environment,
+}
+
+/// A connection on which no session has been called for.
+pub(super) struct Connected {
+    line: Line,
+    environment: Environment,
+    tls: Arc<ClientConfig>,
+    place: Place,
+}
+
+pub(super) struct Connection {
+    line: Arc<Line>,
+    /// The code with which the gateway ended the session.
+    closed: Arc<OnceLock<CloseCode>>,
+    bulk: Bulk,
+    is_probing: Arc<AtomicBool>,
+}
+
+pub(super) struct Sender {
+    frames: mpsc::Sender<Frame>,
+    /// Fetches so far.
+    fetches: watch::Sender<u64>,
+}
+
+pub(super) struct Receiver {
+    stream: Streaming<Frame>,
+    closed: Arc<OnceLock<CloseCode>>,
+}
+
+pub(super) fn client_config(identity: &Identity) -> Result<Arc<ClientConfig>, SdkError> {
+    let Identity { roots, chain, key, .. } = identity;
+    let tls = policy::grpc_client_config(roots.clone(), chain.clone(), key.clone_key());
+    tls.map(Arc::new).map_err(|error| SdkError::Identity(error.to_string()))
+}
+
+impl Dialler {
+    pub(super) fn new(environment: Environment) -> Self {
+        Self { environment }
+    }
+
+    pub(super) async fn connect(&self, tls: &Arc<ClientConfig>, place: &Place) -> Result<Connected, LinkError> {
+        let line = Line::connect(&self.environment, tls, place, SESSION_WINDOWS).await?;
+        Ok(Connected { line, environment: self.environment.clone(), tls: tls.clone(), place: place.clone() })
+    }
+}
+
+impl Connected {
+    /// The session and the gateway's first message.
+    pub(super) async fn begin(
+        self,
+        hello: &ClientMessage,
+    ) -> Result<(Connection, Sender, Receiver, ServerMessage), LinkError> {
+        let Self { line, environment, tls, place } = self;
+        let (frames, queue) = mpsc::channel(1);
+        // There is room, and the one who takes it out is here.
+        let _ = frames.try_send(Frame::of(&hello.encode()));
+        let mut client = line.client().max_decoding_message_size(SERVER_FRAME_LEN_MAX);
+        let answer = match client.session(Messages(queue)).await {
+            Ok(answer) => answer,
+            Err(status) => return Err(end_of(&line, &status).await),
+        };
+        let name = SessionName::read(answer.metadata()).ok_or(LinkError::Unexpected)?;
+        let closed = Arc::<OnceLock<CloseCode>>::default();
+        let mut receiver = Receiver { stream: answer.into_inner(), closed: closed.clone() };
+        let first = match receiver.next_frame().await {
+            Ok(Some(frame)) => ServerMessage::decode(frame)?,
+            Ok(None) => return Err(LinkError::Unreachable),
+            Err(ReceiveError::Gone) => {
+                return Err(closed.get().map_or(LinkError::Unreachable, |code| LinkError::Closed(*code)));
+            }
+            Err(ReceiveError::Decode(error)) => return Err(error.into()),
+        };
+        let fetches = watch::Sender::new(0);
+        let bulk = Bulk::new(environment, tls, place, name, fetches.subscribe());
+        let connection = Connection { line: Arc::new(line), closed, bulk, is_probing: Arc::default() };
+        Ok((connection, Sender { frames, fetches }, receiver, first))
+    }
+}
+
+/// What a call that was not answered means. An end without an answer says nothing about this device: the gateway may just
+/// have died.
+async fn end_of(line: &Line, status: &Status) -> LinkError {
+    match close_code_of(status) {
+        Some(code) => LinkError::Closed(code),
+        None => line.close().await.unwrap_or(LinkError::Unreachable),
+    }
+}
+
+impl Connection {
+    pub(super) async fn accept_snapshots(&self) -> Snapshots {
+        self.bulk.next_answer().await
+    }
+
+    pub(super) fn end(&self) -> Option<LinkError> {
+        self.closed.get().map(|code| LinkError::Closed(*code)).or_else(|| self.line.end())
+    }
+
+    pub(super) fn heard(&self) -> Heard {
+        self.line.heard()
+    }
+
+    pub(super) fn rtt(&self) -> Duration {
+        self.line.rtt()
+    }
+
+    /// TCP does not tell what has arrived: only an answer does.
+    pub(super) fn probe(&self) {
+        if self.is_probing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (line, is_probing) = (self.line.clone(), self.is_probing.clone());
+        tokio::spawn(async move {
+            let asked = Instant::now();
+            if line.client().probe(Request::new(Frame(Bytes::new()))).await.is_ok() {
+                line.measured(asked.elapsed());
+            }
+            is_probing.store(false, Ordering::Relaxed);
+        });
+    }
+
+    pub(super) fn close(&self) {
+        self.line.cut();
+    }
+}
+
+impl Sender {
+    pub(super) async fn send(&mut self, message: &ClientMessage) -> Result<(), Gone> {
+        self.frames.send(Frame::of(&message.encode())).await.map_err(|_| Gone)?;
+        if let ClientMessage::Fetch(_) = message {
+            self.fetches.send_modify(|fetches| *fetches += 1);
+        }
+        Ok(())
+    }
+}
+
+impl Receiver {
+    pub(super) async fn next_frame(&mut self) -> Result<Option<Bytes>, ReceiveError> {
+        match self.stream.message().await {
+            Ok(frame) => content_of(frame),
+            Err(status) => Err(judge(&status, &self.closed, SERVER_FRAME_LEN_MAX)),
+        }
+    }
+}
+
+fn content_of(frame: Option<Frame>) -> Result<Option<Bytes>, ReceiveError> {
+    match frame {
+        Some(Frame(content)) if content.is_empty() => Err(DecodeError::from(FrameError::Empty).into()),
+        frame => Ok(frame.map(|Frame(content)| content)),
+    }
+}
+
+/// What ended a stream of the gateway's; a code goes into `closed`.
+fn judge(status: &Status, closed: &OnceLock<CloseCode>, max: usize) -> ReceiveError {
+    if let Some(code) = close_code_of(status) {
+        // The first one counts.
+        let _ = closed.set(code);
+        return ReceiveError::Gone;
+    }
+    match status.code() {
+        Code::OutOfRange => DecodeError::from(FrameError::TooLarge { len: max + 1, max }).into(),
+        _ => ReceiveError::Gone,
+    }
+}
+
+/// Messages to the gateway as a call takes them.
+struct Messages(mpsc::Receiver<Frame>);
+
+impl Stream for Messages {
+    type Item = Frame;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Frame>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+/// What the gateway may have under way: 10 Mbit/s at a round trip of 200 ms. A message is collected beside it.
+const SESSION_WINDOWS: Windows = Windows { stream: 256 << 10, connection: 256 << 10 };
+/// 40 Mbit/s at a round trip of 200 ms.
+const BULK_WINDOWS: Windows = Windows { stream: 1 << 20, connection: 1 << 20 };
