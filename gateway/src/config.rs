@@ -29,6 +29,8 @@ mod shares;
 pub struct Config {
     /// Where devices connect.
     pub quic: SocketAddr,
+    /// Where they connect over TCP; beside [`Config::quic`] when `None`.
+    pub grpc: Option<SocketAddr>,
     /// Where operators and probes connect; no case data is reachable there.
     pub ops: SocketAddr,
     /// Where devices get their certificates, if this gateway issues any.
@@ -126,6 +128,7 @@ struct RawConfig {
 #[serde(default, deny_unknown_fields)]
 struct RawListen {
     quic: String,
+    grpc: Option<String>,
     ops: String,
     enrol: String,
 }
@@ -134,7 +137,8 @@ impl Default for RawListen {
     fn default() -> Self {
         // 4433 is the customary QUIC port besides 443; operators' port 9464 is Prometheus' own, on loopback only:
         // metrics are not for the internet.
-        Self { quic: "0.0.0.0:4433".into(), ops: "127.0.0.1:9464".into(), enrol: "0.0.0.0:4434".into() }
+        // Devices know one port, and try it over UDP and TCP.
+        Self { quic: "0.0.0.0:4433".into(), grpc: None, ops: "127.0.0.1:9464".into(), enrol: "0.0.0.0:4434".into() }
     }
 }
 
@@ -231,7 +235,7 @@ impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
     fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
         let RawConfig { listen, store, control, ca, audit, keys, tls, policy, limits, users, log } = raw;
-        let RawListen { quic, ops, enrol } = listen;
+        let RawListen { quic, grpc, ops, enrol } = listen;
         let RawStore { path: store, matters } = store;
         let matters = matters.unwrap_or_else(|| store.with_file_name("matters.sqlite"));
         let RawAudit { path: audit, key: audit_key } = audit;
@@ -248,6 +252,7 @@ impl TryFrom<RawConfig> for Config {
         Ok(Config {
             users: users.check(store.with_file_name(TICKET_KEY))?,
             quic: address("listen.quic", &quic)?,
+            grpc: grpc.map(|grpc| address("listen.grpc", &grpc)).transpose()?,
             ops: address("listen.ops", &ops)?,
             enrol: address("listen.enrol", &enrol)?,
             ca: ca.check(&device_ca)?,

@@ -1,6 +1,6 @@
-//! The running gateway: a QUIC endpoint, the sequencer, the projector, and what they share.
+//! The running gateway: its listeners, the sequencer, the projector, and what they share.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use feldakte_certs::{deny::DenyList, verifier::DeviceVerifier};
 use feldakte_core::{
@@ -14,14 +14,14 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
-use self::vital::Vital;
+use self::{listeners::Listeners, vital::Vital};
 use crate::{
     addresses::Addresses,
-    audit::{Audit, AuditKey, trail::note_stranger},
+    audit::{Audit, AuditKey},
     census::Census,
     enrolment::Enrolment,
     environment::Environment,
-    handshake::{Handshake, Handshakes},
+    grpc,
     hub::Hub,
     ledgers::Ledgers,
     metrics::Metrics,
@@ -30,7 +30,6 @@ use crate::{
     registry::{Registry, Seen},
     requests::Asked,
     sequencer::{Sequencer, Submission},
-    session,
     store::{Head, SharedStore, StoreError, audit::SharedAuditStore, matters::SharedMatterStore},
     users::{self, Users},
     wipes::Wipes,
@@ -39,6 +38,7 @@ use crate::{
 mod authority;
 mod drain;
 mod evidence;
+mod listeners;
 mod vital;
 
 pub use authority::{AuthorityError, Merged};
@@ -96,6 +96,8 @@ pub struct Shared {
 pub struct Parts {
     /// A server endpoint that demands client certificates: see [`crate::tls`].
     pub endpoint: Endpoint,
+    /// Where devices connect over TCP; `None` for nowhere.
+    pub grpc: Option<grpc::Listener>,
     /// The store.
     pub store: SharedStore,
     /// What waits for a supervisor or a lost device.
@@ -136,8 +138,20 @@ impl Gateway {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(parts: Parts) -> Result<Gateway, StoreError> {
-        let Parts { endpoint, store, matters, audit, audit_key, deny, enrolment, policy, users, shares, environment } =
-            parts;
+        let Parts {
+            endpoint,
+            grpc,
+            store,
+            matters,
+            audit,
+            audit_key,
+            deny,
+            enrolment,
+            policy,
+            users,
+            shares,
+            environment,
+        } = parts;
         let epoch = store.epoch().await?;
         let wipes = Wipes::new(matters.pending_wipes().await?);
         let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
@@ -182,7 +196,9 @@ impl Gateway {
         // What ended while the gateway was down is in the log before anybody reads on, unless the log cannot be written.
         let _ = tokio::time::timeout(ENDED_WITHIN, shared.end_lapsed_grants()).await;
         let sessions = TaskTracker::new();
-        sessions.spawn(accept(shared.clone(), endpoint.clone(), sessions.clone(), stop_sessions.clone()));
+        let ready = readiness_of(&shared, &fatal, &stop_sessions);
+        let listeners = Listeners { shared: shared.clone(), sessions: sessions.clone(), stop: stop_sessions.clone() };
+        listeners.open(endpoint.clone(), grpc, Arc::new(ready));
         shared.tasks.spawn(watch_lapses(shared.clone(), stop_sessions.clone()));
         shared.tasks.spawn(watch_grants(shared.clone(), stop_sessions.clone()));
         users::watch(&shared, &stop_sessions);
@@ -225,12 +241,8 @@ impl Gateway {
     }
 
     /// A check of [`Gateway::is_ready`] that outlives this value.
-    pub fn readiness(&self) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> + Clone + use<> {
-        let (shared, fatal, stop) = (self.shared.clone(), self.fatal.clone(), self.stop_sessions.clone());
-        move || {
-            let (shared, fatal, stop) = (shared.clone(), fatal.clone(), stop.clone());
-            Box::pin(async move { readiness(&shared, &fatal, &stop).await })
-        }
+    pub fn readiness(&self) -> impl Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Clone + use<> {
+        readiness_of(&self.shared, &self.fatal, &self.stop_sessions)
     }
 
     /// Resolves when the process has to end: the store can no longer be trusted, or sequencer or projector are gone.
@@ -270,32 +282,21 @@ impl Shared {
     }
 }
 
+fn readiness_of(
+    shared: &Arc<Shared>,
+    fatal: &CancellationToken,
+    stop: &CancellationToken,
+) -> impl Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Clone + use<> {
+    let (shared, fatal, stop) = (shared.clone(), fatal.clone(), stop.clone());
+    move || {
+        let (shared, fatal, stop) = (shared.clone(), fatal.clone(), stop.clone());
+        Box::pin(async move { readiness(&shared, &fatal, &stop).await })
+    }
+}
+
 async fn readiness(shared: &Shared, fatal: &CancellationToken, stop: &CancellationToken) -> bool {
     let going = !fatal.is_cancelled() && !stop.is_cancelled();
     going && shared.audit.is_available() && shared.metrics.store_ready.get() == 1 && shared.store.probe().await.is_ok()
-}
-
-async fn accept(shared: Arc<Shared>, endpoint: Endpoint, sessions: TaskTracker, shutdown: CancellationToken) {
-    let audit = shared.audit.clone();
-    let knock = move |reason| note_stranger(&audit, reason);
-    let handshakes = Handshakes::new(shared.metrics.clone(), shared.addresses.clone(), knock);
-    loop {
-        let incoming = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            incoming = endpoint.accept() => incoming,
-        };
-        let Some(incoming) = incoming else { return };
-        if let Some(handshake) = handshakes.admit(incoming) {
-            sessions.spawn(connect(shared.clone(), handshake, shutdown.clone()));
-        }
-    }
-}
-
-async fn connect(shared: Arc<Shared>, handshake: Handshake, shutdown: CancellationToken) {
-    if let Some((connection, _place)) = handshake.complete().await {
-        session::serve(shared, connection, shutdown).await;
-    }
 }
 
 /// Closes connections whose certificate expires or whose user's sign-in ends while they are open, and keeps ledgers and

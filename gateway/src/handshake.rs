@@ -9,8 +9,6 @@ use std::{
 };
 
 use feldakte_core::{audit::Reason, limits};
-use feldakte_proto::CloseCode;
-use quinn::{ConnectionError, Incoming};
 use rustls::AlertDescription;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -21,22 +19,17 @@ use tracing::{debug, warn};
 use crate::{
     addresses::{Addresses, Place},
     metrics::Metrics,
-    transport::Connection,
 };
 
-/// All handshakes of an endpoint.
+mod quic;
+mod tcp;
+
+pub use self::{quic::QuicHandshake, tcp::TcpHandshake};
+
+/// All handshakes of a gateway, whatever they come over. All clones count together.
+#[derive(Clone)]
 pub struct Handshakes {
     slots: Arc<Semaphore>,
-    addresses: Arc<Addresses>,
-    record: Arc<Record>,
-}
-
-/// One that may go on. It holds its place until it is complete or dropped.
-pub struct Handshake {
-    incoming: Incoming,
-    slot: OwnedSemaphorePermit,
-    /// Of an address that was proven before the handshake.
-    place: Option<Place>,
     addresses: Arc<Addresses>,
     record: Arc<Record>,
 }
@@ -77,27 +70,6 @@ impl Handshakes {
         Self { slots: Arc::new(Semaphore::new(limits::HANDSHAKES_MAX)), addresses, record: Arc::new(record) }
     }
 
-    /// Lets a first packet begin a handshake, or answers it without keeping anything.
-    pub fn admit(&self, incoming: Incoming) -> Option<Handshake> {
-        let remote = incoming.remote_address().ip();
-        let address = if incoming.remote_address_validated() { Address::Proven } else { Address::Claimed };
-        let (slot, place) = match self.judge(address, remote) {
-            Admission::Proceed(slot, place) => (slot, place),
-            Admission::Retry => {
-                self.record.metrics.handshakes_retried.inc();
-                incoming.retry().expect("an address that is not proven may be asked for a proof");
-                return None;
-            }
-            Admission::Refuse(reason) => {
-                self.record.rejected(reason);
-                incoming.refuse();
-                return None;
-            }
-        };
-        let (addresses, record) = (self.addresses.clone(), self.record.clone());
-        Some(Handshake { incoming, slot, place, addresses, record })
-    }
-
     fn judge(&self, address: Address, remote: IpAddr) -> Admission {
         let under_way = limits::HANDSHAKES_MAX - self.slots.available_permits();
         let Ok(slot) = self.slots.clone().try_acquire_owned() else { return Admission::Refuse("busy") };
@@ -114,53 +86,26 @@ impl Handshakes {
     }
 }
 
-impl Handshake {
-    /// The connection and what it takes of its address's share, when the peer is an enrolled device and was quick
-    /// enough.
-    pub async fn complete(self) -> Option<(Connection, Place)> {
-        let Self { incoming, slot: _slot, place, addresses, record } = self;
-        let remote = incoming.remote_address();
-        match tokio::time::timeout(limits::HELLO_WITHIN, incoming).await {
-            // Whoever completes a handshake has shown that it hears us.
-            Ok(Ok(connection)) => match place.map_or_else(|| addresses.admit(remote.ip()), Ok) {
-                Ok(place) => return Some((Connection::quic(connection), place.open())),
-                Err(crowded) => {
-                    record.rejected(crowded.name());
-                    Connection::quic(connection).close(CloseCode::Crowded);
-                }
-            },
-            Ok(Err(error)) => {
-                // A certificate is shown, or ours refused, by somebody who has heard us: he pays before it is told.
-                if reason_of(&error) != OTHER && place.is_none() {
-                    addresses.count_failed(remote.ip());
-                }
-                record.failed(remote, &error, Instant::now());
-            }
-            Err(_) => {
-                record.rejected("handshake_timeout");
-                debug!(%remote, "handshake took too long");
-            }
-        }
-        None
-    }
-}
-
 impl Record {
     fn rejected(&self, reason: &'static str) {
         self.metrics.rejected.get_or_create(&vec![("reason", reason)]).inc();
     }
 
-    fn failed(&self, remote: SocketAddr, error: &ConnectionError, now: Instant) {
-        let reason = reason_of(error);
+    fn failed(&self, remote: SocketAddr, reason: &'static str, error: &dyn std::error::Error) {
         self.rejected(reason);
         if let Some(reason) = audited(reason) {
             (self.audit)(reason);
         }
-        if reason != OTHER && self.may_warn(now) {
+        if reason != OTHER && self.may_warn(Instant::now()) {
             warn!(%remote, reason, "handshake refused");
         } else {
             debug!(%remote, reason, %error, "handshake failed");
         }
+    }
+
+    fn took_too_long(&self, remote: SocketAddr) {
+        self.rejected("handshake_timeout");
+        debug!(%remote, "handshake took too long");
     }
 
     /// Anybody may knock, as often as he likes: the log names one of them at a time, the metric counts all.
@@ -174,23 +119,17 @@ impl Record {
     }
 }
 
-/// One word from a closed set: which part of the device's certificate was not taken, or that it did not take ours.
-fn reason_of(error: &ConnectionError) -> &'static str {
-    match error {
-        ConnectionError::TransportError(error) => match alert_of(error.code.into()) {
-            Some(AlertDescription::CertificateExpired) => "certificate_expired",
-            Some(AlertDescription::CertificateRevoked) => "certificate_denied",
-            // The second is what the signature of an authority looks like that has the same name as ours.
-            Some(AlertDescription::UnknownCA | AlertDescription::DecryptError) => "certificate_issuer",
-            Some(AlertDescription::CertificateRequired) => "certificate_missing",
-            Some(
-                AlertDescription::BadCertificate
-                | AlertDescription::UnsupportedCertificate
-                | AlertDescription::CertificateUnknown,
-            ) => "certificate_invalid",
-            _ => OTHER,
-        },
-        ConnectionError::ConnectionClosed(close) if alert_of(close.error_code.into()).is_some() => "gateway_distrusted",
+/// One word from a closed set: which part of the device's certificate was not taken.
+fn reason_of(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::CertificateExpired => "certificate_expired",
+        AlertDescription::CertificateRevoked => "certificate_denied",
+        // The second is what the signature of an authority looks like that has the same name as ours.
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => "certificate_issuer",
+        AlertDescription::CertificateRequired => "certificate_missing",
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown => "certificate_invalid",
         _ => OTHER,
     }
 }
@@ -207,12 +146,8 @@ fn audited(reason: &str) -> Option<Reason> {
     })
 }
 
-/// TLS alerts arrive as QUIC crypto errors (RFC 9001, 4.8).
-fn alert_of(code: u64) -> Option<AlertDescription> {
-    let alert = code.checked_sub(0x100)?;
-    u8::try_from(alert).ok().map(AlertDescription::from)
-}
-
+/// The device did not take our certificate.
+const DISTRUSTED: &str = "gateway_distrusted";
 /// A handshake that failed for any other reason, such as a cipher that is not allowed.
 const OTHER: &str = "handshake";
 /// Often enough to notice, too seldom to fill a disk.

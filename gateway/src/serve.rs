@@ -14,19 +14,20 @@ use crate::{
     enrolment::CaError,
     environment::Environment,
     gateway::{Gateway, Parts},
+    grpc,
     keys::tenant::TenantKeysError,
     ops,
     store::StoreError,
-    tls,
     trust::{Begin, Trust, TrustError},
     users::{Users, UsersError},
 };
 
+mod bound;
 mod doors;
 mod issuer;
 mod stores;
 
-use stores::Stores;
+use self::{bound::Bound, stores::Stores};
 
 /// The gateway could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,8 @@ pub enum ServeError {
 pub struct Listening {
     /// QUIC.
     pub quic: SocketAddr,
+    /// gRPC.
+    pub grpc: SocketAddr,
     /// Operators' port.
     pub ops: SocketAddr,
     /// Enrolment; `None` in a gateway that issues nothing.
@@ -112,15 +115,17 @@ pub async fn run(
     let users = Users::open(&config.users)?;
     let doors = Doors::bind(config, (registry, keyring), &trust, &environment).await?;
     let listen = |address| move |source| ServeError::Listen { address, source };
-    let endpoint = tls::endpoint(config.quic, quic, &reset_secret).map_err(listen(config.quic))?;
+    let Bound { endpoint, listener } = Bound::bind(config, quic, &reset_secret)?;
     let ops_listener = ops::bind(config.ops).await.map_err(listen(config.ops))?;
     let listening = Listening {
         enrol: doors.enrol(),
         quic: endpoint.local_addr().map_err(listen(config.quic))?,
+        grpc: listener.local_addr().map_err(listen(config.quic))?,
         ops: ops_listener.local_addr().map_err(listen(config.ops))?,
     };
     let parts = Parts {
         endpoint,
+        grpc: Some(grpc::Listener { listener, tls: trust.grpc() }),
         store,
         matters,
         audit,
@@ -139,7 +144,7 @@ pub async fn run(
     let ops = ops::serve(ops_listener, gateway.metrics(), Arc::new(readiness), stop_ops.clone());
     let ops = tokio::spawn(ops);
     let doors = doors.open(&gateway, listening.quic.port());
-    info!(quic = %listening.quic, ops = %listening.ops, epoch = %gateway.epoch(), "listening");
+    info!(quic = %listening.quic, grpc = %listening.grpc, ops = %listening.ops, epoch = %gateway.epoch(), "listening");
     ready(listening);
     let result = tokio::select! {
         () = shutdown.cancelled() => Ok(()),

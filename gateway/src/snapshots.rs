@@ -21,7 +21,7 @@ use crate::{
     outlet::Outlet,
     permit::ReadPermit,
     store::{Reader, StoreError, StoredSnapshot},
-    transport::{SendError, Sender},
+    transport::{Reserved, SendError, Sender},
 };
 
 /// Serves the fetches of one session.
@@ -60,12 +60,13 @@ impl Fetcher {
             self.running.fetch_sub(1, Ordering::Relaxed);
             return Err("too many fetches at once");
         }
+        let reserved = self.outlet.connection().reserve_snapshots();
         let (shared, outlet, reader) = (shared.clone(), self.outlet.clone(), self.reader.clone());
         let trail = self.trail.clone();
         let running = self.running.clone();
         shared.clone().tasks.spawn(async move {
             // A fetch that fails is asked for again: the device keeps "bootstrap pending" until it has it.
-            if let Err(error) = send_documents(&shared, &outlet, (&reader, &trail), &documents).await {
+            if let Err(error) = send_documents(&shared, (&outlet, reserved), (&reader, &trail), &documents).await {
                 debug!(%error, "fetch ended");
             }
             running.fetch_sub(1, Ordering::Relaxed);
@@ -76,11 +77,11 @@ impl Fetcher {
 
 async fn send_documents(
     shared: &Shared,
-    outlet: &Outlet,
+    (outlet, reserved): (&Outlet, Reserved),
     who: (&Reader, &Trail),
     documents: &[DocumentId],
 ) -> Result<(), FetchError> {
-    let mut sender = outlet.connection().open_snapshots().await?;
+    let mut sender = reserved.open().await?;
     let sent = send_bundles(shared, outlet, &mut sender, who, documents).await;
     match sent {
         Ok(()) => sender.finish(),

@@ -1,4 +1,4 @@
-//! QUIC endpoint configuration on top of the one TLS policy (`feldakte_certs::policy`).
+//! Configuration of QUIC and TLS on top of the one policy (`feldakte_certs::policy`).
 
 use std::{
     io,
@@ -61,6 +61,16 @@ pub fn server_config(credentials: Credentials, deny: DenyList) -> Result<ServerC
         .incoming_buffer_size(limits::INCOMING_BYTES)
         .incoming_buffer_size_total(limits::INCOMING_BYTES_ALL);
     Ok(config)
+}
+
+/// The TLS configuration of sessions over gRPC, with the same demands.
+///
+/// # Errors
+/// When the credentials do not fit together.
+pub fn grpc_config(credentials: &Credentials, deny: DenyList) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    let Credentials { chain, key, device_roots } = credentials;
+    let verifier = DeviceVerifier::new(device_roots.clone(), deny)?;
+    Ok(Arc::new(policy::grpc_server_config(chain.clone(), key.clone_key(), verifier)?))
 }
 
 /// A server endpoint on a UDP address.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use feldakte_proto::{ClientMessage, CloseCode, DecodeError};
 use rustls_pki_types::CertificateDer;
 
+pub mod grpc;
 mod quic;
 
 /// A connection whose peer has proved to hold a device's certificate. Cheap to clone: all clones are the same connection.
@@ -15,17 +16,42 @@ pub struct Connection(Carrier);
 #[derive(Debug, Clone)]
 enum Carrier {
     Quic(quic::Connection),
+    Grpc(grpc::Connection),
 }
 
 /// Messages of the device.
-pub struct Receiver(quic::Receiver);
+pub struct Receiver(Incoming);
+
+enum Incoming {
+    Quic(quic::Receiver),
+    Grpc(grpc::Receiver),
+}
 
 /// A way to the device: the session's own, or one beside it for snapshots.
-pub struct Sender(quic::Sender);
+pub struct Sender(Outgoing);
+
+enum Outgoing {
+    Quic(quic::Sender),
+    Grpc(grpc::Sender),
+}
+
+/// A way for snapshots that will be opened: ways come about in the order in which they were reserved.
+pub struct Reserved(Beside);
+
+enum Beside {
+    Quic(quic::Connection),
+    Grpc(grpc::Reserved),
+}
 
 /// What was under way to the device at some moment.
 #[derive(Debug, Clone, Copy)]
-pub struct Mark(u64);
+pub struct Mark(HandedOver);
+
+#[derive(Debug, Clone, Copy)]
+enum HandedOver {
+    Quic(u64),
+    Grpc(grpc::Mark),
+}
 
 /// No message came.
 #[derive(Debug, thiserror::Error)]
@@ -58,10 +84,17 @@ impl Connection {
         Self(Carrier::Quic(quic::Connection::new(connection)))
     }
 
+    /// Over gRPC.
+    pub fn grpc(connection: grpc::Connection) -> Self {
+        Self(Carrier::Grpc(connection))
+    }
+
     /// The certificate that the device has shown, and those above it.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
-        let Carrier::Quic(connection) = &self.0;
-        connection.chain()
+        match &self.0 {
+            Carrier::Quic(connection) => connection.chain(),
+            Carrier::Grpc(connection) => connection.chain(),
+        }
     }
 
     /// The certificate that the device has proved to hold.
@@ -74,49 +107,83 @@ impl Connection {
     /// # Errors
     /// When the connection is gone.
     pub async fn accept_session(&self) -> Result<(Sender, Receiver), ReceiveError> {
-        let Carrier::Quic(connection) = &self.0;
-        let (sender, receiver) = connection.accept_session().await.ok_or(ReceiveError::Gone)?;
-        Ok((Sender(sender), Receiver(receiver)))
+        let accepted = match &self.0 {
+            Carrier::Quic(connection) => {
+                let accepted = connection.accept_session().await;
+                accepted.map(|(out, messages)| (Outgoing::Quic(out), Incoming::Quic(messages)))
+            }
+            Carrier::Grpc(connection) => {
+                let accepted = connection.accept_session().await;
+                accepted.map(|(out, messages)| (Outgoing::Grpc(out), Incoming::Grpc(messages)))
+            }
+        };
+        accepted.map(|(out, messages)| (Sender(out), Receiver(messages))).ok_or(ReceiveError::Gone)
     }
 
     /// A new way to the device for snapshots, which nothing of the session waits for.
-    ///
-    /// # Errors
-    /// When the connection is gone.
-    pub async fn open_snapshots(&self) -> Result<Sender, SendError> {
-        let Carrier::Quic(connection) = &self.0;
-        connection.open_snapshots().await.map(Sender).ok_or(SendError::Gone)
+    pub fn reserve_snapshots(&self) -> Reserved {
+        Reserved(match &self.0 {
+            Carrier::Quic(connection) => Beside::Quic(connection.clone()),
+            Carrier::Grpc(connection) => Beside::Grpc(connection.reserve_snapshots()),
+        })
     }
 
     /// Ends it with a code that the device understands. What waits inside the transport is taken back.
     pub fn close(&self, code: CloseCode) {
-        let Carrier::Quic(connection) = &self.0;
-        connection.close(code);
+        match &self.0 {
+            Carrier::Quic(connection) => connection.close(code),
+            Carrier::Grpc(connection) => connection.close(code),
+        }
     }
 
     /// Waits for its end, whoever brings it about.
     pub async fn closed(&self) {
-        let Carrier::Quic(connection) = &self.0;
-        connection.closed().await;
+        match &self.0 {
+            Carrier::Quic(connection) => connection.closed().await,
+            Carrier::Grpc(connection) => connection.closed().await,
+        }
     }
 
     /// What has been handed over until now.
     pub fn mark(&self) -> Mark {
-        let Carrier::Quic(connection) = &self.0;
-        Mark(connection.handed_over())
+        Mark(match &self.0 {
+            Carrier::Quic(connection) => HandedOver::Quic(connection.handed_over()),
+            Carrier::Grpc(connection) => HandedOver::Grpc(connection.mark()),
+        })
     }
 
     /// Whether all of that has gone out on the network.
     pub fn has_left(&self, Mark(handed_over): Mark) -> bool {
-        let Carrier::Quic(connection) = &self.0;
-        connection.has_left(handed_over)
+        match (&self.0, handed_over) {
+            (Carrier::Quic(connection), HandedOver::Quic(handed_over)) => connection.has_left(handed_over),
+            (Carrier::Grpc(connection), HandedOver::Grpc(mark)) => connection.has_left(mark),
+            // Of another connection: nothing is known of it.
+            _ => false,
+        }
+    }
+}
+
+impl Reserved {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// When the connection is gone, or the device wants it no more.
+    pub async fn open(self) -> Result<Sender, SendError> {
+        let sender = match self.0 {
+            Beside::Quic(connection) => connection.open_snapshots().await.map(Outgoing::Quic),
+            Beside::Grpc(reserved) => reserved.open().await.map(Outgoing::Grpc),
+        };
+        sender.map(Sender).ok_or(SendError::Gone)
     }
 }
 
 impl Receiver {
     /// Refuses messages of more than `len_max` bytes from here on.
     pub fn set_len_max(&mut self, len_max: usize) {
-        self.0.set_len_max(len_max);
+        match &mut self.0 {
+            Incoming::Quic(receiver) => receiver.set_len_max(len_max),
+            Incoming::Grpc(receiver) => receiver.set_len_max(len_max),
+        }
     }
 
     /// The next message; `None` when the device has ended the session. Cancel-safe.
@@ -124,10 +191,11 @@ impl Receiver {
     /// # Errors
     /// When the connection is gone, or what came is no message that we take.
     pub async fn next_message(&mut self) -> Result<Option<ClientMessage>, ReceiveError> {
-        match self.0.next_frame().await? {
-            Some(frame) => Ok(Some(ClientMessage::decode(frame)?)),
-            None => Ok(None),
-        }
+        let frame = match &mut self.0 {
+            Incoming::Quic(receiver) => receiver.next_frame().await?,
+            Incoming::Grpc(receiver) => receiver.next_frame().await?,
+        };
+        Ok(frame.map(ClientMessage::decode).transpose()?)
     }
 }
 
@@ -138,16 +206,25 @@ impl Sender {
     /// When the device takes no byte for [`feldakte_core::limits::WRITE_STALL_MAX`], or the connection is gone. However
     /// slow a device is, as long as it takes some it is served.
     pub async fn send(&mut self, frame: Bytes) -> Result<(), SendError> {
-        self.0.send(frame).await
+        match &mut self.0 {
+            Outgoing::Quic(sender) => sender.send(frame).await,
+            Outgoing::Grpc(sender) => sender.send(frame).await,
+        }
     }
 
     /// All has been sent.
     pub fn finish(self) {
-        self.0.finish();
+        match self.0 {
+            Outgoing::Quic(sender) => sender.finish(),
+            Outgoing::Grpc(sender) => sender.finish(),
+        }
     }
 
     /// Not all will be sent: the device must not take what it has for the whole.
     pub fn reset(self, code: CloseCode) {
-        self.0.reset(code);
+        match self.0 {
+            Outgoing::Quic(sender) => sender.reset(code),
+            Outgoing::Grpc(sender) => sender.reset(code),
+        }
     }
 }

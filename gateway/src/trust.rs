@@ -44,6 +44,7 @@ pub struct Trust {
     authorities: Vec<CertificateDer<'static>>,
     /// What newly accepted TCP connections are served with.
     enrolment: watch::Sender<Arc<rustls::ServerConfig>>,
+    grpc: watch::Sender<Arc<rustls::ServerConfig>>,
     not_after: SystemTime,
     revocations: Option<Revocations>,
     is_stale: bool,
@@ -68,6 +69,7 @@ pub struct Begin {
 struct Checked {
     quic: quinn::ServerConfig,
     enrolment: Arc<rustls::ServerConfig>,
+    grpc: Arc<rustls::ServerConfig>,
     authorities: Vec<CertificateDer<'static>>,
     verifier: Arc<DeviceVerifier>,
     reset_secret: [u8; 32],
@@ -95,7 +97,7 @@ impl Trust {
         let checked = check(&files, &deny)?;
         let revocations = files.crl.as_ref().map(|path| files::read_crl(path, &checked.authorities)).transpose()?;
         deny.replace_revocations(revocations.clone());
-        let Checked { quic, enrolment, authorities, reset_secret, not_before, not_after, verifier: _ } = checked;
+        let Checked { quic, enrolment, grpc, authorities, reset_secret, not_before, not_after, verifier: _ } = checked;
         let now = environment.now();
         if !(not_before..=not_after).contains(&now) {
             error!("the gateway's certificate is not valid at this time; devices refuse it");
@@ -106,6 +108,7 @@ impl Trust {
             deny,
             authorities,
             enrolment: watch::Sender::new(enrolment),
+            grpc: watch::Sender::new(grpc),
             not_after,
             revocations,
             is_stale: false,
@@ -126,6 +129,11 @@ impl Trust {
     /// The TLS configuration for enrolment over TCP; whoever accepts connections takes the newest for each.
     pub fn enrolment(&self) -> watch::Receiver<Arc<rustls::ServerConfig>> {
         self.enrolment.subscribe()
+    }
+
+    /// The same for sessions over gRPC.
+    pub fn grpc(&self) -> watch::Receiver<Arc<rustls::ServerConfig>> {
+        self.grpc.subscribe()
     }
 
     /// Takes up what changes, for ever.
@@ -157,13 +165,14 @@ impl Trust {
 
     fn take_credentials(&mut self, gateway: &Gateway) -> Result<bool, TrustError> {
         let checked = check(&self.files, &self.deny)?;
-        let Checked { quic, enrolment, authorities, verifier, reset_secret: _, not_before, not_after } = checked;
+        let Checked { quic, enrolment, grpc, authorities, verifier, reset_secret: _, not_before, not_after } = checked;
         let now = self.environment.now();
         if !(not_before..=not_after).contains(&now) {
             return Err(TrustError::NotValid { path: self.files.certificate.clone() });
         }
         gateway.replace_tls(quic);
         self.enrolment.send_replace(enrolment);
+        self.grpc.send_replace(grpc);
         self.not_after = not_after;
         if authorities != self.authorities {
             self.recheck = Some((Instant::now() + limits::HELLO_WITHIN, verifier));
@@ -260,6 +269,7 @@ fn check(files: &Files, deny: &DenyList) -> Result<Checked, TrustError> {
         reset_secret: tls::reset_secret(key),
         verifier,
         enrolment: Arc::new(enrolment),
+        grpc: tls::grpc_config(&credentials, deny.clone())?,
         authorities,
         not_before: validity.not_before,
         not_after: validity.not_after,

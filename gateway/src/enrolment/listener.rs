@@ -12,11 +12,12 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tower_service::Service;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::http::From;
+use crate::tcp;
 
 /// Serves until shutdown. Each connection is served with the newest TLS configuration.
 pub async fn serve(
@@ -26,37 +27,21 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(limits::ENROLMENT_CONNECTIONS_MAX));
-    let connections = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Most often: no file descriptors left. Some come back when connections end.
-                warn!(%error, "no connection could be accepted");
-                tokio::time::sleep(limits::ENROLMENT_REFUSED_AFTER).await;
-                continue;
-            }
-        };
-        // Beyond the bound it is closed unanswered.
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+    let stop = shutdown.clone();
+    let admit = |stream, peer| {
+        let place = places.clone().try_acquire_owned().ok()?;
         let (acceptor, routes) = (TlsAcceptor::from(tls.borrow().clone()), routes.clone());
-        let shutdown = shutdown.clone();
-        connections.spawn(async move {
+        let stop = stop.clone();
+        Some(async move {
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => {}
+                () = stop.cancelled() => {}
                 () = connection(stream, peer, acceptor, routes) => {}
             }
             drop(place);
-        });
-    }
-    connections.close();
-    connections.wait().await;
+        })
+    };
+    tcp::accept(listener, shutdown, admit).await;
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, routes: Router) {

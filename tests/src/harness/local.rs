@@ -1,4 +1,4 @@
-//! A gateway in this process, over real UDP, on a SQLite file: everything but the command line.
+//! A gateway in this process, over real sockets, on a SQLite file: everything but the command line.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -16,6 +16,7 @@ use feldakte_gateway::{
     audit::AuditKey,
     environment::Environment,
     gateway::{Gateway, Parts},
+    grpc::Listener,
     keys::TenantKeys,
     metrics::Metrics,
     store::{
@@ -31,8 +32,14 @@ use feldakte_gateway::{
 };
 use quinn::Endpoint;
 use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::watch};
 
-use super::{LOOK_AGAIN, pki::Pki, process, within};
+use super::{
+    LOOK_AGAIN,
+    address::{Address, Transport},
+    pki::Pki,
+    process, within,
+};
 
 /// A directory with a PKI and a gateway's store, and the port its gateways listen on.
 pub struct Site {
@@ -42,6 +49,8 @@ pub struct Site {
     pub shares: Shares,
     /// What each role may do at all, in gateways in this process.
     pub policy: Policy,
+    /// Over what tests reach its gateways.
+    pub over: Transport,
     dir: TempDir,
     port: Mutex<u16>,
 }
@@ -49,7 +58,7 @@ pub struct Site {
 /// A running gateway.
 pub struct LocalGateway {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The gateway itself.
     pub gateway: Gateway,
     /// Its store, as it is on the disk.
@@ -72,11 +81,16 @@ struct Disks {
 pub struct Clock(Arc<AtomicI64>);
 
 impl Site {
-    /// A fresh one.
+    /// A fresh one, reached over QUIC.
     pub fn new() -> Self {
+        Self::over(Transport::Quic)
+    }
+
+    /// The same, reached over that.
+    pub fn over(over: Transport) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let pki = Pki::create(&dir.path().join("pki"));
-        Self { pki, shares: Shares::DEFAULT, policy: Policy::default(), dir, port: Mutex::new(0) }
+        Self { pki, shares: Shares::DEFAULT, policy: Policy::default(), over, dir, port: Mutex::new(0) }
     }
 
     /// Its directory.
@@ -115,16 +129,16 @@ impl Site {
     }
 
     /// Starts a gateway on a store of the test's, where the last one listened.
-    pub async fn start_on(&self, store: SharedStore) -> (Gateway, SocketAddr) {
+    pub async fn start_on(&self, store: SharedStore) -> (Gateway, Address) {
         self.start_on_in(store, Environment::system()).await
     }
 
     /// The same with a clock of the test's.
-    pub async fn start_on_at(&self, store: SharedStore, clock: &Clock) -> (Gateway, SocketAddr) {
+    pub async fn start_on_at(&self, store: SharedStore, clock: &Clock) -> (Gateway, Address) {
         self.start_on_in(store, at(clock)).await
     }
 
-    async fn start_on_in(&self, store: SharedStore, environment: Environment) -> (Gateway, SocketAddr) {
+    async fn start_on_in(&self, store: SharedStore, environment: Environment) -> (Gateway, Address) {
         let disks = Disks { store, matters: self.matters(None).await, audit: self.audit().await };
         self.serve(disks, DenyList::default(), environment, local_users()).await
     }
@@ -173,20 +187,35 @@ impl Site {
         deny: DenyList,
         environment: Environment,
         users: Users,
-    ) -> (Gateway, SocketAddr) {
+    ) -> (Gateway, Address) {
         let (chain, key) = self.pki.gateway();
         let reset_secret = tls::reset_secret(&key);
         let credentials = Credentials { chain, key, device_roots: self.pki.roots() };
+        let over_tcp = tls::grpc_config(&credentials, deny.clone()).expect("a server configuration");
         let server = tls::server_config(credentials, deny.clone()).expect("a server configuration");
-        let endpoint = self.bind(&server, &reset_secret).await;
+        let (endpoint, listener) = self.bind(&server, &reset_secret).await;
         let address = endpoint.local_addr().expect("a bound endpoint has an address");
         self.remember(address);
+        // Whoever holds the sender could replace it; nobody does.
+        let grpc = Some(Listener { listener, tls: watch::Sender::new(over_tcp).subscribe() });
         let audit_key = Arc::new(AuditKey::load_or_create(&self.dir.path().join("audit.key")).expect("a key"));
         let (policy, shares, enrolment) = (self.policy.clone(), self.shares, None);
-        let parts =
-            Parts { endpoint, store, matters, audit, audit_key, deny, enrolment, policy, users, shares, environment };
+        let parts = Parts {
+            endpoint,
+            grpc,
+            store,
+            matters,
+            audit,
+            audit_key,
+            deny,
+            enrolment,
+            policy,
+            users,
+            shares,
+            environment,
+        };
         let gateway = Gateway::start(parts).await;
-        (gateway.expect("the store can be read"), address)
+        (gateway.expect("the store can be read"), Address { socket: address, over: self.over })
     }
 
     /// Starts a gateway as a process of its own, where the last one listened.
@@ -197,7 +226,8 @@ impl Site {
     /// The same with lines added to its configuration.
     pub async fn spawn_with(&self, settings: &str) -> process::ChildGateway {
         let command = process::Serve { site: self, settings }.command().await;
-        let gateway = process::ChildGateway::start(command).await;
+        let mut gateway = process::ChildGateway::start(command).await;
+        gateway.address.over = self.over;
         self.remember(gateway.quic);
         gateway
     }
@@ -212,14 +242,16 @@ impl Site {
         *self.port.lock().expect("nothing panics while it is held") = address.port();
     }
 
-    /// The gateway before may take a moment to let go of its socket.
-    async fn bind(&self, server: &quinn::ServerConfig, reset_secret: &[u8; 32]) -> Endpoint {
+    /// The gateway before may take a moment to let go of its sockets; a port that is new may be free for UDP alone.
+    async fn bind(&self, server: &quinn::ServerConfig, reset_secret: &[u8; 32]) -> (Endpoint, TcpListener) {
         within("the gateway's port is free", async {
             loop {
-                match tls::endpoint(self.listen(), server.clone(), reset_secret) {
-                    Ok(endpoint) => return endpoint,
-                    Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                if let Ok(endpoint) = tls::endpoint(self.listen(), server.clone(), reset_secret)
+                    && let Ok(listener) = TcpListener::bind(endpoint.local_addr().expect("it is bound")).await
+                {
+                    return (endpoint, listener);
                 }
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         })
         .await

@@ -20,6 +20,8 @@ use quinn::{IdleTimeout, TransportConfig, crypto::rustls::QuicClientConfig};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::raw::Dial;
+
 /// The name in the gateway's certificate.
 pub const GATEWAY_NAME: &str = "localhost";
 
@@ -147,7 +149,12 @@ impl Enrolled {
         self.key.private_key()
     }
 
-    /// For raw clients.
+    /// For raw clients, over any transport.
+    pub fn dial(&self) -> Dial {
+        Dial::new(self.tls())
+    }
+
+    /// For raw clients over QUIC.
     pub fn quic(&self) -> quinn::ClientConfig {
         quic(self.tls())
     }

@@ -15,7 +15,7 @@ use tokio::{
     sync::OnceCell,
 };
 
-use super::{LOOK_AGAIN, http, local::Site, within};
+use super::{LOOK_AGAIN, address::Address, http, local::Site, within};
 use crate::load::process::{self, Signal};
 
 /// How `feldakte serve` is started.
@@ -30,6 +30,10 @@ pub struct Serve<'a> {
 pub struct ChildGateway {
     /// Where devices dial.
     pub quic: SocketAddr,
+    /// The same over TCP.
+    pub grpc: SocketAddr,
+    /// Where the test reaches it.
+    pub address: Address,
     /// Where operators ask.
     pub ops: SocketAddr,
     /// Where devices get their certificates.
@@ -102,14 +106,14 @@ impl ChildGateway {
             }
         });
         let line = within("the gateway is ready", stdout.next_line()).await.expect("it prints text");
-        let Some((quic, ops, enrol)) = line.as_deref().and_then(parse_ready) else {
+        let Some(Ready { quic, grpc, ops, enrol }) = line.as_deref().and_then(Ready::parse) else {
             let status = within("the gateway ends", child.wait()).await;
             panic!(
                 "the gateway did not start: {status:?}, it said {line:?} and logged:\n{}",
                 log.lock().expect("held")
             );
         };
-        Self { quic, ops, enrol, child, log, logging, _stdout: stdout }
+        Self { quic, grpc, address: quic.into(), ops, enrol, child, log, logging, _stdout: stdout }
     }
 
     /// Its process id.
@@ -177,14 +181,21 @@ pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
     Ended { status, log }
 }
 
-fn parse_ready(line: &str) -> Option<(SocketAddr, SocketAddr, Option<SocketAddr>)> {
-    let rest = line.strip_prefix("ready quic=")?;
-    let (quic, rest) = rest.split_once(" ops=")?;
-    let (ops, enrol) = match rest.split_once(" enrol=") {
-        Some((ops, enrol)) => (ops, Some(enrol.parse().ok()?)),
-        None => (rest, None),
-    };
-    Some((quic.parse().ok()?, ops.parse().ok()?, enrol))
+/// What a gateway says when it listens.
+struct Ready {
+    quic: SocketAddr,
+    grpc: SocketAddr,
+    ops: SocketAddr,
+    enrol: Option<SocketAddr>,
+}
+
+impl Ready {
+    fn parse(line: &str) -> Option<Self> {
+        let fields = line.strip_prefix("ready ")?;
+        let field = |name: &str| fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+        let address = |name: &str| field(name)?.parse().ok();
+        Some(Self { quic: address("quic")?, grpc: address("grpc")?, ops: address("ops")?, enrol: address("enrol") })
+    }
 }
 
 /// The gateway's program: beside this test binary, built when it is missing or older than its sources.

@@ -1,36 +1,45 @@
-//! A client that may send anything: quinn and frames, nothing else. It counts every byte of its streams.
+//! A client that may send anything: a transport and frames, nothing else. It counts every byte of its streams.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 use feldakte_core::{
     ids::{ChangeHash, Cursor, DocumentId, TenantId, UserId},
-    limits,
     log::Entry,
 };
 use feldakte_proto::{
-    ChangesFrame, ClientMessage, CloseCode, Credential, Durable, Fetch, FrameDecoder, Hello, Outcome, Push,
-    ServerMessage, Unbundled, VERSION, Welcome, decode_bundle, decode_entry,
+    ChangesFrame, ClientMessage, CloseCode, Credential, Durable, Fetch, Hello, Outcome, Push, ServerMessage, Unbundled,
+    VERSION, Welcome, decode_bundle, decode_entry,
 };
-use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use quinn::{ConnectionError, Endpoint};
 
-use super::{author::name_of, pki::Enrolled, pki::GATEWAY_NAME, within};
+pub use self::{dial::Dial, grpc::GrpcPipe, quic::QuicPipe};
+use super::{
+    address::{Address, Transport},
+    author::name_of,
+    pki::Enrolled,
+    within,
+};
+
+mod dial;
+mod grpc;
+mod quic;
 
 /// An open connection with a session stream.
 pub struct RawClient {
-    /// The connection.
-    pub connection: Connection,
-    /// Towards the gateway.
-    pub out: SendStream,
     /// Bytes received on the session stream.
     pub received: u64,
     /// Frames received on the session stream.
     pub frames: u64,
     /// Bytes sent on the session stream.
     pub sent: u64,
-    input: RecvStream,
-    decoder: FrameDecoder,
+    pipe: Pipe,
     last_push: u64,
+}
+
+enum Pipe {
+    Quic(QuicPipe),
+    Grpc(Box<GrpcPipe>),
 }
 
 /// Everything a reader has been sent, as far as it was asked to look.
@@ -61,60 +70,96 @@ fn hello_of(active: Option<Credential>, delivers: Vec<Credential>) -> Hello {
 }
 
 impl RawClient {
-    /// Connects and opens the session stream; says nothing.
+    /// Connects over QUIC and opens the session stream; says nothing.
     ///
     /// # Errors
     /// When the handshake fails on the client's side.
     pub async fn connect(
         endpoint: &Endpoint,
         config: quinn::ClientConfig,
-        gateway: SocketAddr,
+        gateway: impl Into<Address>,
     ) -> Result<Self, ConnectionError> {
-        let connecting = endpoint.connect_with(config, gateway, GATEWAY_NAME).expect("a valid configuration");
-        let connection = within("the handshake ends", connecting).await?;
-        let (out, input) = connection.open_bi().await?;
-        let decoder = FrameDecoder::new(2 * limits::FRAME_LEN_MAX);
-        Ok(Self { connection, out, received: 0, frames: 0, sent: 0, input, decoder, last_push: 0 })
+        QuicPipe::connect(endpoint, config, gateway.into().socket).await.map(Pipe::Quic).map(Self::new)
+    }
+
+    /// The same over any transport.
+    ///
+    /// # Errors
+    /// When there is no connection. Why, is the transport's secret.
+    pub async fn open(dial: impl Into<Dial>, gateway: impl Into<Address>) -> Result<Self, ()> {
+        let Address { socket, over } = gateway.into();
+        let dial = dial.into();
+        let pipe = match over {
+            Transport::Quic => QuicPipe::connect(&endpoint(), dial.quic, socket).await.ok().map(Pipe::Quic),
+            Transport::Grpc => GrpcPipe::connect(dial, socket).await.map(Box::new).map(Pipe::Grpc),
+        };
+        pipe.map(Self::new).ok_or(())
+    }
+
+    fn new(pipe: Pipe) -> Self {
+        Self { received: 0, frames: 0, sent: 0, pipe, last_push: 0 }
+    }
+
+    /// What is beneath it, in tests of QUIC.
+    ///
+    /// # Panics
+    /// When it is something else.
+    pub fn quic(&mut self) -> &mut QuicPipe {
+        match &mut self.pipe {
+            Pipe::Quic(pipe) => pipe,
+            Pipe::Grpc(_) => panic!("this test is about QUIC"),
+        }
+    }
+
+    /// What is beneath it, in tests of gRPC.
+    ///
+    /// # Panics
+    /// When it is something else.
+    pub fn grpc(&mut self) -> &mut GrpcPipe {
+        match &mut self.pipe {
+            Pipe::Grpc(pipe) => pipe,
+            Pipe::Quic(_) => panic!("this test is about gRPC"),
+        }
     }
 
     /// Connects as the device and is welcomed.
-    pub async fn session(enrolled: &Enrolled, gateway: SocketAddr, cursor: Option<Cursor>) -> (Self, Welcome) {
-        Self::session_with(enrolled.quic(), gateway, cursor).await
+    pub async fn session(enrolled: &Enrolled, gateway: impl Into<Address>, cursor: Option<Cursor>) -> (Self, Welcome) {
+        Self::session_with(enrolled.dial(), gateway, cursor).await
     }
 
     /// The same with a configuration of the test's.
     pub async fn session_with(
-        config: quinn::ClientConfig,
-        gateway: SocketAddr,
+        dial: impl Into<Dial>,
+        gateway: impl Into<Address>,
         cursor: Option<Cursor>,
     ) -> (Self, Welcome) {
-        Self::try_session(config, gateway, cursor).await.expect("the gateway welcomes the device")
+        Self::try_session(dial, gateway, cursor).await.expect("the gateway welcomes the device")
     }
 
     /// The same with a gateway that may be gone.
     pub async fn try_session(
-        config: quinn::ClientConfig,
-        gateway: SocketAddr,
+        dial: impl Into<Dial>,
+        gateway: impl Into<Address>,
         cursor: Option<Cursor>,
     ) -> Option<(Self, Welcome)> {
-        Self::greet(config, gateway, &hello(cursor)).await
+        Self::greet(dial, gateway, &hello(cursor)).await
     }
 
     /// Connects as the device, with a user and the work of others, and is welcomed.
     pub async fn signed_in(
         enrolled: &Enrolled,
-        gateway: SocketAddr,
+        gateway: impl Into<Address>,
         active: Option<Credential>,
         delivers: Vec<Credential>,
     ) -> (Self, Welcome) {
         let hello = ClientMessage::Hello(hello_of(active, delivers));
-        Self::greet(enrolled.quic(), gateway, &hello).await.expect("the gateway welcomes the device")
+        Self::greet(enrolled.dial(), gateway, &hello).await.expect("the gateway welcomes the device")
     }
 
     /// Connects as a guest in another tenant's log and is welcomed.
-    pub async fn guest(enrolled: &Enrolled, gateway: SocketAddr, log: &TenantId) -> (Self, Welcome) {
+    pub async fn guest(enrolled: &Enrolled, gateway: impl Into<Address>, log: &TenantId) -> (Self, Welcome) {
         let hello = ClientMessage::Hello(Hello { tenant: Some(log.clone()), ..hello_of(None, Vec::new()) });
-        Self::greet(enrolled.quic(), gateway, &hello).await.expect("the gateway welcomes the device")
+        Self::greet(enrolled.dial(), gateway, &hello).await.expect("the gateway welcomes the device")
     }
 
     /// Asks for something; waits for what became of it and lets everything else pass.
@@ -130,8 +175,12 @@ impl RawClient {
         .await
     }
 
-    async fn greet(config: quinn::ClientConfig, gateway: SocketAddr, hello: &ClientMessage) -> Option<(Self, Welcome)> {
-        let mut client = Self::connect(&endpoint(), config, gateway).await.ok()?;
+    async fn greet(
+        dial: impl Into<Dial>,
+        gateway: impl Into<Address>,
+        hello: &ClientMessage,
+    ) -> Option<(Self, Welcome)> {
+        let mut client = Self::open(dial, gateway).await.ok()?;
         client.send(hello).await;
         match client.next().await {
             Ok(ServerMessage::Welcome(welcome)) => Some((client, welcome)),
@@ -147,7 +196,10 @@ impl RawClient {
     /// Sends whatever it is.
     pub async fn send_bytes(&mut self, bytes: Bytes) {
         self.sent += bytes.len() as u64;
-        let _ = self.out.write_chunk(bytes).await;
+        match &mut self.pipe {
+            Pipe::Quic(pipe) => pipe.send(bytes).await,
+            Pipe::Grpc(pipe) => pipe.send(bytes).await,
+        }
     }
 
     /// Pushes changes; returns the push's number.
@@ -191,24 +243,21 @@ impl RawClient {
     /// # Errors
     /// How the connection ended.
     pub async fn next(&mut self) -> Result<ServerMessage, Option<CloseCode>> {
-        loop {
-            if let Some(frame) = self.decoder.next_frame().expect("the gateway's frames are well-formed") {
-                self.frames += 1;
-                return Ok(ServerMessage::decode(frame).expect("the gateway's messages are well-formed"));
-            }
-            match within("the gateway says something", self.input.read_chunk(usize::MAX, true)).await {
-                Ok(Some(chunk)) => {
-                    self.received += chunk.bytes.len() as u64;
-                    self.decoder.extend(&chunk.bytes);
-                }
-                _ => return Err(self.closed().await),
-            }
-        }
+        let frame = match &mut self.pipe {
+            Pipe::Quic(pipe) => pipe.next_frame(&mut self.received).await,
+            Pipe::Grpc(pipe) => pipe.next_frame(&mut self.received).await,
+        };
+        let Some(frame) = frame else { return Err(self.closed().await) };
+        self.frames += 1;
+        Ok(ServerMessage::decode(frame).expect("the gateway's messages are well-formed"))
     }
 
     /// Waits for the connection's end and says with which code the gateway closed it.
-    pub async fn closed(&self) -> Option<CloseCode> {
-        close_code(&within("the gateway closes", self.connection.closed()).await)
+    pub async fn closed(&mut self) -> Option<CloseCode> {
+        match &mut self.pipe {
+            Pipe::Quic(pipe) => pipe.closed().await,
+            Pipe::Grpc(pipe) => pipe.closed().await,
+        }
     }
 
     /// Reads entries until `enough` says so.
@@ -224,11 +273,11 @@ impl RawClient {
 
     /// Takes what has arrived on the session stream, at least one byte of it, and reads what is whole.
     pub async fn read_once(&mut self, seen: &mut Seen) {
-        let chunk = within("the gateway sends", self.input.read_chunk(usize::MAX, true)).await;
-        let chunk = chunk.expect("the session lives").expect("the stream is open");
-        self.received += chunk.bytes.len() as u64;
-        self.decoder.extend(&chunk.bytes);
-        while let Some(frame) = self.decoder.next_frame().expect("the gateway's frames are well-formed") {
+        let frames = match &mut self.pipe {
+            Pipe::Quic(pipe) => pipe.read_once(&mut self.received).await,
+            Pipe::Grpc(pipe) => pipe.next_frame(&mut self.received).await.into_iter().collect(),
+        };
+        for frame in frames {
             self.frames += 1;
             if let ServerMessage::Changes(frame) = ServerMessage::decode(frame).expect("a well-formed message") {
                 seen.take(frame);
@@ -242,21 +291,17 @@ impl RawClient {
         self.receive_snapshots().await
     }
 
-    /// Reads one stream of snapshots to its end.
+    /// Reads one answer of snapshots to its end.
     pub async fn receive_snapshots(&mut self) -> Unbundled {
-        let stream = within("a stream of snapshots opens", self.connection.accept_uni()).await;
-        let mut stream = stream.expect("the session lives");
-        let mut decoder = FrameDecoder::new(limits::BUNDLE_LEN_MAX);
+        let bundles = match &mut self.pipe {
+            Pipe::Quic(pipe) => pipe.receive_snapshots().await,
+            Pipe::Grpc(pipe) => pipe.receive_snapshots().await,
+        };
         let mut all = Unbundled::default();
-        while let Some(chunk) =
-            within("the snapshots arrive", stream.read_chunk(usize::MAX, true)).await.expect("the session lives")
-        {
-            decoder.extend(&chunk.bytes);
-            while let Some(frame) = decoder.next_frame().expect("the gateway's frames are well-formed") {
-                let Unbundled { snapshots, unavailable } = decode_bundle(frame).expect("a well-formed bundle");
-                all.snapshots.extend(snapshots);
-                all.unavailable.extend(unavailable);
-            }
+        for bundle in bundles {
+            let Unbundled { snapshots, unavailable } = decode_bundle(bundle).expect("a well-formed bundle");
+            all.snapshots.extend(snapshots);
+            all.unavailable.extend(unavailable);
         }
         all
     }

@@ -81,8 +81,9 @@ async fn serve(world: &Arc<World>) -> Ending {
     let users = Users::local_only().expect("randomness");
     let (store, audit, audit_key) = (Arc::new(store), machine.audit.clone(), machine.audit_key.clone());
     let (policy, shares, enrolment, matters) = (Policy::default(), Shares::DEFAULT, None, machine.matters.clone());
+    let grpc = None;
     let parts =
-        Parts { endpoint, store, matters, audit, audit_key, deny, enrolment, policy, users, shares, environment };
+        Parts { endpoint, grpc, store, matters, audit, audit_key, deny, enrolment, policy, users, shares, environment };
     let gateway = match Gateway::start(parts).await {
         Ok(gateway) => gateway,
         Err(error) => {

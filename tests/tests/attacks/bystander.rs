@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use feldakte_tests::harness::{
+    address::Address,
     author::Author,
     crew,
     local::Site,
@@ -20,7 +21,8 @@ pub struct Bystander {
 
 impl Bystander {
     /// Opens its two sessions, then works in the background.
-    pub async fn start(site: &Site, gateway: std::net::SocketAddr) -> Self {
+    pub async fn start(site: &Site, gateway: impl Into<Address>) -> Self {
+        let gateway = gateway.into();
         let [writer, reader] = [(); 2].map(|()| site.pki.enrol(&crew("bystander")));
         let (client, _) = RawClient::session(&writer, gateway, None).await;
         let (reader, _) = RawClient::session(&reader, gateway, None).await;

@@ -1,7 +1,6 @@
 //! Who may not connect gets no byte of application data, however the handshake is tried.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,6 +16,7 @@ use feldakte_client_sdk::view::LinkState;
 use feldakte_core::{access::Role, ids::Position};
 use feldakte_proto::ServerMessage;
 use feldakte_tests::harness::{
+    address::Address,
     author::Author,
     crew, device,
     local::{LocalGateway, Site},
@@ -38,8 +38,8 @@ use rustls_pki_types::ServerName;
 use super::bystander::Bystander;
 
 /// Tries to have a session and records what comes back.
-async fn assert_refused(who: &str, config: quinn::ClientConfig, gateway: SocketAddr) {
-    let endpoint = raw::endpoint();
+async fn assert_refused(who: &str, config: quinn::ClientConfig, gateway: impl Into<Address>) {
+    let (endpoint, gateway) = (raw::endpoint(), gateway.into().socket);
     let connecting = endpoint.connect_with(config, gateway, GATEWAY_NAME).expect("a valid configuration");
     let error = match within("the handshake ends", connecting).await {
         Err(error) => error,
@@ -212,9 +212,9 @@ async fn nobody_is_given_a_ticket_and_nothing_can_be_sent_early() {
     let config = greedy(&device, Resumption::store(tickets.clone()));
     for _ in 0..3 {
         // Welcomed, so whatever the gateway sends after a handshake has been sent.
-        let (client, _) = RawClient::session_with(config.clone(), gateway.address, None).await;
-        client.connection.close(0_u32.into(), b"");
-        within("the goodbye is sent", client.connection.closed()).await;
+        let (mut client, _) = RawClient::session_with(config.clone(), gateway.address, None).await;
+        client.quic().connection.close(0_u32.into(), b"");
+        within("the goodbye is sent", client.quic().connection.closed()).await;
     }
     assert_eq!(tickets.0.load(Ordering::SeqCst), 0, "a resumed session would ask nobody about its certificate");
 
@@ -222,7 +222,7 @@ async fn nobody_is_given_a_ticket_and_nothing_can_be_sent_early() {
     let config = greedy(&device, Resumption::in_memory_sessions(16));
     RawClient::session_with(config.clone(), gateway.address, None).await;
     let endpoint = raw::endpoint();
-    let connecting = endpoint.connect_with(config.clone(), gateway.address, GATEWAY_NAME).unwrap();
+    let connecting = endpoint.connect_with(config.clone(), gateway.address.socket, GATEWAY_NAME).unwrap();
     assert!(connecting.into_0rtt().is_err(), "0-RTT data could be sent");
     gateway.deny.replace(format!("device {}", device.principal.device).parse().unwrap());
     assert_refused("denied after a session", config, gateway.address).await;

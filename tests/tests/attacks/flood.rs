@@ -73,7 +73,7 @@ async fn thousands_of_attacks_leave_the_gateways_memory_where_it_was() {
         client.send(&hello(None)).await;
         client.send_bytes((limits::FRAME_LEN_MAX as u32).to_be_bytes().to_vec().into()).await;
         client.send_bytes(vec![1; limits::FRAME_LEN_MAX - 1].into()).await;
-        client.connection.close(0_u32.into(), b"");
+        client.quic().connection.close(0_u32.into(), b"");
     })
     .await;
     attacks += refused_changes(&site, gateway.quic).await;

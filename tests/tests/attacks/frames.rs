@@ -125,11 +125,11 @@ impl Attack {
             Attack::StreamReset => {
                 // Welcomed first, so that the session is open.
                 client.next().await.expect("a welcome");
-                client.out.reset(VarInt::from_u32(1)).expect("an open stream");
+                client.quic().out.reset(VarInt::from_u32(1)).expect("an open stream");
             }
             Attack::TruncatedHello | Attack::TruncatedFrame | Attack::NothingAtAll => {
                 client.send_bytes(self.bytes()).await;
-                client.out.finish().expect("an open stream");
+                client.quic().out.finish().expect("an open stream");
             }
             _ => client.send_bytes(self.bytes()).await,
         }

@@ -122,7 +122,7 @@ async fn a_live_session_ends_when_its_certificate_expires() {
     assert_ends_at_once(client, since).await;
     tablet.wait_link(LinkState::Refused).await;
     // TLS itself still finds the certificate valid, since its clock has not moved: the session judges for itself.
-    let connecting = raw::endpoint().connect_with(short.quic(), gateway.address, GATEWAY_NAME).unwrap();
+    let connecting = raw::endpoint().connect_with(short.quic(), gateway.address.socket, GATEWAY_NAME).unwrap();
     let again = connecting.await.expect("the handshake succeeds");
     if let Ok((mut out, _)) = again.open_bi().await {
         let _ = out.write_all(&raw::hello(None).encode()).await;

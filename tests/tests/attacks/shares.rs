@@ -2,7 +2,7 @@
 //! what waits is not lost.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use feldakte_client_sdk::view::LinkState;
 use feldakte_core::{access::BreakGlassReason, limits::Shares, rate::Rate};
 use feldakte_proto::{ClientMessage, CloseCode, OpenedOffline, Receipts, Seen, ServerMessage};
 use feldakte_tests::harness::{
+    address::Address,
     author::Author,
     crew,
     local::{LocalGateway, Site},
@@ -40,8 +41,8 @@ fn rejected(gateway: &LocalGateway, reason: &'static str) -> u64 {
     gateway.metrics().rejected.get_or_create(&vec![("reason", reason)]).get()
 }
 
-async fn dial(endpoint: &Endpoint, config: quinn::ClientConfig, gateway: SocketAddr) -> Result<(), ConnectionError> {
-    let connecting = endpoint.connect_with(config, gateway, GATEWAY_NAME).unwrap();
+async fn dial(endpoint: &Endpoint, config: quinn::ClientConfig, gateway: Address) -> Result<(), ConnectionError> {
+    let connecting = endpoint.connect_with(config, gateway.socket, GATEWAY_NAME).unwrap();
     let connection = within("the handshake ends", connecting).await?;
     Err(within("the gateway closes", connection.closed()).await)
 }
@@ -74,7 +75,7 @@ async fn one_address_opens_connections_without_end_and_another_is_served() {
     assert_eq!(client.push_and_wait(author.document, author.begin(1)).await.refused, []);
     // And the address itself, as soon as it lets go of one.
     assert_eq!(gateway.gateway.connections(), 11, "its ten and the honest one");
-    held.pop().unwrap().connection.close(0_u32.into(), b"");
+    held.pop().unwrap().quic().connection.close(0_u32.into(), b"");
     let again = site.pki.enrol(&crew("rtw-2")).quic();
     until("it is gone", || gateway.gateway.connections() == 10).await;
     assert!(RawClient::connect(&endpoint, again, gateway.address).await.is_ok());

@@ -24,14 +24,14 @@ async fn who_says_hello_too_slowly_or_not_at_all_is_closed() {
     let bystander = Bystander::start(&site, gateway.address).await;
     let enrol = || site.pki.enrol(&crew("attacker")).quic();
     let endpoint = raw::endpoint();
-    let silent = RawClient::connect(&endpoint, enrol(), gateway.address).await.unwrap();
+    let mut silent = RawClient::connect(&endpoint, enrol(), gateway.address).await.unwrap();
     let mut slow = RawClient::connect(&endpoint, enrol(), gateway.address).await.unwrap();
     let begun = tokio::time::Instant::now();
     let drip = async {
         let hello = hello(None).encode();
         for n in 0..hello.len() {
             slow.send_bytes(hello.slice(n..n + 1)).await;
-            let ended = tokio::time::timeout(Duration::from_secs(1), slow.connection.closed()).await;
+            let ended = tokio::time::timeout(Duration::from_secs(1), slow.quic().connection.closed()).await;
             if let Ok(error) = ended {
                 return raw::close_code(&error);
             }
@@ -55,7 +55,7 @@ async fn who_takes_no_bytes_is_closed_and_holds_nobody_up() {
     narrow.stream_receive_window(1_024_u32.into());
     let mut config = attacker.quic();
     config.transport_config(Arc::new(narrow));
-    let (stalled, _) = RawClient::session_with(config, gateway.address, None).await;
+    let (mut stalled, _) = RawClient::session_with(config, gateway.address, None).await;
     let (mut writer, _) = RawClient::session(&crew_device, gateway.address, None).await;
     let mut author = Author::new(&crew_device.principal, new_document());
     writer.push_and_wait(author.document, author.begin(60)).await;
@@ -103,7 +103,7 @@ async fn nobody_opens_more_streams_than_allowed_and_datagrams_are_not_taken() {
     let mut opened = Vec::new();
     let opening: Vec<_> = (0..1_000)
         .map(|_| {
-            let connection = client.connection.clone();
+            let connection = client.quic().connection.clone();
             tokio::spawn(async move { connection.open_bi().await })
         })
         .collect();
@@ -120,9 +120,9 @@ async fn nobody_opens_more_streams_than_allowed_and_datagrams_are_not_taken() {
         }
     }
     assert!(opened.len() < 4, "{} beside the session", opened.len());
-    let uni = tokio::time::timeout(Duration::from_millis(100), client.connection.open_uni()).await;
+    let uni = tokio::time::timeout(Duration::from_millis(100), client.quic().connection.open_uni()).await;
     assert!(uni.is_err(), "none may be opened");
-    let sent = client.connection.send_datagram(bytes::Bytes::from_static(b"x"));
+    let sent = client.quic().connection.send_datagram(bytes::Bytes::from_static(b"x"));
     assert!(matches!(sent, Err(SendDatagramError::UnsupportedByPeer)), "{sent:?}");
     let durable =
         within("the session goes on", client.push_and_wait(author.document, vec![author.set("gcs", "9").bytes])).await;

@@ -233,7 +233,7 @@ async fn users_and_requests() {
     }
     // His time is over: the session ends, and says of whom not a word.
     clock.advance(2 * HOUR);
-    within("his session ends", client.connection.closed()).await;
+    within("his session ends", client.quic().connection.closed()).await;
     gateway.deny.revoke([enrolled.principal.device]);
     assert!(RawClient::try_session(enrolled.quic(), gateway.address, None).await.is_none());
     finish(gateway).await;
@@ -279,7 +279,7 @@ async fn broken_frames() {
         client.send_bytes(bytes).await;
         // A second message that is none, for whoever was let in.
         client.send_bytes(framed(&[NAME.as_bytes(), LOGIN.as_bytes()].concat()).into()).await;
-        let _ = client.out.finish();
+        let _ = client.quic().out.finish();
         while client.next().await.is_ok() {}
     }
     finish(gateway).await;

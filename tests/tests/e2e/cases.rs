@@ -14,6 +14,7 @@ use feldakte_core::{
     ids::{CaseId, DocumentId, Part},
 };
 use feldakte_tests::harness::{
+    address::Transport,
     crew, device,
     local::{Clock, LocalGateway, Site},
     tablet::{Tablet, fact, memory_store, texts},
@@ -108,9 +109,8 @@ fn fields(fields: &[(&str, Value)]) -> Vec<(String, Value)> {
     fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_catalogue_knows_is_checked_and_what_it_does_not_know_travels() {
-    let site = Site::new();
+async fn what_the_catalogue_knows_is_checked_and_what_it_does_not_know_travels(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let [a, b] = [crew("rtw-1"), crew("rtw-1")].map(|principal| site.pki.enrol(&principal));
     let (a, b) = (Tablet::online(&a, gateway.address).await, Tablet::online(&b, gateway.address).await);
@@ -159,9 +159,8 @@ async fn what_the_catalogue_knows_is_checked_and_what_it_does_not_know_travels()
     assert!(matches!(elsewhere, Err(SdkError::Schema(SchemaError::WrongKind { .. }))), "{elsewhere:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_conflict_says_who_and_when_until_somebody_decides() {
-    let site = Site::new();
+async fn a_conflict_says_who_and_when_until_somebody_decides(over: Transport) {
+    let site = Site::over(over);
     let slow = Duration::from_secs(600);
     let team = Team::on(&site, slow).await;
     let Team { crew, physician, case, .. } = &team;
@@ -205,9 +204,8 @@ async fn a_conflict_says_who_and_when_until_somebody_decides() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_app_that_is_too_old_reads_and_does_not_write() {
-    let site = Site::new();
+async fn an_app_that_is_too_old_reads_and_does_not_write(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let [a, b] = [crew("rtw-1"), crew("rtw-1")].map(|principal| site.pki.enrol(&principal));
     let (a, b) = (Tablet::online(&a, gateway.address).await, Tablet::online(&b, gateway.address).await);
@@ -235,9 +233,8 @@ async fn an_app_that_is_too_old_reads_and_does_not_write() {
     a.wait_durable(case).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn observers_are_told_the_paths_that_changed_and_nothing_of_other_cases() {
-    let site = Site::new();
+async fn observers_are_told_the_paths_that_changed_and_nothing_of_other_cases(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let [a, b] = [crew("rtw-1"), crew("rtw-1")].map(|principal| site.pki.enrol(&principal));
     let (a, b) = (Tablet::online(&a, gateway.address).await, Tablet::online(&b, gateway.address).await);
@@ -294,3 +291,10 @@ async fn observers_are_told_the_paths_that_changed_and_nothing_of_other_cases() 
         assert!(matches!(&what, Changed::Paths(paths) if paths.is_subset(&wanted)), "{what:?}");
     }
 }
+
+feldakte_tests::over_both!(
+    what_the_catalogue_knows_is_checked_and_what_it_does_not_know_travels,
+    a_conflict_says_who_and_when_until_somebody_decides,
+    an_app_that_is_too_old_reads_and_does_not_write,
+    observers_are_told_the_paths_that_changed_and_nothing_of_other_cases,
+);

@@ -8,7 +8,7 @@ use std::{
 
 use feldakte_certs::authority::Authority;
 use feldakte_client_sdk::{
-    Client, ClientOptions,
+    Client, ClientOptions, Transports,
     enrol::{self, EnrolError, Enrolled},
     environment::Environment,
     renewal::{IdentityStore, Renewal},
@@ -43,7 +43,7 @@ async fn an_invited_device_has_a_session_until_it_is_revoked_and_never_again() {
     let invited = invite(&anna, "dortmund").await.unwrap();
     let enrolled = enrol::enrol(accept(&invited, &gateway)).await.unwrap();
     assert_eq!(enrolled.principal.tenant.as_str(), "dortmund");
-    let (client, _) = RawClient::session_with(config(&enrolled), gateway.quic, None).await;
+    let (mut client, _) = RawClient::session_with(config(&enrolled), gateway.quic, None).await;
     let id = enrolled.principal.device;
     let path = format!("/devices/{id}");
     let device: DeviceEntry = anna.get(&path).await.unwrap();
@@ -53,7 +53,7 @@ async fn an_invited_device_has_a_session_until_it_is_revoked_and_never_again() {
     let revoke = Revoke { reason: RevocationReason::Stolen };
     let revoked: RevokedDevice = anna.post(&format!("{path}/revoke"), &revoke).await.unwrap();
     assert_eq!(revoked.closed, 1);
-    let end = within("the session ends", client.connection.closed()).await;
+    let end = within("the session ends", client.quic().connection.closed()).await;
     assert!(asked.elapsed() <= Duration::from_secs(1), "{:?}", asked.elapsed());
     let not_permitted = u64::from(CloseCode::NotPermitted as u32);
     assert!(matches!(&end, ConnectionError::ApplicationClosed(close) if u64::from(close.error_code) == not_permitted));
@@ -126,6 +126,7 @@ async fn client(enrolled: &Enrolled, gateway: &ChildGateway, port: &str, kept: &
         identity: enrolled.identity().unwrap(),
         gateway: gateway.quic.to_string(),
         server_name: GATEWAY_NAME.to_owned(),
+        transports: Transports::default(),
         renewal: Some(renewal),
         store: memory_store(),
         log: None,

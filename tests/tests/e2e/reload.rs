@@ -109,7 +109,7 @@ async fn whom_a_new_revocation_list_names_is_closed_within_a_second_and_stays_ou
     fs::write(&list, site.pki.crl(7, &[], now)).unwrap();
     let gateway = spawn_with_crl(&site).await;
     let [lost, kept] = [crew("rtw-1"), crew("rtw-2")].map(|principal| site.pki.enrol(&principal));
-    let (lost_client, _) = RawClient::session(&lost, gateway.quic, None).await;
+    let (mut lost_client, _) = RawClient::session(&lost, gateway.quic, None).await;
     let (mut kept_client, _) = RawClient::session(&kept, gateway.quic, None).await;
     let revoking = site.pki.crl(8, &[&lost], now);
     let since = Instant::now();
@@ -156,7 +156,7 @@ async fn devices_of_an_authority_that_is_taken_off_are_closed() {
     let gateway = site.spawn().await;
     let [kept, leaving] = [site.pki.enrol(&crew("rtw-1")), other.enrol(&crew("rtw-2"))];
     let as_ours = leaving.trusting(site.pki.roots());
-    let (leaver, _) = RawClient::session_with(as_ours.clone(), gateway.quic, None).await;
+    let (mut leaver, _) = RawClient::session_with(as_ours.clone(), gateway.quic, None).await;
     let (mut client, _) = RawClient::session(&kept, gateway.quic, None).await;
     let since = Instant::now();
     fs::write(&root, ours).unwrap();

@@ -9,6 +9,7 @@ use feldakte_client_sdk::{
 };
 use feldakte_core::{case::Edit, crdt::Value, ids::Part};
 use feldakte_tests::harness::{
+    address::Address,
     again, crew,
     local::Site,
     new_epoch,
@@ -84,7 +85,7 @@ async fn child_documents_until_killed() {
     }
 }
 
-async fn open(home: &Path, gateway: SocketAddr) -> Tablet {
+async fn open(home: &Path, gateway: impl Into<Address>) -> Tablet {
     let key = FileKey { path: home.join("key") };
     let store: SharedLocalStore = SqlCipherStore::open(&home.join("tablet.db"), &key, new_epoch()).await.unwrap();
     Tablet::open(read_identity(home), gateway, store).await

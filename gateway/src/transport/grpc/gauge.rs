@@ -1,0 +1,117 @@
+//! What has gone out on one TCP connection, from the frames that were handed over down to what the kernel still holds.
+
+use std::{
+    os::fd::{AsRawFd, BorrowedFd},
+    sync::{
+        Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+/// Counts of one connection.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    socket: Weak<TcpStream>,
+    handed_over: AtomicU64,
+    carried: AtomicU64,
+    written: AtomicU64,
+    is_blocked: AtomicBool,
+}
+
+impl Gauge {
+    /// Of that socket. Does not keep it open.
+    pub fn new(socket: Weak<TcpStream>) -> Self {
+        Self { socket, ..Self::default() }
+    }
+
+    /// So many bytes of messages are on their way.
+    pub fn hand_over(&self, bytes: u64) {
+        self.handed_over.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of messages that have been put on their way so far.
+    pub fn handed_over(&self) -> u64 {
+        self.handed_over.load(Ordering::Relaxed)
+    }
+
+    /// HTTP/2 has given so many of them to TLS.
+    pub fn carry(&self, bytes: u64) {
+        self.carried.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The kernel has taken so many encrypted bytes, or none for now.
+    pub fn wrote(&self, bytes: Option<u64>) {
+        self.written.fetch_add(bytes.unwrap_or_default(), Ordering::Relaxed);
+        self.is_blocked.store(bytes.is_none(), Ordering::Relaxed);
+    }
+
+    /// Grows as long as the peer takes anything.
+    pub fn progress(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Whether everything has gone out on the network up to when so much had been handed over.
+    pub fn has_left(&self, handed_over: u64) -> bool {
+        let Some(since) = self.carried.load(Ordering::Relaxed).checked_sub(handed_over) else { return false };
+        let in_tls = if self.is_blocked.load(Ordering::Relaxed) { TLS_BUFFER } else { 0 };
+        // What waits was given last: when it is no more than what came since, none of it is older.
+        in_tls + self.unsent() <= since
+    }
+
+    /// When the socket is dropped, what the kernel holds is thrown away.
+    pub fn take_back(&self) {
+        let Some(socket) = self.socket.upgrade() else { return };
+        // Fails only for a socket that has nothing left to throw away.
+        let _ = SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Bytes that wait in the kernel and have not been sent once.
+    fn unsent(&self) -> u64 {
+        let Some(socket) = self.socket.upgrade() else { return 0 };
+        unsent(std::os::fd::AsFd::as_fd(&*socket))
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "asks for a number that no safe wrapper among our dependencies knows")]
+fn unsent(socket: BorrowedFd<'_>) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the socket is open for as long as it is borrowed, and the kernel writes one int.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCOUTQNSD, &raw mut bytes) };
+    if result == 0 { u64::try_from(bytes).unwrap_or_default() } else { 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unsent(_: BorrowedFd<'_>) -> u64 {
+    0
+}
+
+/// `linux/sockios.h`: not sent data in a socket's queue.
+#[cfg(target_os = "linux")]
+const SIOCOUTQNSD: libc::c_ulong = 0x894b;
+
+/// What TLS may hold while the kernel takes nothing: rustls' default.
+const TLS_BUFFER: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tls_may_still_hold_has_not_left() {
+        let gauge = Gauge::default();
+        gauge.hand_over(100);
+        assert!(!gauge.has_left(gauge.handed_over()), "HTTP/2 holds it");
+        gauge.carry(100);
+        gauge.wrote(None);
+        assert!(!gauge.has_left(100), "TLS may hold it");
+        gauge.carry(TLS_BUFFER);
+        assert!(gauge.has_left(100), "whatever TLS holds is younger");
+        gauge.wrote(Some(100));
+        assert!(gauge.has_left(100 + TLS_BUFFER));
+    }
+}
