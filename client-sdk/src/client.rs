@@ -22,7 +22,7 @@ use crate::{
     environment::Environment,
     error::SdkError,
     identity::Identity,
-    link::{Link, LinkControl},
+    link::{Link, LinkControl, Ways},
     notify::Notifier,
     renewal::{Credentials, Renewal},
     store::SharedLocalStore,
@@ -98,6 +98,7 @@ impl Client {
             engine: link_inputs,
             control: control.clone(),
             rtt: Mutex::default(),
+            ways: Ways::default(),
         };
         let tasks = vec![
             tokio::spawn(engine.run(command_queue, link_queue)),

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -57,6 +57,11 @@ pub trait Network: Send + Sync + 'static {
     /// # Errors
     /// When there is none to be had.
     async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Stream>>;
+
+    /// Which of the device's own addresses leads to that one, if that can be told: networks are told apart by it.
+    fn local_address(&self, _to: SocketAddr) -> Option<IpAddr> {
+        None
+    }
 
     /// Addresses of `host:port`, best first.
     ///
@@ -193,6 +198,14 @@ impl Network for Internet {
         let stream = TcpStream::connect(address).await?;
         as_sessions_need(&stream)?;
         Ok(Box::new(stream))
+    }
+
+    fn local_address(&self, to: SocketAddr) -> Option<IpAddr> {
+        let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
+        // Asks the kernel for a route; nothing is sent.
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip())
     }
 
     async fn resolve(&self, gateway: &str) -> io::Result<Vec<SocketAddr>> {

@@ -5,6 +5,7 @@
 //! moves messages and knows nothing of what they mean.
 
 use std::{
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use self::race::Race;
+pub(crate) use self::ways::Ways;
 use crate::{
     environment::Environment,
     renewal::{Credentials, Renewing},
@@ -28,6 +30,7 @@ use crate::{
 mod beside;
 mod race;
 mod session;
+mod ways;
 
 /// What the link tells the engine.
 pub(crate) enum LinkInput {
@@ -73,6 +76,7 @@ pub(crate) struct Link {
     pub(crate) control: Arc<LinkControl>,
     /// Time there and back of the last path that answered.
     pub(crate) rtt: Mutex<Option<Duration>>,
+    pub(crate) ways: Ways,
 }
 
 /// Shared with the engine and the client handle.
@@ -183,17 +187,39 @@ impl Link {
     }
 
     async fn race(&self) -> Result<Race, LinkError> {
-        let addresses = self.environment.network().resolve(&self.gateway).await.map_err(|_| LinkError::Unreachable)?;
-        let over = match self.transports {
-            Transports::Grpc => Transport::Grpc,
-            Transports::Quic | Transports::Both => Transport::Quic,
+        let addresses = self.addresses().await?;
+        let preferred = self.ways.preferred(self.network(&addresses));
+        let ways = match self.transports {
+            Transports::Quic => vec![Transport::Quic],
+            Transports::Grpc => vec![Transport::Grpc],
+            Transports::Both if preferred == Transport::Grpc => vec![Transport::Grpc, Transport::Quic],
+            Transports::Both => vec![Transport::Quic, Transport::Grpc],
         };
+        self.race_over(&addresses, &ways).await
+    }
+
+    /// Over each of the ways in turn, to each of the addresses.
+    async fn race_over(&self, addresses: &[SocketAddr], ways: &[Transport]) -> Result<Race, LinkError> {
         let server_name = || self.server_name.clone();
-        let places = addresses.into_iter().map(|address| Place { over, address, server_name: server_name() });
+        let to_place = |over, address: &SocketAddr| Place { over, address: *address, server_name: server_name() };
+        let places = ways.iter().flat_map(|over| addresses.iter().map(|address| to_place(*over, address))).collect();
         let config = self.credentials.for_dialling().await?;
         let rtt = *self.rtt.lock().unwrap_or_else(PoisonError::into_inner);
         let pace = rtt.map_or(PACE_UNKNOWN, |rtt| (4 * rtt).clamp(PACE_MIN, PACE_MAX));
-        Ok(Race::new(self.dialler.clone(), config, places.collect(), pace))
+        Ok(Race::new(self.dialler.clone(), config, places, pace))
+    }
+
+    /// The gateway's, best first.
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, LinkError> {
+        let resolved = self.environment.network().resolve(&self.gateway).await;
+        let mut addresses = resolved.map_err(|_| LinkError::Unreachable)?;
+        addresses.truncate(ADDRESSES_MAX);
+        Ok(addresses)
+    }
+
+    /// What tells the network at hand apart from others.
+    fn network(&self, addresses: &[SocketAddr]) -> Option<IpAddr> {
+        addresses.first().and_then(|address| self.environment.network().local_address(*address))
     }
 
     /// How the device introduces itself at this moment.
@@ -206,7 +232,7 @@ impl Link {
     async fn begin(
         &self,
         race: &Race,
-        connected: Connected,
+        (connected, over): (Connected, Transport),
         introduction: Introduction,
     ) -> Result<Introduced, LinkError> {
         let Introduction { number, cursor, active, delivers } = introduction;
@@ -214,7 +240,10 @@ impl Link {
             Hello { versions: vec![VERSION], build: BUILD.into(), cursor, tenant: self.log.clone(), active, delivers };
         let session = race.begin(connected, hello).await?;
         *self.rtt.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.connection.rtt());
-        Ok(Introduced { session, number })
+        if let Ok(addresses) = self.addresses().await {
+            self.ways.won(self.network(&addresses), over);
+        }
+        Ok(Introduced { session, number, over })
     }
 }
 
@@ -222,6 +251,7 @@ impl Link {
 struct Introduced {
     session: Session,
     number: u64,
+    over: Transport,
 }
 
 /// The build that introduces itself.
@@ -234,6 +264,8 @@ const BACKOFF_BASE: Duration = Duration::from_millis(250);
 const BACKOFF_CAP: Duration = Duration::from_secs(20);
 /// About how often a device that is refused asks again.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+/// Of the gateway's addresses, how many are tried: one of each family.
+const ADDRESSES_MAX: usize = 2;
 /// Between two attempts to connect on a path of which nothing is known.
 const PACE_UNKNOWN: Duration = Duration::from_secs(1);
 /// On a quick one (LESSONS: answered 0.06–0.35 s after the path was back).

@@ -110,7 +110,7 @@ pub struct Connected(Reached);
 
 enum Reached {
     Quic(quic::Connection),
-    Grpc(grpc::Connected),
+    Grpc(Box<grpc::Connected>),
 }
 
 /// Dials gateways.
@@ -124,7 +124,7 @@ pub struct Connection(Carrier);
 
 enum Carrier {
     Quic(quic::Connection),
-    Grpc(grpc::Connection),
+    Grpc(Box<grpc::Connection>),
 }
 
 /// Towards the gateway.
@@ -199,7 +199,7 @@ impl Dialler {
     pub async fn connect(&self, config: &DialConfig, place: &Place) -> Result<Connected, LinkError> {
         let reached = match place.over {
             Transport::Quic => self.quic.connect(config.quic.clone(), place).await.map(Reached::Quic),
-            Transport::Grpc => self.grpc.connect(&config.grpc, place).await.map(Reached::Grpc),
+            Transport::Grpc => self.grpc.connect(&config.grpc, place).await.map(Box::new).map(Reached::Grpc),
         };
         reached.map(Connected)
     }
@@ -227,7 +227,7 @@ impl Connected {
             }
             Reached::Grpc(connected) => {
                 let (connection, sender, receiver, first) = connected.begin(&hello).await?;
-                (Carrier::Grpc(connection), Outgoing::Grpc(sender), Incoming::Grpc(receiver), first)
+                (Carrier::Grpc(Box::new(connection)), Outgoing::Grpc(sender), Incoming::Grpc(receiver), first)
             }
         };
         let ServerMessage::Welcome(welcome) = first else { return Err(LinkError::Unexpected) };

@@ -1,4 +1,4 @@
-//! Another session beside the one at hand, when that one is silent or the network has changed.
+//! Another session beside the one at hand, when that one is silent, the network has changed, or a better way is open again.
 //!
 //! Dialling again is faster than waiting for the old connection's probes (LESSONS: 0.06–0.35 s after the path is back
 //! against up to 10 s). The old one stays until the gateway has answered on the new one: whichever speaks first goes on.
@@ -14,8 +14,8 @@ use std::{
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::{Introduced, Link};
-use crate::transport::{Connection, LinkError};
+use super::{Introduced, Link, race::Race};
+use crate::transport::{Connected, Connection, LinkError, Transport, Transports};
 
 /// What is being done beside a session.
 #[derive(Default)]
@@ -41,17 +41,44 @@ impl Beside {
 }
 
 impl Link {
-    /// Another session, as soon as the one at hand needs it and it comes about.
+    /// Another session, as soon as the one at hand needs it and it comes about: because it is silent, or because it goes over
+    /// TCP and UDP works again.
     ///
     /// # Errors
     /// When none came about and the one at hand has ended meanwhile, or the gateway does not want this device.
-    pub(super) async fn beside(&self, connection: &Connection, beside: &Beside) -> Result<Introduced, LinkError> {
+    pub(super) async fn beside(
+        &self,
+        (connection, over): (&Connection, Transport),
+        beside: &Beside,
+    ) -> Result<Introduced, LinkError> {
+        let is_second_best = self.transports == Transports::Both && over == Transport::Grpc;
+        let better_way = || async {
+            match is_second_best {
+                true => self.quic_again().await,
+                false => std::future::pending().await,
+            }
+        };
+        let better = better_way();
+        tokio::pin!(better);
         loop {
-            self.until_silent(connection).await;
-            *self.rtt.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.rtt());
-            debug!("the path is silent: dialling beside it");
+            let another = tokio::select! {
+                biased;
+                () = self.until_silent(connection) => None,
+                better = &mut better => Some(better),
+            };
             beside.is_under_way.store(true, Ordering::Relaxed);
-            let dialled = self.dial_beside(connection, beside).await;
+            let dialled = match another {
+                None => {
+                    *self.rtt.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.rtt());
+                    debug!("the path is silent: dialling beside it");
+                    self.dial_beside(connection, beside).await
+                }
+                Some((race, connected)) => {
+                    debug!("UDP works: back to QUIC");
+                    better.set(better_way());
+                    self.introduce_beside(&race, connected).await.map(Some)
+                }
+            };
             beside.is_under_way.store(false, Ordering::Relaxed);
             match dialled {
                 Ok(Some(another)) => return Ok(another),
@@ -82,9 +109,31 @@ impl Link {
             connected = connect => connected?,
             () = has_answered => return Ok(None),
         };
-        // From the hello on there is no way back: the gateway ends the older session for the newer one.
+        self.introduce_beside(&race, connected).await.map(Some)
+    }
+
+    /// From the hello on there is no way back: the gateway ends the older session for the newer one.
+    async fn introduce_beside(&self, race: &Race, connected: (Connected, Transport)) -> Result<Introduced, LinkError> {
         let introduction = self.introduction().await?;
-        self.begin(&race, connected, introduction).await.map(Some)
+        self.begin(race, connected, introduction).await
+    }
+
+    /// A connection over UDP, where there was none when the session began. Tried ever more seldom.
+    async fn quic_again(&self) -> (Race, (Connected, Transport)) {
+        let mut wait = PROBE_AFTER;
+        loop {
+            sleep(wait.mul_f64(0.75 + self.environment.draw() / 2.0)).await;
+            wait = (2 * wait).min(PROBE_SELDOM);
+            let connect = async {
+                let mut race = self.race_over(&self.addresses().await?, &[Transport::Quic]).await?;
+                let connected = race.connected().await?;
+                Ok::<_, LinkError>((race, connected))
+            };
+            match connect.await {
+                Ok(connected) => return connected,
+                Err(error) => debug!(%error, "no way over UDP"),
+            }
+        }
     }
 
     /// Ends when something is unanswered, something has been sent since anything came back, and nothing has come for
@@ -152,5 +201,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 const SILENCE_AFTER_CHANGE: Duration = Duration::from_millis(750);
 /// How often the path is looked at while something is unanswered.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// When a session over TCP looks for UDP the first time; doubled each time.
+const PROBE_AFTER: Duration = Duration::from_secs(20);
+/// How often at last.
+const PROBE_SELDOM: Duration = Duration::from_secs(600);
 /// When another session is tried again after the gateway had no room for one.
 const ANSWERED_AGAIN: Duration = Duration::from_secs(5);

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::transport::{Connected, DialConfig, Dialler, LinkError, Place, Session};
+use crate::transport::{Connected, DialConfig, Dialler, LinkError, Place, Session, Transport};
 
 /// Attempts that are begun until one of them gives a session.
 pub(super) struct Race {
@@ -22,7 +22,8 @@ pub(super) struct Race {
     /// Not begun yet, the most promising first; when all have been begun, they are begun again.
     waiting: VecDeque<Place>,
     all: Vec<Place>,
-    under_way: JoinSet<Result<Connected, LinkError>>,
+    rounds: u32,
+    under_way: JoinSet<Result<(Connected, Transport), LinkError>>,
     /// Oldest first.
     begun: VecDeque<AbortHandle>,
     next_at: Instant,
@@ -39,6 +40,7 @@ impl Race {
             config,
             waiting: places.iter().cloned().collect(),
             all: places,
+            rounds: 0,
             under_way: JoinSet::new(),
             begun: VecDeque::new(),
             next_at: now,
@@ -51,7 +53,7 @@ impl Race {
     ///
     /// # Errors
     /// When the time is over, or the gateway does not want this device.
-    pub(super) async fn connected(&mut self) -> Result<Connected, LinkError> {
+    pub(super) async fn connected(&mut self) -> Result<(Connected, Transport), LinkError> {
         loop {
             tokio::select! {
                 biased;
@@ -71,17 +73,23 @@ impl Race {
 
     fn begin_another(&mut self) {
         if self.waiting.is_empty() {
+            self.rounds += 1;
             self.waiting.extend(self.all.iter().cloned());
         }
         let Some(place) = self.waiting.pop_front() else { return };
-        self.next_at = Instant::now() + self.pace;
+        // Those that nobody has tried yet follow closely, whatever the pace: one of them may be the way.
+        let is_first_round = self.rounds == 0 && !self.waiting.is_empty();
+        self.next_at = Instant::now() + if is_first_round { HEAD_START } else { self.pace };
         if self.begun.len() >= UNDER_WAY_MAX
             && let Some(oldest) = self.begun.pop_front()
         {
             oldest.abort();
         }
         let (dialler, config) = (self.dialler.clone(), self.config.clone());
-        self.begun.push_back(self.under_way.spawn(async move { dialler.connect(&config, &place).await }));
+        self.begun.push_back(
+            self.under_way
+                .spawn(async move { dialler.connect(&config, &place).await.map(|connected| (connected, place.over)) }),
+        );
     }
 
     /// Says hello on that connection.
@@ -97,4 +105,7 @@ impl Race {
 /// From the first packet of the first attempt to the gateway's answer.
 const DIAL_WITHIN: Duration = Duration::from_secs(5);
 /// Attempts at once, the oldest gives way: each is a handshake for the gateway when the path comes back.
-const UNDER_WAY_MAX: usize = 3;
+const UNDER_WAY_MAX: usize = 4;
+/// How long one way is tried before the next one is beside it (RFC 8305 has 250 ms between addresses; a handshake over TCP
+/// needs a round trip more than one over UDP).
+const HEAD_START: Duration = Duration::from_millis(200);

@@ -15,7 +15,7 @@ impl Link {
     /// How it has ended, when no other one has come about.
     pub(super) async fn serve(
         &self,
-        Introduced { session, number }: Introduced,
+        Introduced { session, number, over }: Introduced,
         wanted: &mut watch::Receiver<bool>,
         shutdown: &CancellationToken,
     ) -> Result<Introduced, LinkError> {
@@ -26,22 +26,22 @@ impl Link {
         let beside = Beside::default();
         let mut introduction = self.control.introduction.subscribe();
         let served = {
-            let another = self.beside(&connection, &beside);
+            let another = self.beside((&connection, over), &beside);
             let carried = self.carry(&connection, (sender, receiver), queue);
-            let over = async {
+            let passed_on = async {
                 let _ = introduction.wait_for(|present| *present != number).await;
             };
             let unwanted = async {
                 let _ = wanted.wait_for(|wanted| !*wanted).await;
             };
-            tokio::pin!(another, carried, over, unwanted);
+            tokio::pin!(another, carried, passed_on, unwanted);
             let mut is_carried = true;
             loop {
                 tokio::select! {
                     biased;
                     () = shutdown.cancelled() => break Err(LinkError::Closed(CloseCode::Done)),
                     () = &mut unwanted => break Err(LinkError::Closed(CloseCode::Done)),
-                    () = &mut over => break Err(LinkError::Introduced),
+                    () = &mut passed_on => break Err(LinkError::Introduced),
                     another = &mut another => break another,
                     error = &mut carried, if is_carried => {
                         let error = connection.end().unwrap_or(error);
