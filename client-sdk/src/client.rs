@@ -28,7 +28,7 @@ use crate::{
     store::SharedLocalStore,
     transport::{Dialler, Transports},
     user::SignIn,
-    view::{CaseSummary, CaseSync, CaseView, DeviceUser, Observer, ParkedEdit, Status},
+    view::{CaseSummary, CaseSync, CaseView, DeviceUser, LinkFacts, Observer, ParkedEdit, Status},
     witness::Witness,
 };
 
@@ -337,6 +337,12 @@ impl Client {
     /// When the local store fails.
     pub async fn status(&self) -> Result<Status, SdkError> {
         self.ask(|reply| Command::Status { reply }).await
+    }
+
+    /// The path to the gateway as it is at the moment; `None` without a session. Rates are there from the second question on:
+    /// the path is looked at every second for half a minute after each.
+    pub async fn link(&self) -> Option<LinkFacts> {
+        self.control.facts.ask().await
     }
 
     /// Ends everything in order. Nothing may be called afterwards.

@@ -19,8 +19,9 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use self::facts::Path;
 use self::race::Race;
-pub(crate) use self::ways::Ways;
+pub(crate) use self::{facts::Facts, ways::Ways};
 use crate::{
     environment::Environment,
     renewal::{Credentials, Renewing},
@@ -28,6 +29,7 @@ use crate::{
 };
 
 mod beside;
+mod facts;
 mod race;
 mod session;
 mod ways;
@@ -89,6 +91,8 @@ pub(crate) struct LinkControl {
     pub(crate) unanswered: watch::Sender<usize>,
     /// The network has changed: do not wait for the back-off.
     pub(crate) hurry: Notify,
+    /// What is known of the path.
+    pub(crate) facts: Facts,
     /// Counts who uses the device: a session is somebody's, and somebody else's is another one.
     pub(crate) introduction: watch::Sender<u64>,
 }
@@ -101,6 +105,7 @@ impl LinkControl {
             unanswered: watch::Sender::new(0),
             hurry: Notify::new(),
             introduction: watch::Sender::new(0),
+            facts: Facts::default(),
         })
     }
 }
@@ -232,7 +237,7 @@ impl Link {
     async fn begin(
         &self,
         race: &Race,
-        (connected, over): (Connected, Transport),
+        (connected, place): (Connected, Place),
         introduction: Introduction,
     ) -> Result<Introduced, LinkError> {
         let Introduction { number, cursor, active, delivers } = introduction;
@@ -240,10 +245,9 @@ impl Link {
             Hello { versions: vec![VERSION], build: BUILD.into(), cursor, tenant: self.log.clone(), active, delivers };
         let session = race.begin(connected, hello).await?;
         *self.rtt.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.connection.rtt());
-        if let Ok(addresses) = self.addresses().await {
-            self.ways.won(self.network(&addresses), over);
-        }
-        Ok(Introduced { session, number, over })
+        let local = self.environment.network().local_address(place.address);
+        self.ways.won(local, place.over);
+        Ok(Introduced { session, number, path: Path { over: place.over, gateway: place.address, local } })
     }
 }
 
@@ -251,7 +255,7 @@ impl Link {
 struct Introduced {
     session: Session,
     number: u64,
-    over: Transport,
+    path: Path,
 }
 
 /// The build that introduces itself.

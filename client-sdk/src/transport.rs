@@ -176,6 +176,19 @@ pub struct Heard {
     pub asked: u64,
 }
 
+/// What a connection has counted since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes to the gateway, as the transport hands them to the network.
+    pub sent: u64,
+    /// Bytes from the gateway.
+    pub received: u64,
+    /// Packets to the gateway and how many of them were lost; TCP does not tell.
+    pub packets: Option<(u64, u64)>,
+    /// Bytes that may be under way to the gateway at once, by the congestion control; TCP does not tell.
+    pub window: Option<u64>,
+}
+
 impl DialConfig {
     /// # Errors
     /// When certificate and key do not fit.
@@ -279,6 +292,17 @@ impl Connection {
         match &self.0 {
             Carrier::Quic(connection) => connection.rtt(),
             Carrier::Grpc(connection) => connection.rtt(),
+        }
+    }
+
+    /// What it has counted so far.
+    pub fn traffic(&self) -> Traffic {
+        match &self.0 {
+            Carrier::Quic(connection) => connection.traffic(),
+            Carrier::Grpc(connection) => {
+                let Heard { received, asked } = connection.heard();
+                Traffic { sent: asked, received, packets: None, window: None }
+            }
         }
     }
 

@@ -1,6 +1,10 @@
 //! What an app is shown: cases, how safe they are, and the state of the link.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use feldakte_core::log::Binding;
 pub use feldakte_core::{
@@ -16,7 +20,7 @@ pub use feldakte_core::{
 };
 pub use feldakte_proto::Reason;
 
-pub use crate::store::WipeStage;
+pub use crate::{store::WipeStage, transport::Transport};
 
 /// A case as it is on this device.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,6 +166,31 @@ pub struct Status {
     pub clock_offset_ms: Option<i64>,
     /// How far the order to destroy everything is, once it was given.
     pub wipe: Option<WipeStage>,
+}
+
+/// The path to the gateway as it is at the moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LinkFacts {
+    /// What carries the session.
+    pub transport: Transport,
+    /// Where the gateway was reached.
+    pub gateway: SocketAddr,
+    /// The device's own address towards it, if that can be told.
+    pub local: Option<IpAddr>,
+    /// Time there and back, smoothed.
+    pub rtt: Duration,
+    /// Share of the packets to the gateway that were lost in the last second, `0.0..=1.0`. `None` when none were sent, and
+    /// over TCP, which does not tell.
+    pub loss: Option<f64>,
+    /// Bytes per second that were sent in the last second.
+    pub up: Option<u64>,
+    /// Bytes per second that came in the last second.
+    pub down: Option<u64>,
+    /// Bytes per second that the congestion control would send at the moment; an idle path has not been tried. `None` over
+    /// TCP, which does not tell.
+    pub up_capacity: Option<u64>,
+    /// How long ago something was last seen to come from the gateway.
+    pub age: Duration,
 }
 
 /// Something an app may want to show at once. Events are coalesced: a slow observer sees the newest state.

@@ -75,6 +75,7 @@ async def first_run(options):
     await narrate(client, case)
     await order(client, case, entry.id)
     await emergency(client, case)
+    assert await client.link() is None
     status = await client.status()
     assert status.cases == 1 and not status.all_safe, status
     assert whole.safety.state == feldakte.Safety.LOCAL and whole.safety.durable == 0, whole.safety

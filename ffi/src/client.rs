@@ -16,8 +16,8 @@ use crate::{
     error::{CallbackError, FfiError},
     runtime::{in_runtime, on_runtime},
     types::{
-        CaseOverview, CaseSafety, ClientStatus, DeviceUser, Edit, EmergencyReason, Happening, OrderView, ParkedChange,
-        WholeCase,
+        CaseOverview, CaseSafety, ClientStatus, DeviceUser, Edit, EmergencyReason, Happening, LinkFacts, OrderView,
+        ParkedChange, WholeCase,
     },
 };
 
@@ -288,6 +288,16 @@ impl FeldakteClient {
     pub async fn status(&self) -> Result<ClientStatus, FfiError> {
         let client = self.client.clone();
         on_runtime(async move { Ok(client.status().await?.into()) }).await
+    }
+
+    /// The path to the gateway as it is at the moment; none without a session. It is looked at every second for half a minute
+    /// after each question.
+    ///
+    /// # Errors
+    /// When the runtime is gone.
+    pub async fn link(&self) -> Result<Option<LinkFacts>, FfiError> {
+        let client = self.client.clone();
+        on_runtime(async move { Ok(client.link().await.map(Into::into)) }).await
     }
 
     /// Calls the watcher on every change from here on.

@@ -9,8 +9,8 @@ use crate::{
     error::FfiError,
     types::{
         CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, DeviceUser, Edit, EmergencyReason,
-        Entry, Fact, FactValue, FieldValue, Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value,
-        WholeCase, WipeProgress,
+        Entry, Fact, FactValue, FieldValue, Happening, LinkFacts, OrderStep, OrderView, ParkedChange, Part, Safety,
+        Value, WholeCase, WipeProgress,
     },
 };
 
@@ -205,6 +205,19 @@ impl From<CaseSync> for CaseSafety {
         };
         let CaseSync { local, sent, durable, refused, kept, incomplete, revoked } = sync;
         Self { state, local, sent, durable, refused, kept, incomplete, access_ended: revoked }
+    }
+}
+
+impl From<view::LinkFacts> for LinkFacts {
+    fn from(facts: view::LinkFacts) -> Self {
+        let view::LinkFacts { transport, gateway: _, local: _, rtt, loss, up, down, up_capacity, age } = facts;
+        let transport = match transport {
+            view::Transport::Quic => "quic",
+            view::Transport::Grpc => "grpc",
+        };
+        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (rtt_millis, age_millis) = (millis(rtt), millis(age));
+        Self { transport: transport.to_owned(), rtt_millis, loss, up, down, up_capacity, age_millis }
     }
 }
 

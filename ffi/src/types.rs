@@ -1,5 +1,24 @@
 //! Owned, flat types: what crosses the language border. No name is a keyword in C, Swift, Kotlin or Python.
 
+/// The path to the gateway as it is at the moment.
+#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+pub struct LinkFacts {
+    /// `quic` or `grpc`.
+    pub transport: String,
+    /// Time there and back, smoothed, milliseconds.
+    pub rtt_millis: u64,
+    /// Share of the packets to the gateway that were lost in the last second, 0 to 1; none when it is not known.
+    pub loss: Option<f64>,
+    /// Bytes per second that were sent in the last second; none at the first question.
+    pub up: Option<u64>,
+    /// Bytes per second that came in the last second; none at the first question.
+    pub down: Option<u64>,
+    /// Bytes per second that would be sent at the moment; an idle path has not been tried. None when it is not known.
+    pub up_capacity: Option<u64>,
+    /// How long ago something was last seen to come from the gateway, milliseconds.
+    pub age_millis: u64,
+}
+
 /// Which of a case's documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum Part {

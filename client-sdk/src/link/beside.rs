@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{Introduced, Link, race::Race};
-use crate::transport::{Connected, Connection, LinkError, Transport, Transports};
+use crate::transport::{Connected, Connection, LinkError, Place, Transport, Transports};
 
 /// What is being done beside a session.
 #[derive(Default)]
@@ -113,13 +113,13 @@ impl Link {
     }
 
     /// From the hello on there is no way back: the gateway ends the older session for the newer one.
-    async fn introduce_beside(&self, race: &Race, connected: (Connected, Transport)) -> Result<Introduced, LinkError> {
+    async fn introduce_beside(&self, race: &Race, connected: (Connected, Place)) -> Result<Introduced, LinkError> {
         let introduction = self.introduction().await?;
         self.begin(race, connected, introduction).await
     }
 
     /// A connection over UDP, where there was none when the session began. Tried ever more seldom.
-    async fn quic_again(&self) -> (Race, (Connected, Transport)) {
+    async fn quic_again(&self) -> (Race, (Connected, Place)) {
         let mut wait = PROBE_AFTER;
         loop {
             sleep(wait.mul_f64(0.75 + self.environment.draw() / 2.0)).await;

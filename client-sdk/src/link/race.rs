@@ -13,7 +13,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::transport::{Connected, DialConfig, Dialler, LinkError, Place, Session, Transport};
+use crate::transport::{Connected, DialConfig, Dialler, LinkError, Place, Session};
 
 /// Attempts that are begun until one of them gives a session.
 pub(super) struct Race {
@@ -23,7 +23,7 @@ pub(super) struct Race {
     waiting: VecDeque<Place>,
     all: Vec<Place>,
     rounds: u32,
-    under_way: JoinSet<Result<(Connected, Transport), LinkError>>,
+    under_way: JoinSet<Result<(Connected, Place), LinkError>>,
     /// Oldest first.
     begun: VecDeque<AbortHandle>,
     next_at: Instant,
@@ -53,7 +53,7 @@ impl Race {
     ///
     /// # Errors
     /// When the time is over, or the gateway does not want this device.
-    pub(super) async fn connected(&mut self) -> Result<(Connected, Transport), LinkError> {
+    pub(super) async fn connected(&mut self) -> Result<(Connected, Place), LinkError> {
         loop {
             tokio::select! {
                 biased;
@@ -88,7 +88,7 @@ impl Race {
         let (dialler, config) = (self.dialler.clone(), self.config.clone());
         self.begun.push_back(
             self.under_way
-                .spawn(async move { dialler.connect(&config, &place).await.map(|connected| (connected, place.over)) }),
+                .spawn(async move { dialler.connect(&config, &place).await.map(|connected| (connected, place)) }),
         );
     }
 

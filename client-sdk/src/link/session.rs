@@ -15,7 +15,7 @@ impl Link {
     /// How it has ended, when no other one has come about.
     pub(super) async fn serve(
         &self,
-        Introduced { session, number, over }: Introduced,
+        Introduced { session, number, path }: Introduced,
         wanted: &mut watch::Receiver<bool>,
         shutdown: &CancellationToken,
     ) -> Result<Introduced, LinkError> {
@@ -26,8 +26,14 @@ impl Link {
         let beside = Beside::default();
         let mut introduction = self.control.introduction.subscribe();
         let served = {
-            let another = self.beside((&connection, over), &beside);
-            let carried = self.carry(&connection, (sender, receiver), queue);
+            let another = self.beside((&connection, path.over), &beside);
+            let carried = async {
+                tokio::select! {
+                    biased;
+                    error = self.carry(&connection, (sender, receiver), queue) => error,
+                    () = self.control.facts.measure(&connection, path) => LinkError::Unreachable,
+                }
+            };
             let passed_on = async {
                 let _ = introduction.wait_for(|present| *present != number).await;
             };
@@ -61,6 +67,7 @@ impl Link {
         // However it ended: somebody else has signed in, and waits for a session of his own.
         let is_somebody_elses = served.is_err() && *self.control.introduction.borrow() != number;
         connection.close();
+        self.control.facts.forget();
         if is_somebody_elses && *wanted.borrow() {
             self.control.hurry.notify_one();
             return Err(LinkError::Introduced);

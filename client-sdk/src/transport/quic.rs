@@ -12,7 +12,7 @@ use quinn::{
 };
 use tracing::debug;
 
-use super::{Gone, Heard, LinkError, Place, ReceiveError};
+use super::{Gone, Heard, LinkError, Place, ReceiveError, Traffic};
 use crate::{environment::Network, error::SdkError, identity::Identity};
 
 pub(super) struct Dialler(Endpoint);
@@ -82,6 +82,16 @@ impl Connection {
             Ok(Some(frame)) => Ok((sender, receiver, ServerMessage::decode(frame)?)),
             Ok(None) | Err(ReceiveError::Gone) => Err(lost()),
             Err(ReceiveError::Decode(error)) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        let stats = self.0.stats();
+        Traffic {
+            sent: stats.udp_tx.bytes,
+            received: stats.udp_rx.bytes,
+            packets: Some((stats.path.sent_packets, stats.path.lost_packets)),
+            window: Some(stats.path.cwnd),
         }
     }
 

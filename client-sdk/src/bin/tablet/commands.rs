@@ -284,7 +284,7 @@ pub(crate) async fn parked(options: &Options, which: Which) -> anyhow::Result<Ex
 pub(crate) async fn status(options: &Options) -> anyhow::Result<ExitCode> {
     let device = Device::load(&options.data)?;
     let tablet = open_fresh(options).await?;
-    let status = tablet.client.status().await?;
+    let (status, facts) = (tablet.client.status().await?, tablet.client.link().await);
     tablet.client.shutdown().await;
     let certificate = pem::certificates(&files::read(&device.certificate())?)?;
     let validity = certificate.first().map(identity::validity_of).transpose()?;
@@ -298,6 +298,7 @@ pub(crate) async fn status(options: &Options) -> anyhow::Result<ExitCode> {
             "label": device.config.label, "device": device.config.device, "tenant": principal.tenant.as_str(),
             "unit": principal.unit.as_str(), "role": principal.role.name(), "gateway": tablet.gateway,
             "certificate_expires_ms": expires_ms, "status": json::status(&status),
+            "path": facts.as_ref().map(json::facts),
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -306,6 +307,13 @@ pub(crate) async fn status(options: &Options) -> anyhow::Result<ExitCode> {
     text += &format!("unit         {} of {}, {}\n", principal.unit, principal.tenant, principal.role);
     text += &format!("certificate  until {}\n", expires_ms.map_or_else(|| "?".to_owned(), text::time));
     text += &format!("gateway      {}: {}\n", tablet.gateway, json::link(status.link));
+    if let Some(facts) = facts {
+        text += &format!(
+            "path         {}, {} ms there and back\n",
+            json::transport(facts.transport),
+            facts.rtt.as_millis()
+        );
+    }
     if let Some(offset) = status.clock_offset_ms {
         text += &format!("clock        gateway is {offset:+} ms from this device\n");
     }

@@ -1,8 +1,8 @@
 //! Cases as JSON, for `--json` and the agent; and the digest by which replicas are compared.
 
 use feldakte_client_sdk::view::{
-    CaseSync, CaseView, Claim, DocumentView, Entry, Fact, LinkState, ParkedEdit, Provenance, Recorded, Status,
-    SyncState, Value,
+    CaseSync, CaseView, Claim, DocumentView, Entry, Fact, LinkFacts, LinkState, ParkedEdit, Provenance, Recorded,
+    Status, SyncState, Transport, Value,
 };
 use feldakte_core::hex::hex;
 use serde_json::{Value as Json, json};
@@ -63,6 +63,25 @@ pub fn sync(sync: &CaseSync) -> Json {
     json!({
         "state": state(sync.state()), "local": local, "sent": sent, "durable": durable, "refused": refused,
         "kept": kept, "incomplete": incomplete, "revoked": revoked,
+    })
+}
+
+/// What carries a session.
+pub fn transport(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Quic => "quic",
+        Transport::Grpc => "grpc",
+    }
+}
+
+/// The path to the gateway.
+pub fn facts(facts: &LinkFacts) -> Json {
+    let LinkFacts { transport, gateway, local, rtt, loss, up, down, up_capacity, age } = facts;
+    json!({
+        "transport": self::transport(*transport), "gateway": gateway.to_string(),
+        "local": local.map(|local| local.to_string()), "rtt_ms": rtt.as_millis() as u64, "loss": loss,
+        "up_bytes_per_s": up, "down_bytes_per_s": down, "up_capacity_bytes_per_s": up_capacity,
+        "age_ms": age.as_millis() as u64,
     })
 }
 
