@@ -31,6 +31,7 @@ use crate::{environment::Environment, error::SdkError, identity::Identity};
 
 mod bulk;
 mod line;
+mod stream;
 
 pub(super) use self::bulk::Snapshots;
 

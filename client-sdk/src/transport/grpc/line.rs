@@ -1,13 +1,11 @@
 //! One TCP connection to the gateway: TLS, HTTP/2, and the task that drives it.
 
 use std::{
-    io,
-    pin::Pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -22,10 +20,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -36,8 +31,9 @@ use tonic::{
     codegen::{BoxFuture, Service},
 };
 
+use super::stream::{Counted, Counts, Judged, judge};
 use crate::{
-    environment::{Environment, Stream},
+    environment::Environment,
     transport::{Heard, LinkError, Place},
 };
 
@@ -60,12 +56,6 @@ pub(super) struct Windows {
     pub(super) connection: u32,
 }
 
-#[derive(Debug, Default)]
-struct Counts {
-    received: AtomicU64,
-    sent: AtomicU64,
-}
-
 impl Line {
     /// Connects, and proves who we are. The gateway may have judged that by its first answer, not before.
     pub(super) async fn connect(
@@ -80,22 +70,22 @@ impl Line {
         let stream = environment.network().connect(*address).await.map_err(|_| LinkError::Unreachable)?;
         let rtt = AtomicU64::new(micros(began.elapsed()));
         let counts = Arc::<Counts>::default();
-        let stream = Counted { stream, counts: counts.clone() };
+        let stream = Counted::new(stream, counts.clone());
         let stream = TlsConnector::from(tls.clone()).connect(name, stream).await.map_err(|error| judge(&error))?;
+        let ended = Arc::<OnceLock<LinkError>>::default();
+        let stream = Judged::new(stream, ended.clone());
         let (cut, driver) = (CancellationToken::new(), TaskTracker::new());
         let handshake = http2(&driver, &cut, windows).handshake(TokioIo::new(stream)).await;
-        let (http2, connection) = handshake.map_err(|error| judge(&error))?;
-        let ended = Arc::<OnceLock<LinkError>>::default();
+        let (http2, connection) = handshake.map_err(|_| LinkError::Unreachable)?;
         let (tell, stop) = (ended.clone(), cut.clone());
         driver.spawn(async move {
-            let result = tokio::select! {
+            tokio::select! {
                 biased;
-                result = connection => result,
+                _ = connection => {}
                 () = stop.cancelled() => return,
-            };
-            let end = result.err().map_or(LinkError::Unreachable, |error| judge(&error));
-            // Nobody else sets it.
-            let _ = tell.set(end);
+            }
+            // Unless the stream beneath has told it better.
+            let _ = tell.set(LinkError::Unreachable);
         });
         driver.close();
         let _cut_on_drop = cut.clone().drop_guard();
@@ -143,8 +133,7 @@ impl Line {
 
     /// What it has carried so far.
     pub(super) fn heard(&self) -> Heard {
-        let Counts { received, sent } = &*self.counts;
-        Heard { received: received.load(Ordering::Relaxed), asked: sent.load(Ordering::Relaxed) }
+        self.counts.heard()
     }
 }
 
@@ -163,19 +152,6 @@ fn http2(tasks: &TaskTracker, cut: &CancellationToken, windows: Windows) -> http
         .keep_alive_timeout(limits::KEEP_ALIVE)
         .keep_alive_while_idle(true);
     http2
-}
-
-/// What a broken connection means: whoever is refused in TLS is told by an alert.
-fn judge(error: &(dyn std::error::Error + 'static)) -> LinkError {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) || error.is::<rustls::Error>() {
-            return LinkError::Refused;
-        }
-        cause = error.source();
-    }
-    LinkError::Unreachable
 }
 
 /// Requests as tonic hands them over.
@@ -213,51 +189,6 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tracked {
                 () = cut.cancelled() => {}
             }
         });
-    }
-}
-
-/// Counts what passes.
-struct Counted {
-    stream: Box<dyn Stream>,
-    counts: Arc<Counts>,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.counts.received.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        self.counts.sent.fetch_add(written as u64, Ordering::Relaxed);
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, parts))?;
-        self.counts.sent.fetch_add(written as u64, Ordering::Relaxed);
-        Poll::Ready(Ok(written))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
