@@ -27,6 +27,7 @@ use crate::{
 
 mod connection;
 mod errands;
+mod modest;
 mod service;
 
 /// Where devices connect over TCP.

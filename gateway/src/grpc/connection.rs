@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use feldakte_certs::policy;
 use feldakte_core::limits;
 use feldakte_proto::{
     CloseCode,
@@ -88,8 +89,10 @@ impl Caller {
         };
         match decided {
             Ok(Purpose::Session(mut end)) => match end.wait_for(Option::is_some).await.ok().and_then(|end| *end) {
-                // It was found that what waits does not leave.
-                Some(End::Closed(CloseCode::Lapsed | CloseCode::Stalled)) => Ending::AtOnce,
+                // A reason would come behind what is to be taken back.
+                Some(End::Closed(CloseCode::Lapsed | CloseCode::Stalled)) if !self.line.gauge.is_empty() => {
+                    Ending::AtOnce
+                }
                 _ => Ending::InPeace,
             },
             Ok(Purpose::Bulk(mut end)) => {
@@ -114,6 +117,10 @@ impl Caller {
 /// Serves a connection to its end.
 pub async fn serve(door: Arc<Door>, stream: TlsStream<Socket>, shutdown: CancellationToken) {
     let (socket, tls) = stream.get_ref();
+    // TLS leaves it to the server whether a client has to name a protocol.
+    if tls.alpn_protocol() != Some(policy::GRPC_ALPN) {
+        return debug!("no protocol in common");
+    }
     let chain = tls.peer_certificates().unwrap_or_default().into();
     let gauge = socket.gauge();
     let caller = Arc::new(Caller::new(Line { chain, gauge: gauge.clone(), cut: CancellationToken::new() }));

@@ -20,6 +20,7 @@ use tracing::warn;
 use super::{
     Door,
     connection::{Caller, Purpose},
+    modest::Modest,
 };
 use crate::{
     audit::Trail,
@@ -46,7 +47,7 @@ impl Calls {
     pub async fn route(&self, mut server: SyncServer<Self>, request: HttpRequest<Incoming>) -> HttpResponse<Body> {
         let service = request.uri().path().split('/').nth(1);
         if service == Some(SERVICE_NAME) {
-            return match server.call(request).await {
+            return match server.call(request.map(Modest::new)).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };

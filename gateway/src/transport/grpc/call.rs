@@ -58,21 +58,18 @@ pub fn call(
 }
 
 impl Sender {
+    /// Returns when HTTP/2 has given it to TLS: what waits above is what a session has not decided to send.
     pub(crate) async fn send(&mut self, frame: Bytes) -> Result<(), SendError> {
         let frame = Frame::of(&frame);
-        loop {
-            let progress = self.gauge.progress();
-            match tokio::time::timeout(limits::WRITE_STALL_MAX, self.frames.reserve()).await {
-                Ok(Ok(room)) => {
-                    self.gauge.hand_over((PREFIX_LEN + frame.0.len()) as u64);
-                    room.send(frame);
-                    return Ok(());
-                }
-                Ok(Err(_)) => return Err(SendError::Gone),
-                // A large frame over a bad link takes its time.
-                Err(_) if self.gauge.progress() > progress => {}
-                Err(_) => return Err(SendError::Stalled),
+        let room = self.frames.reserve().await.map_err(|_| SendError::Gone)?;
+        let handed_over = self.gauge.hand_over((PREFIX_LEN + frame.0.len()) as u64);
+        room.send(frame);
+        tokio::select! {
+            biased;
+            carried = self.gauge.until_carried(handed_over, limits::WRITE_STALL_MAX) => {
+                carried.map_err(|_| SendError::Stalled)
             }
+            () = self.frames.closed() => Err(SendError::Gone),
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::Notify, time::error::Elapsed};
 
 /// Counts of one connection.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Gauge {
     socket: Weak<TcpStream>,
     handed_over: AtomicU64,
     carried: AtomicU64,
-    written: AtomicU64,
+    carries: Notify,
     is_blocked: AtomicBool,
 }
 
@@ -28,9 +28,9 @@ impl Gauge {
         Self { socket, ..Self::default() }
     }
 
-    /// So many bytes of messages are on their way.
-    pub fn hand_over(&self, bytes: u64) {
-        self.handed_over.fetch_add(bytes, Ordering::Relaxed);
+    /// So many bytes of messages are on their way; returns how many there have been.
+    pub fn hand_over(&self, bytes: u64) -> u64 {
+        self.handed_over.fetch_add(bytes, Ordering::Relaxed) + bytes
     }
 
     /// Bytes of messages that have been put on their way so far.
@@ -40,18 +40,30 @@ impl Gauge {
 
     /// HTTP/2 has given so many of them to TLS.
     pub fn carry(&self, bytes: u64) {
-        self.carried.fetch_add(bytes, Ordering::Relaxed);
+        if bytes > 0 {
+            self.carried.fetch_add(bytes, Ordering::Relaxed);
+            self.carries.notify_waiters();
+        }
     }
 
-    /// The kernel has taken so many encrypted bytes, or none for now.
-    pub fn wrote(&self, bytes: Option<u64>) {
-        self.written.fetch_add(bytes.unwrap_or_default(), Ordering::Relaxed);
-        self.is_blocked.store(bytes.is_none(), Ordering::Relaxed);
+    /// Waits until it has given as many as had been handed over then. What HTTP/2 says of itself does not count: a device
+    /// could ask for that without end.
+    ///
+    /// # Errors
+    /// When nothing at all of them is given for `stall_max`.
+    pub async fn until_carried(&self, handed_over: u64, stall_max: Duration) -> Result<(), Elapsed> {
+        loop {
+            let carries = self.carries.notified();
+            if self.carried.load(Ordering::Relaxed) >= handed_over {
+                return Ok(());
+            }
+            tokio::time::timeout(stall_max, carries).await?;
+        }
     }
 
-    /// Grows as long as the peer takes anything.
-    pub fn progress(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
+    /// Whether the kernel takes nothing for now.
+    pub fn block(&self, is_blocked: bool) {
+        self.is_blocked.store(is_blocked, Ordering::Relaxed);
     }
 
     /// Whether everything has gone out on the network up to when so much had been handed over.
@@ -60,6 +72,11 @@ impl Gauge {
         let in_tls = if self.is_blocked.load(Ordering::Relaxed) { TLS_BUFFER } else { 0 };
         // What waits was given last: when it is no more than what came since, none of it is older.
         in_tls + self.unsent() <= since
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_empty(&self) -> bool {
+        self.has_left(self.handed_over())
     }
 
     /// When the socket is dropped, what the kernel holds is thrown away.
@@ -107,11 +124,11 @@ mod tests {
         gauge.hand_over(100);
         assert!(!gauge.has_left(gauge.handed_over()), "HTTP/2 holds it");
         gauge.carry(100);
-        gauge.wrote(None);
+        gauge.block(true);
         assert!(!gauge.has_left(100), "TLS may hold it");
         gauge.carry(TLS_BUFFER);
         assert!(gauge.has_left(100), "whatever TLS holds is younger");
-        gauge.wrote(Some(100));
+        gauge.block(false);
         assert!(gauge.has_left(100 + TLS_BUFFER));
     }
 }

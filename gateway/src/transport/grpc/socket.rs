@@ -50,7 +50,7 @@ impl Socket {
             match self.stream.poll_write_ready(cx) {
                 Poll::Ready(ready) => ready?,
                 Poll::Pending => {
-                    self.gauge.wrote(None);
+                    self.gauge.block(true);
                     return Poll::Pending;
                 }
             }
@@ -58,7 +58,7 @@ impl Socket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(bytes) => {
-                    self.gauge.wrote(Some(bytes as u64));
+                    self.gauge.block(false);
                     return Poll::Ready(Ok(bytes));
                 }
             }
