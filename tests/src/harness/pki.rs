@@ -139,9 +139,9 @@ impl Enrolled {
     }
 
     /// The same device towards a gateway under other roots.
-    pub fn trusting(&self, roots: RootCertStore) -> quinn::ClientConfig {
+    pub fn trusting(&self, roots: RootCertStore) -> Dial {
         let tls = policy::client_config(roots, vec![self.certificate.clone()], self.key.private_key());
-        quic(tls.expect("a client configuration"))
+        Dial::new(tls.expect("a client configuration"))
     }
 
     /// Its key.

@@ -13,7 +13,11 @@ use feldakte_proto::{
 };
 use quinn::{ConnectionError, Endpoint};
 
-pub use self::{dial::Dial, grpc::GrpcPipe, quic::QuicPipe};
+pub use self::{
+    dial::Dial,
+    grpc::{GrpcPipe, Line, tls},
+    quic::QuicPipe,
+};
 use super::{
     address::{Address, Transport},
     author::name_of,
@@ -199,6 +203,22 @@ impl RawClient {
         match &mut self.pipe {
             Pipe::Quic(pipe) => pipe.send(bytes).await,
             Pipe::Grpc(pipe) => pipe.send(bytes).await,
+        }
+    }
+
+    /// Ends its side of the session.
+    pub fn finish(&mut self) {
+        match &mut self.pipe {
+            Pipe::Quic(pipe) => pipe.out.finish().expect("an open stream"),
+            Pipe::Grpc(pipe) => pipe.finish(),
+        }
+    }
+
+    /// Takes its side of the session back.
+    pub async fn reset(&mut self) {
+        match &mut self.pipe {
+            Pipe::Quic(pipe) => pipe.out.reset(1_u32.into()).expect("an open stream"),
+            Pipe::Grpc(pipe) => pipe.reset().await,
         }
     }
 

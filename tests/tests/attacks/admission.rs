@@ -14,6 +14,7 @@ use feldakte_core::{
 };
 use feldakte_proto::{Reason, Refused};
 use feldakte_tests::harness::{
+    address::Transport,
     author::{Author, name_of},
     crew, device,
     local::Site,
@@ -109,9 +110,8 @@ impl Ground {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_crafted_change_is_refused_with_its_reason_and_the_rest_is_durable() {
-    let site = Site::new();
+async fn each_crafted_change_is_refused_with_its_reason_and_the_rest_is_durable(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let bystander = Bystander::start(&site, gateway.address).await;
     let [attacker, victim, reader] = [(); 3].map(|()| site.pki.enrol(&crew("rtw-1")));
@@ -172,9 +172,8 @@ async fn each_crafted_change_is_refused_with_its_reason_and_the_rest_is_durable(
     bystander.unharmed().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_has_no_grant_writes_nothing_whatever_the_tenant_or_role() {
-    let site = Site::new();
+async fn who_has_no_grant_writes_nothing_whatever_the_tenant_or_role(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let crew_device = site.pki.enrol(&crew("rtw-1"));
     let (mut client, _) = RawClient::session(&crew_device, gateway.address, None).await;
@@ -211,9 +210,8 @@ fn first_of(document: DocumentId, number: usize) -> Bytes {
     Author::under(ActorId(actor), document).set("gcs", "3").bytes
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn somebody_is_told_once_of_a_document_with_many_actors() {
-    let site = Site::new();
+async fn somebody_is_told_once_of_a_document_with_many_actors(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let device = site.pki.enrol(&crew("rtw-1"));
     let (mut client, _) = RawClient::session(&device, gateway.address, None).await;
@@ -235,9 +233,8 @@ async fn somebody_is_told_once_of_a_document_with_many_actors() {
     assert_eq!(gateway.metrics().documents_crowded.get(), 0, "an old crowd is not reported again");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_document_takes_no_more_actors_than_allowed() {
-    let site = Site::new();
+async fn a_document_takes_no_more_actors_than_allowed(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let attacker = site.pki.enrol(&crew("rtw-1"));
     let (mut client, _) = RawClient::session(&attacker, gateway.address, None).await;
@@ -248,3 +245,10 @@ async fn a_document_takes_no_more_actors_than_allowed() {
     let durable = client.push_and_wait(document, vec![first_of(document, limits::ACTORS_MAX)]).await;
     assert_eq!(durable.refused, [Refused { index: 0, reason: Reason::TooManyActors, expected: 0 }]);
 }
+
+feldakte_tests::over_both!(
+    each_crafted_change_is_refused_with_its_reason_and_the_rest_is_durable,
+    who_has_no_grant_writes_nothing_whatever_the_tenant_or_role,
+    somebody_is_told_once_of_a_document_with_many_actors,
+    a_document_takes_no_more_actors_than_allowed,
+);

@@ -16,31 +16,54 @@ use feldakte_client_sdk::view::LinkState;
 use feldakte_core::{access::Role, ids::Position};
 use feldakte_proto::ServerMessage;
 use feldakte_tests::harness::{
-    address::Address,
+    address::{Address, Transport},
     author::Author,
     crew, device,
     local::{LocalGateway, Site},
     new_document,
     pki::{DAY, Enrolled, GATEWAY_NAME, Pki, quic, transport},
-    raw::{self, RawClient, hello},
+    raw::{self, Dial, RawClient, hello},
     tablet::{Tablet, memory_store},
     until, within,
 };
 use quinn::{ConnectionError, crypto::rustls::QuicClientConfig};
 use rustls::{
-    ClientConfig, NamedGroup,
+    ClientConfig, HandshakeKind, NamedGroup,
     client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue},
     crypto::{CryptoProvider, aws_lc_rs::cipher_suite},
     version::TLS13,
 };
 use rustls_pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::bystander::Bystander;
 
-/// Tries to have a session and records what comes back.
-async fn assert_refused(who: &str, config: quinn::ClientConfig, gateway: impl Into<Address>) {
-    let (endpoint, gateway) = (raw::endpoint(), gateway.into().socket);
-    let connecting = endpoint.connect_with(config, gateway, GATEWAY_NAME).expect("a valid configuration");
+/// Tries to have a session, and finds that TLS itself refuses it, with an alert: before any code of the session has run.
+async fn assert_refused(who: &str, dial: impl Into<Dial>, gateway: Address) {
+    match gateway.over {
+        Transport::Quic => assert_refused_over_quic(who, dial.into().quic, gateway).await,
+        Transport::Grpc => {
+            let refused = over_tcp(&dial.into(), gateway).await;
+            let error = refused.expect_err(who);
+            let tls = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+            assert!(tls.is_some(), "{who}: {error:?}");
+        }
+    }
+}
+
+/// A client that speaks as soon as it may and reads to the end; what it has read, or how it failed.
+async fn over_tcp(dial: &Dial, gateway: Address) -> std::io::Result<Vec<u8>> {
+    let mut stream = raw::tls(dial, gateway.socket).await?;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;
+    let mut read = Vec::new();
+    let end = within("an end", stream.read_to_end(&mut read)).await;
+    assert!(end.is_ok() || read.is_empty(), "application data before the refusal");
+    end.map(|_| read)
+}
+
+async fn assert_refused_over_quic(who: &str, config: quinn::ClientConfig, gateway: Address) {
+    let endpoint = raw::endpoint();
+    let connecting = endpoint.connect_with(config, gateway.socket, GATEWAY_NAME).expect("a valid configuration");
     let error = match within("the handshake ends", connecting).await {
         Err(error) => error,
         // A client of TLS 1.3 believes that it is connected before its certificate has been judged.
@@ -57,7 +80,6 @@ async fn assert_refused(who: &str, config: quinn::ClientConfig, gateway: impl In
             error
         }
     };
-    // Refused by TLS itself, with an alert: before any code of the session has run.
     match &error {
         ConnectionError::ConnectionClosed(close) => {
             assert!((0x100..0x200).contains(&u64::from(close.error_code)), "{who}: {error:?}")
@@ -75,45 +97,43 @@ async fn counted(gateway: &LocalGateway, reason: &'static str, count: u64) {
     until(reason, || rejected() == count).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_has_no_valid_certificate_gets_no_byte_of_application_data() {
-    let site = Site::new();
+async fn who_has_no_valid_certificate_gets_no_byte_of_application_data(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let bystander = Bystander::start(&site, gateway.address).await;
     let now = SystemTime::now();
     let principal = crew("rtw-1");
 
     let expired = site.pki.enrol_from(&principal, now - 3 * DAY, DAY);
-    assert_refused("expired", expired.quic(), gateway.address).await;
+    assert_refused("expired", expired.dial(), gateway.address).await;
     counted(&gateway, "certificate_expired", 1).await;
     let not_yet = site.pki.enrol_from(&principal, now + DAY, DAY);
-    assert_refused("not yet valid", not_yet.quic(), gateway.address).await;
+    assert_refused("not yet valid", not_yet.dial(), gateway.address).await;
     counted(&gateway, "certificate_expired", 2).await;
 
     let elsewhere = tempfile::tempdir().unwrap();
     let other = Pki::create(&elsewhere.path().join("pki")).enrol(&principal);
     let with_our_roots =
         policy::client_config(site.pki.roots(), vec![other.certificate.clone()], other.private_key()).unwrap();
-    assert_refused("another authority", quic(with_our_roots), gateway.address).await;
+    assert_refused("another authority", Dial::new(with_our_roots), gateway.address).await;
     counted(&gateway, "certificate_issuer", 1).await;
     let (chain, key) = site.pki.gateway();
     let as_gateway = policy::client_config(site.pki.roots(), chain, key).unwrap();
-    assert_refused("the gateway's own certificate", quic(as_gateway), gateway.address).await;
+    assert_refused("the gateway's own certificate", Dial::new(as_gateway), gateway.address).await;
     counted(&gateway, "certificate_invalid", 1).await;
 
     let builder = || ClientConfig::builder_with_provider(policy::provider()).with_protocol_versions(&[&TLS13]).unwrap();
     let mut nobody = builder().with_root_certificates(site.pki.roots()).with_no_client_auth();
     nobody.alpn_protocols = vec![policy::ALPN.to_vec()];
-    assert_refused("no certificate", quic(nobody), gateway.address).await;
+    assert_refused("no certificate", Dial::new(nobody), gateway.address).await;
     counted(&gateway, "certificate_missing", 1).await;
-    assert_refused("who does not trust the gateway", other.quic(), gateway.address).await;
+    assert_refused("who does not trust the gateway", other.dial(), gateway.address).await;
     counted(&gateway, "gateway_distrusted", 1).await;
     bystander.unharmed().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_denied_certificate_is_refused_by_device_fingerprint_and_serial() {
-    let site = Site::new();
+async fn a_denied_certificate_is_refused_by_device_fingerprint_and_serial(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let bystander = Bystander::start(&site, gateway.address).await;
     let denied = site.pki.enrol(&crew("rtw-1"));
@@ -125,7 +145,7 @@ async fn a_denied_certificate_is_refused_by_device_fingerprint_and_serial() {
     let mut refused = 0;
     for entry in entries {
         gateway.deny.replace(entry.parse().unwrap());
-        assert_refused(&entry, denied.quic(), gateway.address).await;
+        assert_refused(&entry, denied.dial(), gateway.address).await;
         refused += 1;
         counted(&gateway, "certificate_denied", refused).await;
         // The same device is welcome again as soon as it is no longer denied.
@@ -140,9 +160,8 @@ async fn a_denied_certificate_is_refused_by_device_fingerprint_and_serial() {
     bystander.unharmed().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn other_ciphers_and_protocols_than_the_policy_allows_are_refused() {
-    let site = Site::new();
+async fn other_ciphers_and_protocols_than_the_policy_allows_are_refused(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let device = site.pki.enrol(&crew("rtw-1"));
     let chacha = CryptoProvider {
@@ -158,15 +177,26 @@ async fn other_ciphers_and_protocols_than_the_policy_allows_are_refused() {
     only_chacha.alpn_protocols = vec![policy::ALPN.to_vec()];
     // QUIC protects its first packets with AES-128, whatever the handshake agrees on.
     let first = cipher_suite::TLS13_AES_128_GCM_SHA256.tls13().unwrap().quic_suite().unwrap();
-    let crypto = QuicClientConfig::with_initial(Arc::new(only_chacha), first).unwrap();
+    let crypto = QuicClientConfig::with_initial(Arc::new(only_chacha.clone()), first).unwrap();
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport()));
-    assert_refused("ChaCha20 only", config, gateway.address).await;
+    only_chacha.alpn_protocols = vec![policy::GRPC_ALPN.to_vec()];
+    let dial = Dial { tls: Some(Arc::new(only_chacha)), ..config.into() };
+    assert_refused("ChaCha20 only", dial, gateway.address).await;
 
-    for alpn in [vec![b"h3".to_vec()], Vec::new()] {
+    let protocols = |alpn: &[&[u8]]| {
         let mut tls = device.tls();
-        tls.alpn_protocols = alpn;
-        assert_refused("another protocol", quic(tls), gateway.address).await;
+        tls.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        Dial { tls: Some(Arc::new(tls.clone())), ..quic(tls).into() }
+    };
+    assert_refused("another protocol", protocols(&[b"h3"]), gateway.address).await;
+    // TLS over TCP leaves it to the server whether a client has to name one.
+    match over {
+        Transport::Quic => assert_refused("no protocol", protocols(&[]), gateway.address).await,
+        Transport::Grpc => {
+            let read = over_tcp(&protocols(&[]), gateway.address).await;
+            assert!(read.is_err() || read.is_ok_and(|read| read.is_empty()));
+        }
     }
     // And it is the policy that refuses them, not the certificate.
     RawClient::session(&device, gateway.address, None).await;
@@ -196,16 +226,15 @@ impl ClientSessionStore for Tickets {
     }
 }
 
-fn greedy(device: &Enrolled, resumption: Resumption) -> quinn::ClientConfig {
+fn greedy(device: &Enrolled, resumption: Resumption) -> Dial {
     let mut tls = device.tls();
     tls.resumption = resumption;
     tls.enable_early_data = true;
-    quic(tls)
+    Dial::new(tls)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_given_a_ticket_and_nothing_can_be_sent_early() {
-    let site = Site::new();
+async fn nobody_is_given_a_ticket_and_nothing_can_be_sent_early(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let device = site.pki.enrol(&crew("rtw-1"));
     let tickets = Arc::<Tickets>::default();
@@ -213,25 +242,35 @@ async fn nobody_is_given_a_ticket_and_nothing_can_be_sent_early() {
     for _ in 0..3 {
         // Welcomed, so whatever the gateway sends after a handshake has been sent.
         let (mut client, _) = RawClient::session_with(config.clone(), gateway.address, None).await;
-        client.quic().connection.close(0_u32.into(), b"");
-        within("the goodbye is sent", client.quic().connection.closed()).await;
+        if over == Transport::Quic {
+            client.quic().connection.close(0_u32.into(), b"");
+            within("the goodbye is sent", client.quic().connection.closed()).await;
+        }
     }
     assert_eq!(tickets.0.load(Ordering::SeqCst), 0, "a resumed session would ask nobody about its certificate");
 
     // A client that keeps all it is given has nothing to begin early with, and is judged again each time.
     let config = greedy(&device, Resumption::in_memory_sessions(16));
     RawClient::session_with(config.clone(), gateway.address, None).await;
-    let endpoint = raw::endpoint();
-    let connecting = endpoint.connect_with(config.clone(), gateway.address.socket, GATEWAY_NAME).unwrap();
-    assert!(connecting.into_0rtt().is_err(), "0-RTT data could be sent");
+    match over {
+        Transport::Quic => {
+            let endpoint = raw::endpoint();
+            let connecting = endpoint.connect_with(config.quic.clone(), gateway.address.socket, GATEWAY_NAME).unwrap();
+            assert!(connecting.into_0rtt().is_err(), "0-RTT data could be sent");
+        }
+        Transport::Grpc => {
+            let stream = raw::tls(&config, gateway.address.socket).await.unwrap();
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
+            assert!(!stream.get_ref().1.is_early_data_accepted());
+        }
+    }
     gateway.deny.replace(format!("device {}", device.principal.device).parse().unwrap());
     assert_refused("denied after a session", config, gateway.address).await;
 }
 
 /// Its certificate is good, its unit has the same name: TLS lets it in, and that is all.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_another_tenant_sees_and_writes_nothing_of_this_one() {
-    let site = Site::new();
+async fn a_certificate_of_another_tenant_sees_and_writes_nothing_of_this_one(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let ours = site.pki.enrol(&crew("rtw-1"));
     let theirs = site.pki.enrol(&device("hamm", "rtw-1", Role::AmbulanceCrew));
@@ -256,3 +295,11 @@ async fn a_certificate_of_another_tenant_sees_and_writes_nothing_of_this_one() {
         other => panic!("{other:?}"),
     }
 }
+
+feldakte_tests::over_both!(
+    who_has_no_valid_certificate_gets_no_byte_of_application_data,
+    a_denied_certificate_is_refused_by_device_fingerprint_and_serial,
+    other_ciphers_and_protocols_than_the_policy_allows_are_refused,
+    nobody_is_given_a_ticket_and_nothing_can_be_sent_early,
+    a_certificate_of_another_tenant_sees_and_writes_nothing_of_this_one,
+);

@@ -8,6 +8,7 @@ mod certificates;
 mod enrolment;
 mod flood;
 mod frames;
+mod grpc;
 mod half_open;
 mod lapse;
 mod malicious_gateway;

@@ -7,6 +7,7 @@ use feldakte_core::{
 };
 use feldakte_proto::Reason;
 use feldakte_tests::harness::{
+    address::Transport,
     author::{Author, name_of},
     crew,
     local::{Clock, LocalGateway, Site},
@@ -49,9 +50,8 @@ async fn projected(gateway: &LocalGateway, documents: u64) {
     until("the snapshots are written", || metrics.snapshots_written.get() >= documents).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_snapshot_is_made_good_from_the_log() {
-    let site = Site::new();
+async fn a_damaged_snapshot_is_made_good_from_the_log(over: Transport) {
+    let site = Site::over(over);
     let (_, [one, other]) = two_documents(&site).await;
     damage(&site, SNAPSHOT, one.document).await;
     let gateway = site.start().await;
@@ -64,9 +64,8 @@ async fn a_damaged_snapshot_is_made_good_from_the_log() {
     assert!(gateway.metrics().damaged.get() >= 1, "and somebody is told");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_document_holds_up_no_other_fetch_read_or_push() {
-    let site = Site::new();
+async fn a_damaged_document_holds_up_no_other_fetch_read_or_push(over: Transport) {
+    let site = Site::over(over);
     let (device, [mut one, mut other]) = two_documents(&site).await;
     damage(&site, SNAPSHOT, one.document).await;
     damage(&site, LAST_ENTRY, one.document).await;
@@ -93,9 +92,8 @@ async fn a_damaged_document_holds_up_no_other_fetch_read_or_push() {
     assert_eq!(writer.push_and_wait(other.document, vec![taken]).await.refused, []);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_resumes_passes_a_damaged_entry_and_fetches_its_document() {
-    let site = Site::new();
+async fn a_reader_that_resumes_passes_a_damaged_entry_and_fetches_its_document(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let [device, reader_device] = [(); 2].map(|()| site.pki.enrol(&crew("rtw-1")));
     let (mut writer, _) = RawClient::session(&device, gateway.address, None).await;
@@ -124,9 +122,8 @@ async fn a_reader_that_resumes_passes_a_damaged_entry_and_fetches_its_document()
 }
 
 /// A store that was put back by hand, not by `feldakte restore`.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cursor_beyond_the_log_is_not_believed() {
-    let site = Site::new();
+async fn a_cursor_beyond_the_log_is_not_believed(over: Transport) {
+    let site = Site::over(over);
     let (_, [one, other]) = two_documents(&site).await;
     let gateway = site.start().await;
     let beyond =
@@ -143,9 +140,8 @@ async fn a_cursor_beyond_the_log_is_not_believed() {
 }
 
 /// The end of a grant is written where the document can be read, and asked of the clock everywhere.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_document_holds_up_the_end_of_no_other_grant() {
-    let (site, clock) = (Site::new(), Clock::default());
+async fn a_damaged_document_holds_up_the_end_of_no_other_grant(over: Transport) {
+    let (site, clock) = (Site::over(over), Clock::default());
     let (device, authors) = two_documents(&site).await;
     let desk = site.pki.enrol(&feldakte_tests::harness::device("dortmund", "tna-1", Role::TelePhysician));
     let subject = Subject::Device(desk.principal.device);
@@ -171,3 +167,11 @@ async fn a_damaged_document_holds_up_the_end_of_no_other_grant() {
     let (mut writer, _) = RawClient::session(&device, gateway.address, None).await;
     assert_eq!(writer.fetch(&[documents[1]]).await.snapshots.len(), 1, "its crew reads on");
 }
+
+feldakte_tests::over_both!(
+    a_damaged_snapshot_is_made_good_from_the_log,
+    a_damaged_document_holds_up_no_other_fetch_read_or_push,
+    a_reader_that_resumes_passes_a_damaged_entry_and_fetches_its_document,
+    a_cursor_beyond_the_log_is_not_believed,
+    a_damaged_document_holds_up_the_end_of_no_other_grant,
+);

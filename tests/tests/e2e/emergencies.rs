@@ -15,6 +15,7 @@ use feldakte_core::{
 use feldakte_gateway::store::matters::Matter;
 use feldakte_tests::{
     harness::{
+        address::Transport,
         crew,
         issuer::user,
         local::Clock,
@@ -45,7 +46,7 @@ struct Held {
 
 impl Held {
     async fn on(store: Arc<MemoryLocalStore>) -> Self {
-        let (world, clock) = (World::with(|_| {}).await, Clock::default());
+        let (world, clock) = (World::with(Transport::Quic, |_| {}).await, Clock::default());
         let writer = Tablet::online(&world.site.pki.enrol(&crew("rtw-1")), world.gateway.address).await;
         let case = writer.create("Brustschmerz").await;
         writer.client.edit(case, vec![fact(Part::Clinical, "gcs", "3")]).await.unwrap();

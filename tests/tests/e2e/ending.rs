@@ -16,6 +16,7 @@ use feldakte_gateway::{
 use feldakte_proto::CloseCode;
 use feldakte_tests::{
     harness::{
+        address::Transport,
         author::{Author, opening},
         crew,
         faulty_store::{Act, Call, FaultyStore},
@@ -32,17 +33,15 @@ use tokio::{
     sync::Semaphore,
 };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_drain_commits_what_was_admitted_in_memory() {
-    let site = Site::new();
+async fn a_drain_commits_what_was_admitted_in_memory(over: Transport) {
+    let site = Site::over(over);
     let store = MemoryStore::new(new_epoch(), || Duration::ZERO);
     let again = store.clone();
     drain_in_the_middle_of_a_commit(&site, store, async move || again as SharedStore).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_drain_commits_what_was_admitted_on_disk() {
-    let site = Site::new();
+async fn a_drain_commits_what_was_admitted_on_disk(over: Transport) {
+    let site = Site::over(over);
     let open = async || SqliteStore::open(&site.store_path(), new_epoch()).await.unwrap();
     let store = open().await;
     drain_in_the_middle_of_a_commit(&site, store, async || open().await as SharedStore).await;
@@ -83,9 +82,8 @@ async fn drain_in_the_middle_of_a_commit(site: &Site, store: SharedStore, reopen
 }
 
 /// Whether the act is in the log, only the next start knows.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_grant_whose_commit_has_no_outcome_is_not_said_to_be_undone() {
-    let site = Site::new();
+async fn a_grant_whose_commit_has_no_outcome_is_not_said_to_be_undone(over: Transport) {
+    let site = Site::over(over);
     let store = MemoryStore::new(new_epoch(), || Duration::ZERO);
     let (device, document) = (crew("rtw-1"), new_document());
     store.append(&[opening(&device, document, vec![Author::genesis(document)])]).await.unwrap();
@@ -125,9 +123,8 @@ async fn ends_when(panics: impl Fn(Call<'_>) -> bool + Send + Sync + 'static) {
     within("the gateway drains", gateway.drain()).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn half_a_request_on_the_operators_port_does_not_hold_up_the_end() {
-    let site = Site::new();
+async fn half_a_request_on_the_operators_port_does_not_hold_up_the_end(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.spawn().await;
     let mut half = TcpStream::connect(gateway.ops).await.unwrap();
     half.write_all(b"GET /healthz HTTP/1.1\r\nHost: local").await.unwrap();
@@ -140,3 +137,10 @@ async fn half_a_request_on_the_operators_port_does_not_hold_up_the_end() {
 }
 
 const PUSHES: usize = 5;
+
+feldakte_tests::over_both!(
+    a_drain_commits_what_was_admitted_in_memory,
+    a_drain_commits_what_was_admitted_on_disk,
+    a_grant_whose_commit_has_no_outcome_is_not_said_to_be_undone,
+    half_a_request_on_the_operators_port_does_not_hold_up_the_end,
+);

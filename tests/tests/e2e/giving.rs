@@ -9,6 +9,7 @@ use feldakte_core::{
 };
 use feldakte_proto::{ClientMessage, Outcome, Share};
 use feldakte_tests::harness::{
+    address::Transport,
     author::Author,
     crew, device,
     local::{Clock, Site},
@@ -28,9 +29,8 @@ fn share_of(
     ClientMessage::Share(Share { request: 8, case, parts: vec![part], subject: subject.clone(), access, until_ms })
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stolen_tablet_takes_a_case_from_nobody_who_works_in_it() {
-    let (site, clock) = (Site::new(), Clock::default());
+async fn a_stolen_tablet_takes_a_case_from_nobody_who_works_in_it(over: Transport) {
+    let (site, clock) = (Site::over(over), Clock::default());
     let gateway = site.start_at(&clock).await;
     let (owner, mut writer, mut author) = written(&site, &gateway).await;
     let document = author.document;
@@ -53,9 +53,8 @@ async fn a_stolen_tablet_takes_a_case_from_nobody_who_works_in_it() {
     assert_eq!(durable.refused, []);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_emergency_is_not_made_to_last_by_sharing_it() {
-    let (site, clock) = (Site::new(), Clock::default());
+async fn an_emergency_is_not_made_to_last_by_sharing_it(over: Transport) {
+    let (site, clock) = (Site::over(over), Clock::default());
     let gateway = site.start_at(&clock).await;
     let (_, _, author) = written(&site, &gateway).await;
     let document = author.document;
@@ -80,9 +79,8 @@ async fn an_emergency_is_not_made_to_last_by_sharing_it() {
     assert_eq!((reads(&curious).await, reads(&accomplice).await), (0, 0));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_case_is_shared_with_one_unit_of_a_neighbour_and_taken_back() {
-    let site = Site::new();
+async fn a_case_is_shared_with_one_unit_of_a_neighbour_and_taken_back(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let (_, mut writer, mut author) = written(&site, &gateway).await;
     let document = author.document;
@@ -122,3 +120,9 @@ async fn a_case_is_shared_with_one_unit_of_a_neighbour_and_taken_back() {
     let shared = audited(&site, Act::Shared).await;
     assert_eq!((shared.len(), shared[0].about.tenant.as_ref().map(|tenant| tenant.as_str())), (2, Some("hagen")));
 }
+
+feldakte_tests::over_both!(
+    a_stolen_tablet_takes_a_case_from_nobody_who_works_in_it,
+    an_emergency_is_not_made_to_last_by_sharing_it,
+    a_case_is_shared_with_one_unit_of_a_neighbour_and_taken_back,
+);

@@ -5,7 +5,6 @@
 use std::{
     collections::BTreeMap,
     env,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,8 +16,15 @@ use bytes::Bytes;
 use feldakte_core::{access::Role, ids::DocumentId, limits};
 use feldakte_proto::ServerMessage;
 use feldakte_tests::harness::{
-    author::Author, crew, device, local::Site, new_document, pki::Enrolled, raw::RawClient, tablet::Tablet, until,
-    within,
+    address::{Address, Transport},
+    author::Author,
+    crew, device,
+    local::Site,
+    new_document,
+    pki::Enrolled,
+    raw::RawClient,
+    tablet::Tablet,
+    until, within,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
@@ -57,21 +63,21 @@ const WRITERS: usize = 4;
 const WINDOW: usize = 8;
 const CHANGES_PER_DOCUMENT: usize = 60;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_gateway_loses_nothing_that_was_told_durable() {
-    let site = Arc::new(Site::new());
+async fn a_killed_gateway_loses_nothing_that_was_told_durable(over: Transport) {
+    let site = Arc::new(Site::over(over));
     let mut rng = moments();
     let mut writers: Vec<Writer> = (0..WRITERS).map(|_| Writer::new(site.pki.enrol(&crew("rtw-1")))).collect();
     // Another tenant's log, so that the writers' log stands still while it is examined.
     let tablet_device = || site.pki.enrol(&device("hagen", "rtw-1", Role::AmbulanceCrew));
     let tablets = [(); 3].map(|()| tablet_device());
     let mut gateway = site.spawn().await;
-    let [a, b] = [Tablet::online(&tablets[0], gateway.quic).await, Tablet::online(&tablets[1], gateway.quic).await];
+    let [a, b] =
+        [Tablet::online(&tablets[0], gateway.address).await, Tablet::online(&tablets[1], gateway.address).await];
     let case = a.create("läuft durch").await;
     for kill in 0..kills() {
         let answered = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = watch::channel(false);
-        let address = gateway.quic;
+        let address = gateway.address;
         let running: Vec<_> = writers
             .drain(..)
             .map(|writer| tokio::spawn(writer.run(address, answered.clone(), stopped.clone())))
@@ -91,12 +97,12 @@ async fn a_killed_gateway_loses_nothing_that_was_told_durable() {
         gateway = site.spawn().await;
         for writer in &mut writers {
             let recent = std::mem::take(&mut writer.recent);
-            writer.prove_all_is_there(gateway.quic, &recent).await;
+            writer.prove_all_is_there(gateway.address, &recent).await;
             recent.into_iter().for_each(|(document, changes)| writer.told.entry(document).or_default().extend(changes));
         }
     }
     for writer in &writers {
-        writer.prove_all_is_there(gateway.quic, &writer.told).await;
+        writer.prove_all_is_there(gateway.address, &writer.told).await;
     }
     let told: usize = writers.iter().flat_map(|writer| writer.told.values()).map(Vec::len).sum();
     println!("{told} changes told durable over {} kills of the gateway, 0 missing", kills());
@@ -104,7 +110,7 @@ async fn a_killed_gateway_loses_nothing_that_was_told_durable() {
     a.wait_all_safe().await;
     b.wait_all_safe().await;
     b.wait_equal(&a, case).await;
-    let late = Tablet::online(&tablets[2], gateway.quic).await;
+    let late = Tablet::online(&tablets[2], gateway.address).await;
     late.wait_equal(&a, case).await;
     assert_eq!(a.told_saved(), a.told_durable());
     assert_eq!(b.told_saved(), b.told_durable());
@@ -118,10 +124,10 @@ impl Writer {
     }
 
     /// Pushes until the gateway is gone.
-    async fn run(mut self, gateway: SocketAddr, answered: Arc<AtomicUsize>, mut stop: watch::Receiver<bool>) -> Self {
+    async fn run(mut self, gateway: Address, answered: Arc<AtomicUsize>, mut stop: watch::Receiver<bool>) -> Self {
         let dialled = tokio::select! {
             biased;
-            dialled = RawClient::try_session(self.device.quic(), gateway, None) => dialled,
+            dialled = RawClient::try_session(self.device.dial(), gateway, None) => dialled,
             _ = stop.wait_for(|stop| *stop) => None,
         };
         let Some((mut client, _)) = dialled else { return self };
@@ -162,7 +168,7 @@ impl Writer {
     }
 
     /// Pushes what it was told durable once more: a gateway that has it all neither refuses nor writes.
-    async fn prove_all_is_there(&self, gateway: SocketAddr, told: &Told) {
+    async fn prove_all_is_there(&self, gateway: Address, told: &Told) {
         let (mut client, welcome) = RawClient::session(&self.device, gateway, None).await;
         for (document, changes) in told {
             for changes in changes.chunks(limits::PUSH_CHANGES_MAX) {
@@ -175,3 +181,5 @@ impl Writer {
         assert_eq!(after.head, welcome.head, "the log has not moved");
     }
 }
+
+feldakte_tests::over_both!(a_killed_gateway_loses_nothing_that_was_told_durable,);

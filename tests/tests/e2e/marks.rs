@@ -21,6 +21,7 @@ use feldakte_gateway::store::{Append, SharedStore, Store, StoreError, sqlite::Sq
 use feldakte_proto::decode_entry;
 use feldakte_tests::{
     harness::{
+        address::Transport,
         author::{Author, name_of, opening},
         crew,
         faulty_store::{Act, Call, FaultyStore},
@@ -32,17 +33,15 @@ use feldakte_tests::{
     memory_store::MemoryStore,
 };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mark_outlives_a_crash_of_a_store_in_memory() {
-    let site = Site::new();
+async fn a_mark_outlives_a_crash_of_a_store_in_memory(over: Transport) {
+    let site = Site::over(over);
     let store = MemoryStore::new(new_epoch(), || Duration::ZERO);
     let again = store.clone();
     crash_before_the_mark(&site, store, async move || again as SharedStore).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mark_outlives_a_crash_of_a_store_on_disk() {
-    let site = Site::new();
+async fn a_mark_outlives_a_crash_of_a_store_on_disk(over: Transport) {
+    let site = Site::over(over);
     let open = async || SqliteStore::open(&site.store_path(), new_epoch()).await.unwrap();
     let store = open().await;
     crash_before_the_mark(&site, store, async || open().await as SharedStore).await;
@@ -75,9 +74,8 @@ async fn crash_before_the_mark(site: &Site, store: SharedStore, reopen: impl Asy
 }
 
 /// The mark is durable; the snapshot that goes with it is not.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mark_without_its_snapshot_is_not_made_again() {
-    let site = Site::new();
+async fn a_mark_without_its_snapshot_is_not_made_again(over: Transport) {
+    let site = Site::over(over);
     let store = MemoryStore::new(new_epoch(), || Duration::ZERO);
     let attacker = site.pki.enrol(&crew("rtw-1"));
     let (document, changes, poison) = poisoned(&attacker.principal);
@@ -99,9 +97,8 @@ async fn a_mark_without_its_snapshot_is_not_made_again() {
     gateway.drain().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn many_marks_are_several_entries() {
-    let site = Site::new();
+async fn many_marks_are_several_entries(over: Transport) {
+    let site = Site::over(over);
     let store = MemoryStore::new(new_epoch(), || Duration::ZERO);
     let attacker = site.pki.enrol(&crew("rtw-1"));
     let (document, mut changes, poison) = poisoned(&attacker.principal);
@@ -150,3 +147,10 @@ async fn marks_of(store: &dyn Store, document: DocumentId) -> Vec<Quarantine> {
 
 /// More than two entries hold.
 const MANY: usize = 1_100;
+
+feldakte_tests::over_both!(
+    a_mark_outlives_a_crash_of_a_store_in_memory,
+    a_mark_outlives_a_crash_of_a_store_on_disk,
+    a_mark_without_its_snapshot_is_not_made_again,
+    many_marks_are_several_entries,
+);

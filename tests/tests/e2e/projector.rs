@@ -14,6 +14,7 @@ use feldakte_core::{
 use feldakte_gateway::store::Store;
 use feldakte_tests::{
     harness::{
+        address::Transport,
         author::{Author, name_of, opening},
         crew,
         faulty_store::{Act, Call, FaultyStore},
@@ -24,9 +25,8 @@ use feldakte_tests::{
 };
 use tokio::sync::Semaphore;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_poison_among_two_thousand_changes_is_found_in_few_applications() {
-    let site = Site::new();
+async fn one_poison_among_two_thousand_changes_is_found_in_few_applications(over: Transport) {
+    let site = Site::over(over);
     let store = MemoryStore::new(new_epoch(), || Duration::ZERO);
     let attacker = crew("rtw-1");
     let document = new_document();
@@ -53,9 +53,8 @@ async fn one_poison_among_two_thousand_changes_is_found_in_few_applications() {
 }
 
 /// Several at fault, one after the other and side by side, one with others' honest changes on top of it.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_culprit_and_what_stands_on_it_is_left_out_and_nothing_else() {
-    let site = Site::new();
+async fn every_culprit_and_what_stands_on_it_is_left_out_and_nothing_else(over: Transport) {
+    let site = Site::over(over);
     let store = MemoryStore::new(new_epoch(), || Duration::ZERO);
     let attacker = crew("rtw-1");
     let document = new_document();
@@ -89,9 +88,8 @@ async fn every_culprit_and_what_stands_on_it_is_left_out_and_nothing_else() {
 }
 
 /// The first document cannot be read for as long as the test wants.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_document_holds_up_no_other() {
-    let site = Site::new();
+async fn a_slow_document_holds_up_no_other(over: Transport) {
+    let site = Site::over(over);
     let store = MemoryStore::new(new_epoch(), || Duration::ZERO);
     let device = crew("rtw-1");
     let [slow, other, third] = [1, 2, 3].map(|number| DocumentId {
@@ -128,3 +126,9 @@ fn needless_column(actor: ActorId, on: &bytes::Bytes) -> bytes::Bytes {
     let draft = Draft::new(actor).at([on.hash], 1, on.max_op() + 1).with_puts("x", 1);
     draft.with_column(craft::EXPAND, craft::unsigned(1)).chunk()
 }
+
+feldakte_tests::over_both!(
+    one_poison_among_two_thousand_changes_is_found_in_few_applications,
+    every_culprit_and_what_stands_on_it_is_left_out_and_nothing_else,
+    a_slow_document_holds_up_no_other,
+);

@@ -8,6 +8,7 @@ use feldakte_core::{
     log::QuarantineReason,
 };
 use feldakte_tests::harness::{
+    address::Transport,
     author::{Author, name_of},
     crew,
     local::Site,
@@ -19,9 +20,8 @@ use feldakte_tests::harness::{
 
 const TOO_DEEP: u64 = 40;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_nests_too_deep_is_marked_and_everything_else_goes_on() {
-    let site = Site::new();
+async fn a_change_that_nests_too_deep_is_marked_and_everything_else_goes_on(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let [attacker, crew_device, reader_device, late] = [(); 4].map(|()| site.pki.enrol(&crew("rtw-1")));
     let live = Tablet::online(&crew_device, gateway.address).await;
@@ -68,9 +68,8 @@ async fn a_change_that_nests_too_deep_is_marked_and_everything_else_goes_on() {
 
 /// A crew that writes while the poison is not yet known for what it is. Nobody can apply what stands on it; what the
 /// crew wrote is done again without it.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_written_on_top_of_it_is_done_again_without_it() {
-    let site = Site::new();
+async fn what_was_written_on_top_of_it_is_done_again_without_it(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let [attacker, crew_device, late] = [(); 3].map(|()| site.pki.enrol(&crew("rtw-1")));
     let live = Tablet::online(&crew_device, gateway.address).await;
@@ -98,9 +97,8 @@ async fn what_was_written_on_top_of_it_is_done_again_without_it() {
 
 /// A change that is valid and that the document library would have encoded otherwise: the library may not find it again
 /// after saving. The projector survives it, whatever the library does.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_no_library_writes_does_not_end_the_projector() {
-    let site = Site::new();
+async fn a_change_that_no_library_writes_does_not_end_the_projector(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let attacker = site.pki.enrol(&crew("rtw-1"));
     let (mut client, _) = RawClient::session(&attacker, gateway.address, None).await;
@@ -119,3 +117,9 @@ async fn a_change_that_no_library_writes_does_not_end_the_projector() {
         Document::load(&snapshot.chunks, ActorId([1; 16])).expect("what readers get, they can load");
     }
 }
+
+feldakte_tests::over_both!(
+    a_change_that_nests_too_deep_is_marked_and_everything_else_goes_on,
+    what_was_written_on_top_of_it_is_done_again_without_it,
+    a_change_that_no_library_writes_does_not_end_the_projector,
+);

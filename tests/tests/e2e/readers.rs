@@ -8,19 +8,18 @@ use feldakte_core::{
     limits,
 };
 use feldakte_tests::harness::{
+    address::Transport,
     author::{Author, name_of},
     crew,
     local::Site,
     new_document,
-    pki::{quic, transport},
     raw::{RawClient, Seen},
     tablet::Tablet,
     until,
 };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cold_reader_gets_snapshots_and_then_the_tail() {
-    let site = Site::new();
+async fn a_cold_reader_gets_snapshots_and_then_the_tail(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let [crew_device, cold_device, tablet_device] = [(); 3].map(|()| site.pki.enrol(&crew("rtw-1")));
     let (mut writer, _) = RawClient::session(&crew_device, gateway.address, None).await;
@@ -58,18 +57,13 @@ async fn a_cold_reader_gets_snapshots_and_then_the_tail() {
 }
 
 /// Reads nothing while much more is written than may wait for it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_lags_leaves_the_tail_and_catches_up_without_loss() {
-    let site = Site::new();
+async fn a_reader_that_lags_leaves_the_tail_and_catches_up_without_loss(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let [crew_device, slow_device, quick_device] = [(); 3].map(|()| site.pki.enrol(&crew("rtw-1")));
     let (mut writer, _) = RawClient::session(&crew_device, gateway.address, None).await;
     let (mut quick, _) = RawClient::session(&quick_device, gateway.address, None).await;
-    let mut narrow = transport();
-    narrow.stream_receive_window(16_384_u32.into());
-    let mut config = quic(slow_device.tls());
-    config.transport_config(std::sync::Arc::new(narrow));
-    let (mut slow, _) = RawClient::session_with(config, gateway.address, None).await;
+    let (mut slow, _) = RawClient::session_with(slow_device.dial().narrow(16_384), gateway.address, None).await;
 
     let text = "x".repeat(2_000);
     let mut author = Author::new(&crew_device.principal, new_document());
@@ -108,3 +102,8 @@ async fn a_reader_that_lags_leaves_the_tail_and_catches_up_without_loss() {
     writer.push_and_wait(author.document, vec![next.bytes]).await;
     slow.read_until(&mut seen, |seen| seen.changes().contains(&next.hash)).await;
 }
+
+feldakte_tests::over_both!(
+    a_cold_reader_gets_snapshots_and_then_the_tail,
+    a_reader_that_lags_leaves_the_tail_and_catches_up_without_loss,
+);

@@ -4,6 +4,7 @@ use feldakte_client_sdk::view::LinkState;
 use feldakte_core::ids::{Cursor, DocumentId};
 use feldakte_gateway::metrics::Metrics;
 use feldakte_tests::harness::{
+    address::Transport,
     author::Author,
     crew,
     local::Site,
@@ -31,9 +32,8 @@ fn work_of(metrics: &Metrics) -> Work {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_new_with_a_thousand_cases_is_one_round_trip_of_a_kilobyte() {
-    let site = Site::new();
+async fn nothing_new_with_a_thousand_cases_is_one_round_trip_of_a_kilobyte(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let [writer_device, device, tablet_device] = [(); 3].map(|()| site.pki.enrol(&crew("rtw-1")));
     let (mut writer, _) = RawClient::session(&writer_device, gateway.address, None).await;
@@ -99,9 +99,8 @@ async fn drain_answers(client: &mut RawClient, count: usize) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tablet_that_goes_offline_while_it_waits_to_dial_again_is_offline() {
-    let site = Site::new();
+async fn a_tablet_that_goes_offline_while_it_waits_to_dial_again_is_offline(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let enrolled = site.pki.enrol(&crew("rtw-1"));
     gateway.deny.replace(format!("device {}", enrolled.principal.device).parse().unwrap());
@@ -111,3 +110,8 @@ async fn a_tablet_that_goes_offline_while_it_waits_to_dial_again_is_offline() {
     tablet.client.go_offline();
     tablet.wait_link(LinkState::Offline).await;
 }
+
+feldakte_tests::over_both!(
+    nothing_new_with_a_thousand_cases_is_one_round_trip_of_a_kilobyte,
+    a_tablet_that_goes_offline_while_it_waits_to_dial_again_is_offline,
+);

@@ -10,6 +10,7 @@ use std::{
 use feldakte_certs::identity::serial_of;
 use feldakte_proto::CloseCode;
 use feldakte_tests::harness::{
+    address::Transport,
     author::Author,
     crew,
     local::Site,
@@ -30,11 +31,19 @@ fn reloads(part: &str, result: &str) -> String {
 
 /// The certificate a new connection is shown.
 async fn shown(gateway: &ChildGateway, device: &Enrolled) -> CertificateDer<'static> {
-    let endpoint = raw::endpoint();
-    let connecting = endpoint.connect_with(device.quic(), gateway.quic, GATEWAY_NAME).unwrap();
-    let connection = within("the handshake ends", connecting).await.unwrap();
-    let chain = connection.peer_identity().unwrap().downcast::<Vec<CertificateDer<'static>>>().unwrap();
-    chain.into_iter().next().unwrap()
+    match gateway.address.over {
+        Transport::Quic => {
+            let endpoint = raw::endpoint();
+            let connecting = endpoint.connect_with(device.quic(), gateway.quic, GATEWAY_NAME).unwrap();
+            let connection = within("the handshake ends", connecting).await.unwrap();
+            let chain = connection.peer_identity().unwrap().downcast::<Vec<CertificateDer<'static>>>().unwrap();
+            chain.into_iter().next().unwrap()
+        }
+        Transport::Grpc => {
+            let stream = raw::tls(&device.dial(), gateway.grpc).await.unwrap();
+            stream.get_ref().1.peer_certificates().unwrap()[0].clone()
+        }
+    }
 }
 
 async fn assert_lives(client: &mut RawClient, device: &Enrolled) {
@@ -45,15 +54,16 @@ async fn assert_lives(client: &mut RawClient, device: &Enrolled) {
 async fn spawn_with_crl(site: &Site) -> ChildGateway {
     let mut command = Serve { site, settings: "" }.command().await;
     command.env("FELDAKTE__TLS__CRL", site.dir().join("crl.pem"));
-    ChildGateway::start(command).await
+    let mut gateway = ChildGateway::start(command).await;
+    gateway.address.over = site.over;
+    gateway
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_certificate_is_shown_to_new_connections_while_sessions_live_on() {
-    let site = Site::new();
+async fn a_new_certificate_is_shown_to_new_connections_while_sessions_live_on(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.spawn().await;
     let [device, newcomer] = [crew("rtw-1"), crew("rtw-2")].map(|principal| site.pki.enrol(&principal));
-    let (mut client, _) = RawClient::session(&device, gateway.quic, None).await;
+    let (mut client, _) = RawClient::session(&device, gateway.address, None).await;
     let old = shown(&gateway, &newcomer).await;
     let new = site.pki.replace_gateway(SystemTime::now(), DAY);
     // By itself, then because somebody asks.
@@ -68,12 +78,11 @@ async fn a_new_certificate_is_shown_to_new_connections_while_sessions_live_on() 
     assert_lives(&mut client, &device).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn files_that_cannot_be_used_change_nothing_and_are_counted() {
-    let site = Site::new();
+async fn files_that_cannot_be_used_change_nothing_and_are_counted(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.spawn().await;
     let [device, newcomer] = [crew("rtw-1"), crew("rtw-2")].map(|principal| site.pki.enrol(&principal));
-    let (mut client, _) = RawClient::session(&device, gateway.quic, None).await;
+    let (mut client, _) = RawClient::session(&device, gateway.address, None).await;
     let in_force = shown(&gateway, &newcomer).await;
     let [root, certificate, key] = site.pki.files();
     let whole: Vec<Vec<u8>> = [&root, &certificate, &key].map(|path| fs::read(path).unwrap()).into();
@@ -101,22 +110,21 @@ async fn files_that_cannot_be_used_change_nothing_and_are_counted() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whom_a_new_revocation_list_names_is_closed_within_a_second_and_stays_outside() {
-    let site = Site::new();
+async fn whom_a_new_revocation_list_names_is_closed_within_a_second_and_stays_outside(over: Transport) {
+    let site = Site::over(over);
     let now = SystemTime::now();
     let list = site.dir().join("crl.pem");
     fs::write(&list, site.pki.crl(7, &[], now)).unwrap();
     let gateway = spawn_with_crl(&site).await;
     let [lost, kept] = [crew("rtw-1"), crew("rtw-2")].map(|principal| site.pki.enrol(&principal));
-    let (mut lost_client, _) = RawClient::session(&lost, gateway.quic, None).await;
-    let (mut kept_client, _) = RawClient::session(&kept, gateway.quic, None).await;
+    let (mut lost_client, _) = RawClient::session(&lost, gateway.address, None).await;
+    let (mut kept_client, _) = RawClient::session(&kept, gateway.address, None).await;
     let revoking = site.pki.crl(8, &[&lost], now);
     let since = Instant::now();
     fs::write(&list, &revoking).unwrap();
     assert_eq!(lost_client.closed().await, Some(CloseCode::NotPermitted));
     assert!(since.elapsed() <= CLOSED_WITHIN, "{:?}", since.elapsed());
-    assert!(RawClient::try_session(lost.quic(), gateway.quic, None).await.is_none());
+    assert!(RawClient::try_session(lost.dial(), gateway.address, None).await.is_none());
 
     // Lists that would let it in again, one way or another, or whose time is over.
     let forged = Pki::create(&site.dir().join("forger")).crl(9, &[], now);
@@ -124,30 +132,28 @@ async fn whom_a_new_revocation_list_names_is_closed_within_a_second_and_stays_ou
     for (refused, bad) in (1..).zip(bad) {
         fs::write(&list, bad).unwrap();
         gateway.until_metric(&reloads("crl", "refused"), refused).await;
-        assert!(RawClient::try_session(lost.quic(), gateway.quic, None).await.is_none());
+        assert!(RawClient::try_session(lost.dial(), gateway.address, None).await.is_none());
         assert_lives(&mut kept_client, &kept).await;
     }
     drop(kept_client);
-    RawClient::session(&kept, gateway.quic, None).await;
+    RawClient::session(&kept, gateway.address, None).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stale_list_of_ours_locks_no_crew_out_when_the_gateway_restarts() {
-    let site = Site::new();
+async fn a_stale_list_of_ours_locks_no_crew_out_when_the_gateway_restarts(over: Transport) {
+    let site = Site::over(over);
     let [lost, kept] = [crew("rtw-1"), crew("rtw-2")].map(|principal| site.pki.enrol(&principal));
     let stale = site.pki.crl(1, &[&lost], SystemTime::now() - 2 * DAY);
     fs::write(site.dir().join("crl.pem"), stale).unwrap();
     let gateway = spawn_with_crl(&site).await;
-    RawClient::session(&kept, gateway.quic, None).await;
-    assert!(RawClient::try_session(lost.quic(), gateway.quic, None).await.is_none());
+    RawClient::session(&kept, gateway.address, None).await;
+    assert!(RawClient::try_session(lost.dial(), gateway.address, None).await.is_none());
     gateway.terminate();
     let log = gateway.ended().await.log;
     assert!(log.contains("ERROR") && log.contains("past its next update"), "{log}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn devices_of_an_authority_that_is_taken_off_are_closed() {
-    let site = Site::new();
+async fn devices_of_an_authority_that_is_taken_off_are_closed(over: Transport) {
+    let site = Site::over(over);
     let other = Pki::create(&site.dir().join("other"));
     let [root, ..] = site.pki.files();
     let ours = fs::read_to_string(&root).unwrap();
@@ -156,19 +162,18 @@ async fn devices_of_an_authority_that_is_taken_off_are_closed() {
     let gateway = site.spawn().await;
     let [kept, leaving] = [site.pki.enrol(&crew("rtw-1")), other.enrol(&crew("rtw-2"))];
     let as_ours = leaving.trusting(site.pki.roots());
-    let (mut leaver, _) = RawClient::session_with(as_ours.clone(), gateway.quic, None).await;
-    let (mut client, _) = RawClient::session(&kept, gateway.quic, None).await;
+    let (mut leaver, _) = RawClient::session_with(as_ours.clone(), gateway.address, None).await;
+    let (mut client, _) = RawClient::session(&kept, gateway.address, None).await;
     let since = Instant::now();
     fs::write(&root, ours).unwrap();
     assert_eq!(leaver.closed().await, Some(CloseCode::NotPermitted));
     assert!(since.elapsed() <= CLOSED_WITHIN, "{:?}", since.elapsed());
-    assert!(RawClient::try_session(as_ours, gateway.quic, None).await.is_none());
+    assert!(RawClient::try_session(as_ours, gateway.address, None).await.is_none());
     assert_lives(&mut client, &kept).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_command_writes_a_list_that_gateways_and_openssl_take() {
-    let site = Site::new();
+async fn the_command_writes_a_list_that_gateways_and_openssl_take(over: Transport) {
+    let site = Site::over(over);
     let [lost, kept] = [crew("rtw-1"), crew("rtw-2")].map(|principal| site.pki.enrol(&principal));
     let (denied, list) = (site.dir().join("to-revoke"), site.dir().join("crl.pem"));
     let serial = serial_of(&lost.certificate).unwrap();
@@ -180,8 +185,8 @@ async fn the_command_writes_a_list_that_gateways_and_openssl_take() {
     assert!(written.status.success(), "{written:?}");
 
     let gateway = spawn_with_crl(&site).await;
-    assert!(RawClient::try_session(lost.quic(), gateway.quic, None).await.is_none());
-    RawClient::session(&kept, gateway.quic, None).await;
+    assert!(RawClient::try_session(lost.dial(), gateway.address, None).await.is_none());
+    RawClient::session(&kept, gateway.address, None).await;
 
     let arguments = ["crl", "-in", &out, "-CAfile", &path(&root), "-noout", "-text", "-nextupdate", "-crlnumber"];
     let Ok(openssl) = tokio::process::Command::new("openssl").args(arguments).output().await else {
@@ -192,3 +197,12 @@ async fn the_command_writes_a_list_that_gateways_and_openssl_take() {
     assert!(said.contains("verify OK") && said.to_lowercase().contains(&serial), "{said}");
     assert!(said.contains("nextUpdate=") && said.contains("crlNumber="), "{said}");
 }
+
+feldakte_tests::over_both!(
+    a_new_certificate_is_shown_to_new_connections_while_sessions_live_on,
+    files_that_cannot_be_used_change_nothing_and_are_counted,
+    whom_a_new_revocation_list_names_is_closed_within_a_second_and_stays_outside,
+    a_stale_list_of_ours_locks_no_crew_out_when_the_gateway_restarts,
+    devices_of_an_authority_that_is_taken_off_are_closed,
+    the_command_writes_a_list_that_gateways_and_openssl_take,
+);

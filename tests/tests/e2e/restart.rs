@@ -4,6 +4,7 @@ use feldakte_client_sdk::view::LinkState;
 use feldakte_gateway::store::sqlite::SqliteStore;
 use feldakte_proto::CloseCode;
 use feldakte_tests::harness::{
+    address::Transport,
     crew,
     local::Site,
     new_epoch,
@@ -11,9 +12,8 @@ use feldakte_tests::harness::{
     tablet::{Tablet, texts},
 };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn devices_resume_after_a_restart_and_nothing_is_lost() {
-    let site = Site::new();
+async fn devices_resume_after_a_restart_and_nothing_is_lost(over: Transport) {
+    let site = Site::over(over);
     let mut gateway = site.start().await;
     let [a, b] = [crew("rtw-1"), crew("rtw-1")].map(|principal| site.pki.enrol(&principal));
     let (a, b) = (Tablet::online(&a, gateway.address).await, Tablet::online(&b, gateway.address).await);
@@ -39,15 +39,14 @@ async fn devices_resume_after_a_restart_and_nothing_is_lost() {
     assert_eq!(b.told_saved(), b.told_durable());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sigterm_closes_sessions_as_draining_and_devices_come_back() {
-    let site = Site::new();
+async fn sigterm_closes_sessions_as_draining_and_devices_come_back(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.spawn().await;
     let [a, raw] = [crew("rtw-1"), crew("rtw-1")].map(|principal| site.pki.enrol(&principal));
-    let tablet = Tablet::online(&a, gateway.quic).await;
+    let tablet = Tablet::online(&a, gateway.address).await;
     let case = tablet.create("Fieber").await;
     tablet.wait_durable(case).await;
-    let (mut reader, _) = RawClient::session(&raw, gateway.quic, None).await;
+    let (mut reader, _) = RawClient::session(&raw, gateway.address, None).await;
     gateway.terminate();
     let ended = loop {
         if let Err(code) = reader.next().await {
@@ -65,9 +64,8 @@ async fn sigterm_closes_sessions_as_draining_and_devices_come_back() {
     assert_eq!(gateway.metric("feldakte_changes_durable").await, 1, "what was durable was not pushed again");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_restored_from_a_backup_heals_from_the_field() {
-    let site = Site::new();
+async fn a_gateway_restored_from_a_backup_heals_from_the_field(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let [a, b, late] = [(); 3].map(|()| site.pki.enrol(&crew("rtw-1")));
     let (a, b) = (Tablet::online(&a, gateway.address).await, Tablet::online(&b, gateway.address).await);
@@ -111,3 +109,9 @@ async fn a_gateway_restored_from_a_backup_heals_from_the_field() {
         late.wait_equal(&a, case).await;
     }
 }
+
+feldakte_tests::over_both!(
+    devices_resume_after_a_restart_and_nothing_is_lost,
+    sigterm_closes_sessions_as_draining_and_devices_come_back,
+    a_gateway_restored_from_a_backup_heals_from_the_field,
+);

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use feldakte_core::{access::Role, case::Edit, crdt::Value, ids::Part};
 use feldakte_tests::harness::{
+    address::Transport,
     crew, device,
     local::Site,
     raw::RawClient,
     tablet::{Tablet, fact, texts},
 };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_case_reaches_its_unit_and_nobody_else() {
-    let site = Site::new();
+async fn a_new_case_reaches_its_unit_and_nobody_else(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let enrol = |principal| site.pki.enrol(&principal);
     let a = Tablet::online(&enrol(crew("rtw-1")), gateway.address).await;
@@ -45,9 +45,8 @@ async fn a_new_case_reaches_its_unit_and_nobody_else() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn edits_without_a_network_merge_and_conflicts_are_kept() {
-    let site = Site::new();
+async fn edits_without_a_network_merge_and_conflicts_are_kept(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let [a, b] = [crew("rtw-1"), crew("rtw-1")].map(|principal| site.pki.enrol(&principal));
     let (a, b) = (Tablet::online(&a, gateway.address).await, Tablet::online(&b, gateway.address).await);
@@ -85,3 +84,8 @@ async fn edits_without_a_network_merge_and_conflicts_are_kept() {
     assert!(clinical.narrative.contains("Notiz von a. ") && clinical.narrative.contains("Notiz von b. "));
     assert_eq!(clinical.conflicts().len(), 1);
 }
+
+feldakte_tests::over_both!(
+    a_new_case_reaches_its_unit_and_nobody_else,
+    edits_without_a_network_merge_and_conflicts_are_kept,
+);

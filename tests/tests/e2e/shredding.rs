@@ -16,6 +16,7 @@ use feldakte_gateway::{
 };
 use feldakte_proto::Reason;
 use feldakte_tests::harness::{
+    address::Transport,
     author::Author,
     control::{operator, refusal},
     crew, files_with,
@@ -30,11 +31,10 @@ const CANARY: &str = "Kanarienvogel-Nachtweih";
 const REQUEST: Shred = Shred { reason: Why::RetentionOver, approve: false };
 const APPROVE: Shred = Shred { reason: Why::RetentionOver, approve: true };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_file_of_a_gateway_shows_what_a_case_says() {
-    let site = Site::new();
+async fn no_file_of_a_gateway_shows_what_a_case_says(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.spawn().await;
-    let tablet = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.quic).await;
+    let tablet = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.address).await;
     let case = tablet.create(CANARY).await;
     tablet.set(case, "gcs", CANARY).await;
     tablet.wait_durable(case).await;
@@ -47,19 +47,18 @@ async fn no_file_of_a_gateway_shows_what_a_case_says() {
     assert!(!files_with(site.dir(), b"rtw-1").is_empty(), "the search finds what is there");
     // And yet it is all there for whoever may read it.
     let gateway = site.spawn().await;
-    let other = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.quic).await;
+    let other = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.address).await;
     other.wait_equal(&tablet, case).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_operators_shred_a_case_and_every_device_loses_it_for_good() {
-    let site = Site::new();
+async fn two_operators_shred_a_case_and_every_device_loses_it_for_good(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.spawn().await;
     let [anna, berta] = ["anna", "berta"].map(|name| operator(&site, name, OperatorRole::Operator, Some("dortmund")));
     let (anna, berta) = (anna.await, berta.await);
     let enrolled = [site.pki.enrol(&crew("rtw-1")), site.pki.enrol(&crew("rtw-1"))];
-    let a = Tablet::online(&enrolled[0], gateway.quic).await;
-    let b = Tablet::online(&enrolled[1], gateway.quic).await;
+    let a = Tablet::online(&enrolled[0], gateway.address).await;
+    let b = Tablet::online(&enrolled[1], gateway.address).await;
     let (gone, stays) = (a.create("gone").await, a.create("stays").await);
     a.wait_durable(gone).await;
     a.wait_durable(stays).await;
@@ -81,7 +80,7 @@ async fn two_operators_shred_a_case_and_every_device_loses_it_for_good() {
     assert_eq!(refusal(anna.post::<ShredOutcome>(&path, &REQUEST).await), "conflict");
 
     // What is pushed to it now is refused by its name, also in a part that was never written.
-    let (mut raw, _) = RawClient::session(&enrolled[0], gateway.quic, None).await;
+    let (mut raw, _) = RawClient::session(&enrolled[0], gateway.address, None).await;
     for part in [Part::Clinical, Part::Identity] {
         let mut author = Author::new(&enrolled[0].principal, DocumentId { case: gone, part });
         let answer = raw.push_and_wait(author.document, author.begin(2)).await;
@@ -97,7 +96,7 @@ async fn two_operators_shred_a_case_and_every_device_loses_it_for_good() {
     gateway.terminate();
     assert!(gateway.ended().await.status.success());
     let gateway = site.spawn().await;
-    let (mut raw, _) = RawClient::session(&site.pki.enrol(&crew("rtw-1")), gateway.quic, None).await;
+    let (mut raw, _) = RawClient::session(&site.pki.enrol(&crew("rtw-1")), gateway.address, None).await;
     let mut seen = Seen::default();
     raw.read_until(&mut seen, |seen| seen.caught_up).await;
     let with_content = seen.entries.iter().filter(|(_, entry)| !entry.changes.is_empty());
@@ -106,19 +105,18 @@ async fn two_operators_shred_a_case_and_every_device_loses_it_for_good() {
     assert_eq!(cases, [stays]);
     let of_gone = DocumentId { case: gone, part: Part::Clinical };
     assert_eq!(raw.fetch(&[of_gone]).await.unavailable, [of_gone]);
-    let c = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.quic).await;
+    let c = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.address).await;
     c.wait_equal(&a, stays).await;
     assert_eq!(berta.get::<Shreds>("/cases/shreds").await.unwrap().receipts.len(), 1, "the receipt stays");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_operator_alone_or_of_another_tenant_shreds_nothing() {
-    let site = Site::new();
+async fn one_operator_alone_or_of_another_tenant_shreds_nothing(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.spawn().await;
     let anna = operator(&site, "anna", OperatorRole::Operator, None).await;
     let cem = operator(&site, "cem", OperatorRole::Operator, Some("hagen")).await;
     let dora = operator(&site, "dora", OperatorRole::Auditor, None).await;
-    let a = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.quic).await;
+    let a = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.address).await;
     let case = a.create("stays").await;
     a.wait_durable(case).await;
     let path = format!("/cases/{case}/shred");
@@ -142,12 +140,11 @@ async fn one_operator_alone_or_of_another_tenant_shreds_nothing() {
     assert_eq!(refusal(anna.post::<ShredOutcome>(&unknown, &REQUEST).await), "not_found");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_key_is_used_over_a_restart_and_a_lost_one_stops_the_start() {
-    let site = Site::new();
+async fn a_rotated_key_is_used_over_a_restart_and_a_lost_one_stops_the_start(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.spawn().await;
     let anna = operator(&site, "anna", OperatorRole::Operator, None).await;
-    let a = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.quic).await;
+    let a = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.address).await;
     let case = a.create("Sturz").await;
     a.wait_durable(case).await;
     let before: Vec<KeyEntry> = anna.get("/keys").await.unwrap();
@@ -159,7 +156,7 @@ async fn a_rotated_key_is_used_over_a_restart_and_a_lost_one_stops_the_start() {
     gateway.terminate();
     gateway.ended().await;
     let gateway = site.spawn().await;
-    let b = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.quic).await;
+    let b = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.address).await;
     b.wait_equal(&a, case).await;
     gateway.terminate();
     gateway.ended().await;
@@ -171,3 +168,10 @@ async fn a_rotated_key_is_used_over_a_restart_and_a_lost_one_stops_the_start() {
     assert!(!output.status.success() && said.contains("dortmund is missing"), "{said}");
     assert!(!site.dir().join("tenant.keys").exists(), "no new key takes the place of the lost one");
 }
+
+feldakte_tests::over_both!(
+    no_file_of_a_gateway_shows_what_a_case_says,
+    two_operators_shred_a_case_and_every_device_loses_it_for_good,
+    one_operator_alone_or_of_another_tenant_shreds_nothing,
+    a_rotated_key_is_used_over_a_restart_and_a_lost_one_stops_the_start,
+);

@@ -24,6 +24,7 @@ use feldakte_gateway::{
 };
 use feldakte_proto::{BreakGlass, ClientMessage, CloseCode, OpenedOffline, Outcome, Reason, Receipts, ServerMessage};
 use feldakte_tests::harness::{
+    address::Transport,
     author::Author,
     control::{accept, invite, operator, refusal},
     crew, device, files_with,
@@ -73,9 +74,8 @@ pub(super) async fn audited(site: &Site, act: Act) -> Vec<Record> {
 }
 
 /// The device may forget what it was told is kept, so it is kept; a supervisor takes it into the case, under its name.
-#[tokio::test(flavor = "multi_thread")]
-async fn late_work_is_kept_and_a_supervisor_takes_it_in_or_leaves_it_out() {
-    let site = Site::new();
+async fn late_work_is_kept_and_a_supervisor_takes_it_in_or_leaves_it_out(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let (crew, mut writer, mut author) = written(&site, &gateway).await;
     let document = author.document;
@@ -129,9 +129,8 @@ async fn late_work_is_kept_and_a_supervisor_takes_it_in_or_leaves_it_out() {
     assert!(!audited(&site, Act::EvidenceTaken).await.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_emergency_opens_one_case_for_an_hour_and_is_reviewed() {
-    let (site, clock) = (Site::new(), Clock::default());
+async fn an_emergency_opens_one_case_for_an_hour_and_is_reviewed(over: Transport) {
+    let (site, clock) = (Site::over(over), Clock::default());
     let gateway = site.start_at(&clock).await;
     let (_, mut writer, mut author) = written(&site, &gateway).await;
     let (_, mut others, mut other) = written(&site, &gateway).await;
@@ -170,9 +169,8 @@ async fn an_emergency_opens_one_case_for_an_hour_and_is_reviewed() {
     assert_eq!((acts.len(), acts[0].about.case), (1, Some(case)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_emergency_reaches_no_further_than_the_role_and_not_without_end() {
-    let site = Site::new();
+async fn an_emergency_reaches_no_further_than_the_role_and_not_without_end(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let (_, _writer, author) = written(&site, &gateway).await;
     let case = author.document.case;
@@ -197,9 +195,8 @@ async fn an_emergency_reaches_no_further_than_the_role_and_not_without_end() {
     assert_eq!(outcomes.last(), Some(&Outcome::TooOften));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_device_did_without_network_is_recorded_when_it_says_so() {
-    let site = Site::new();
+async fn what_a_device_did_without_network_is_recorded_when_it_says_so(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let (crew, mut writer, author) = written(&site, &gateway).await;
     let seen =
@@ -229,16 +226,15 @@ async fn what_a_device_did_without_network_is_recorded_when_it_says_so() {
     assert_eq!(audited(&site, Act::Wiped).await, [], "nobody has ordered it");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_device_is_told_to_wipe_gets_nothing_else_and_what_it_brings_is_kept() {
-    let site = Site::new();
+async fn a_lost_device_is_told_to_wipe_gets_nothing_else_and_what_it_brings_is_kept(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.spawn().await;
     let anna = operator(&site, "anna", OperatorRole::Operator, Some("dortmund")).await;
     let sibel = operator(&site, "sibel", OperatorRole::Supervisor, Some("dortmund")).await;
     let invited = invite(&anna, "dortmund").await.unwrap();
     let lost = enrol::enrol(accept(&invited, &gateway)).await.unwrap();
-    let config = || DialConfig::new(&lost.identity().unwrap()).unwrap().quic;
-    let (mut raw, _) = RawClient::session_with(config(), gateway.quic, None).await;
+    let config = || DialConfig::new(&lost.identity().unwrap()).unwrap();
+    let (mut raw, _) = RawClient::session_with(config(), gateway.address, None).await;
     let mut author = Author::new(&lost.principal, new_document());
     let document = author.document;
     raw.push_and_wait(document, author.begin(2)).await;
@@ -257,7 +253,7 @@ async fn a_lost_device_is_told_to_wipe_gets_nothing_else_and_what_it_brings_is_k
     let gateway = site.spawn().await;
     let sibel = operator(&site, "sibel-2", OperatorRole::Supervisor, Some("dortmund")).await;
     let anna = operator(&site, "anna-2", OperatorRole::Operator, Some("dortmund")).await;
-    let (mut raw, welcome) = RawClient::session_with(config(), gateway.quic, None).await;
+    let (mut raw, welcome) = RawClient::session_with(config(), gateway.address, None).await;
     assert!(welcome.caught_up, "there is nothing for it to read");
     match raw.next().await {
         Ok(ServerMessage::Wipe(order)) => assert_eq!(order.order, ordered.order.into_bytes()),
@@ -287,15 +283,14 @@ async fn a_lost_device_is_told_to_wipe_gets_nothing_else_and_what_it_brings_is_k
     }
     drop(raw);
     let colleague = site.pki.enrol(&Principal { role: Role::AmbulanceCrew, ..crew("rtw-1") });
-    let (mut reader, _) = RawClient::session(&colleague, gateway.quic, None).await;
+    let (mut reader, _) = RawClient::session(&colleague, gateway.address, None).await;
     let both = [document, never_sent.document];
     assert_eq!(reader.fetch(&both).await.snapshots.len(), 2);
     assert_eq!(audited(&site, Act::Wiped).await.len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_supervisor_reads_and_what_waits_for_him_is_sealed() {
-    let site = Site::new();
+async fn what_a_supervisor_reads_and_what_waits_for_him_is_sealed(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let (_, _writer, author) = written(&site, &gateway).await;
     let medic = site.pki.enrol(&crew("nef-7"));
@@ -307,9 +302,8 @@ async fn what_a_supervisor_reads_and_what_waits_for_him_is_sealed() {
 
 /// The whole way of a grant that ends: what was written offline reaches a supervisor, the content leaves the tablet, and the
 /// gateway knows.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tablet_that_loses_its_grant_delivers_destroys_and_confirms() {
-    let site = Site::new();
+async fn a_tablet_that_loses_its_grant_delivers_destroys_and_confirms(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let enrolled = site.pki.enrol(&crew("rtw-1"));
     let tablet = Tablet::online(&enrolled, gateway.address).await;
@@ -338,9 +332,8 @@ async fn a_tablet_that_loses_its_grant_delivers_destroys_and_confirms() {
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tablet_that_is_ordered_to_wipe_delivers_destroys_everything_and_says_so() {
-    let site = Site::new();
+async fn a_tablet_that_is_ordered_to_wipe_delivers_destroys_everything_and_says_so(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let enrolled = site.pki.enrol(&crew("rtw-1"));
     let device = enrolled.principal.device;
@@ -365,9 +358,8 @@ async fn a_tablet_that_is_ordered_to_wipe_delivers_destroys_everything_and_says_
 }
 
 /// As an app does it: asked for, opened, read, recorded; without a session nothing is asked for.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tablet_opens_a_case_in_an_emergency_and_tells_who_has_read_it() {
-    let (site, clock) = (Site::new(), Clock::default());
+async fn a_tablet_opens_a_case_in_an_emergency_and_tells_who_has_read_it(over: Transport) {
+    let (site, clock) = (Site::over(over), Clock::default());
     let gateway = site.start_at(&clock).await;
     let owner = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.address).await;
     let case = owner.create("Brustschmerz").await;
@@ -407,20 +399,19 @@ async fn a_tablet_opens_a_case_in_an_emergency_and_tells_who_has_read_it() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn acts_on_cases_and_looks_at_reviews_stand_under_the_operators_name() {
-    let site = Site::new();
+async fn acts_on_cases_and_looks_at_reviews_stand_under_the_operators_name(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.spawn().await;
     let anna = operator(&site, "anna", OperatorRole::Operator, Some("dortmund")).await;
     let sibel = operator(&site, "sibel", OperatorRole::Supervisor, Some("dortmund")).await;
     let far = operator(&site, "far", OperatorRole::Supervisor, Some("hagen")).await;
     let crew = site.pki.enrol(&crew("rtw-1"));
-    let (mut writer, _) = RawClient::session(&crew, gateway.quic, None).await;
+    let (mut writer, _) = RawClient::session(&crew, gateway.address, None).await;
     let mut author = Author::new(&crew.principal, new_document());
     writer.push_and_wait(author.document, author.begin(1)).await;
     let (document, case) = (author.document, author.document.case);
     let desk = site.pki.enrol(&device("dortmund", "tna-1", Role::TelePhysician));
-    let (mut reader, _) = RawClient::session(&desk, gateway.quic, None).await;
+    let (mut reader, _) = RawClient::session(&desk, gateway.address, None).await;
 
     let order = GrantOrder {
         unit: None,
@@ -440,7 +431,7 @@ async fn acts_on_cases_and_looks_at_reviews_stand_under_the_operators_name() {
     assert_eq!(reader.fetch(&[document]).await.unavailable, [document]);
 
     let medic = site.pki.enrol(&device("dortmund", "nef-7", Role::AmbulanceCrew));
-    let (mut helper, _) = RawClient::session(&medic, gateway.quic, None).await;
+    let (mut helper, _) = RawClient::session(&medic, gateway.address, None).await;
     assert_eq!(helper.ask(emergency(case, TEXT)).await, Outcome::Done);
     let listed: Vec<ReviewEntry> = sibel.get("/reviews").await.unwrap();
     assert_eq!(listed[0].text, None, "a list shows no words");
@@ -462,3 +453,16 @@ async fn acts_on_cases_and_looks_at_reviews_stand_under_the_operators_name() {
         );
     }
 }
+
+feldakte_tests::over_both!(
+    late_work_is_kept_and_a_supervisor_takes_it_in_or_leaves_it_out,
+    an_emergency_opens_one_case_for_an_hour_and_is_reviewed,
+    an_emergency_reaches_no_further_than_the_role_and_not_without_end,
+    what_a_device_did_without_network_is_recorded_when_it_says_so,
+    a_lost_device_is_told_to_wipe_gets_nothing_else_and_what_it_brings_is_kept,
+    what_a_supervisor_reads_and_what_waits_for_him_is_sealed,
+    a_tablet_that_loses_its_grant_delivers_destroys_and_confirms,
+    a_tablet_that_is_ordered_to_wipe_delivers_destroys_everything_and_says_so,
+    a_tablet_opens_a_case_in_an_emergency_and_tells_who_has_read_it,
+    acts_on_cases_and_looks_at_reviews_stand_under_the_operators_name,
+);

@@ -12,6 +12,7 @@ use feldakte_core::{
 use feldakte_gateway::users::UsersConfig;
 use feldakte_proto::{Credential, Reason, SignInRefusal, SignedIn, Welcome};
 use feldakte_tests::harness::{
+    address::Transport,
     author::Author,
     crew, device,
     issuer::{self, Issuer, KeyServer, user},
@@ -33,12 +34,12 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
-        Self::with(|_| {}).await
+    async fn new(over: Transport) -> Self {
+        Self::with(over, |_| {}).await
     }
 
-    async fn with(change: impl FnOnce(&mut UsersConfig)) -> Self {
-        let (site, issuer) = (Site::new(), Issuer::new("a"));
+    async fn with(over: Transport, change: impl FnOnce(&mut UsersConfig)) -> Self {
+        let (site, issuer) = (Site::over(over), Issuer::new("a"));
         let mut config = issuer.config(&site);
         change(&mut config);
         let gateway = site.start_believing(&Clock::default(), &config).await;
@@ -83,9 +84,8 @@ fn begun_by(device: &Principal, user: Option<UserId>) -> (Author, Vec<Bytes>) {
     (author, changes)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_granted_to_a_user_is_seen_while_he_is_signed_in_and_not_otherwise() {
-    let world = World::new().await;
+async fn what_is_granted_to_a_user_is_seen_while_he_is_signed_in_and_not_otherwise(over: Transport) {
+    let world = World::new(over).await;
     let (mut writer, _) = world.session(None, vec![]).await;
     let (mut author, changes) = begun_by(&world.tablet.principal, None);
     writer.push_and_wait(author.document, changes).await;
@@ -116,9 +116,8 @@ async fn what_is_granted_to_a_user_is_seen_while_he_is_signed_in_and_not_otherwi
 }
 
 /// A tele-physician's device has his reach only while one of them uses it.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_role_of_the_user_bounds_what_the_device_reads() {
-    let world = World::new().await;
+async fn the_role_of_the_user_bounds_what_the_device_reads(over: Transport) {
+    let world = World::new(over).await;
     let (mut writer, _) = world.session(None, vec![]).await;
     let (author, changes) = begun_by(&world.tablet.principal, None);
     writer.push_and_wait(author.document, changes).await;
@@ -129,9 +128,8 @@ async fn the_role_of_the_user_bounds_what_the_device_reads() {
     reader.read_until(&mut Seen::default(), |seen| seen.caught_up).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn work_delivered_by_ticket_is_its_users_while_another_uses_the_device() {
-    let world = World::new().await;
+async fn work_delivered_by_ticket_is_its_users_while_another_uses_the_device(over: Transport) {
+    let world = World::new(over).await;
     let (anna, ben, device) = (user("anna"), user("ben"), &world.tablet.principal);
     let (_, welcome) = world.session(Some(world.token("anna", Role::EmergencyPhysician)), vec![]).await;
     let ticket = ticket_of(&welcome);
@@ -153,9 +151,8 @@ async fn work_delivered_by_ticket_is_its_users_while_another_uses_the_device() {
     assert_eq!(bound, expected);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refused_credential_leaves_the_device_to_itself() {
-    let world = World::new().await;
+async fn a_refused_credential_leaves_the_device_to_itself(over: Transport) {
+    let world = World::new(over).await;
     let stranger = Issuer::new("a").token("anna", Role::EmergencyPhysician, SystemTime::now(), HOUR);
     for (credential, refusal) in [
         (Credential::Token("x.y.z".into()), SignInRefusal::Malformed),
@@ -173,9 +170,8 @@ async fn a_refused_credential_leaves_the_device_to_itself() {
 }
 
 /// The device vouches for him: he writes under his name, and reads no more than the device does.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_user_of_the_devices_own_writes_under_his_name_and_gains_nothing_by_it() {
-    let world = World::new().await;
+async fn a_user_of_the_devices_own_writes_under_his_name_and_gains_nothing_by_it(over: Transport) {
+    let world = World::new(over).await;
     let (mut writer, _) = world.session(None, vec![]).await;
     let (author, changes) = begun_by(&world.tablet.principal, None);
     writer.push_and_wait(author.document, changes).await;
@@ -199,9 +195,8 @@ async fn a_user_of_the_devices_own_writes_under_his_name_and_gains_nothing_by_it
     assert!(refused.iter().any(|refused| refused.reason == Reason::NotPermitted), "{refused:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn devices_that_need_a_user_are_of_no_use_without_one() {
-    let world = World::with(|config| config.required_roles = vec![Role::AmbulanceCrew]).await;
+async fn devices_that_need_a_user_are_of_no_use_without_one(over: Transport) {
+    let world = World::with(over, |config| config.required_roles = vec![Role::AmbulanceCrew]).await;
     let active = || Some(world.token("anna", Role::AmbulanceCrew));
     let (mut client, _) = world.session(active(), vec![]).await;
     let (mut author, changes) = begun_by(&world.tablet.principal, Some(user("anna")));
@@ -220,9 +215,8 @@ async fn devices_that_need_a_user_are_of_no_use_without_one() {
 }
 
 /// On a crew's tablet; a tablet with the real SDK says what came of it.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_order_counts_when_a_physician_has_signed_in_and_not_when_one_is_claimed() {
-    let world = World::new().await;
+async fn an_order_counts_when_a_physician_has_signed_in_and_not_when_one_is_claimed(over: Transport) {
+    let world = World::new(over).await;
     let reader = Tablet::online(&world.site.pki.enrol(&crew("rtw-1")), world.gateway.address).await;
     let physician = user("dr-anna");
     let token = || Some(world.token("dr-anna", Role::EmergencyPhysician));
@@ -283,9 +277,8 @@ async fn the_order(client: &feldakte_client_sdk::Client, case: CaseId, part: Par
     outcome.orders.first().map(|order| order.state)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_key_of_the_issuer_is_fetched_when_a_token_needs_it_but_not_for_every_one() {
-    let (site, first, second) = (Site::new(), Issuer::new("first"), Issuer::new("second"));
+async fn a_new_key_of_the_issuer_is_fetched_when_a_token_needs_it_but_not_for_every_one(over: Transport) {
+    let (site, first, second) = (Site::over(over), Issuer::new("first"), Issuer::new("second"));
     let keys = KeyServer::start(&site, first.jwks()).await;
     let config = issuer::config(&site, keys.keys_at(&site));
     let gateway = site.start_believing(&Clock::default(), &config).await;
@@ -305,3 +298,14 @@ async fn a_new_key_of_the_issuer_is_fetched_when_a_token_needs_it_but_not_for_ev
     }
     assert_eq!(keys.served(), 2, "once a minute");
 }
+
+feldakte_tests::over_both!(
+    what_is_granted_to_a_user_is_seen_while_he_is_signed_in_and_not_otherwise,
+    the_role_of_the_user_bounds_what_the_device_reads,
+    work_delivered_by_ticket_is_its_users_while_another_uses_the_device,
+    a_refused_credential_leaves_the_device_to_itself,
+    a_user_of_the_devices_own_writes_under_his_name_and_gains_nothing_by_it,
+    devices_that_need_a_user_are_of_no_use_without_one,
+    an_order_counts_when_a_physician_has_signed_in_and_not_when_one_is_claimed,
+    a_new_key_of_the_issuer_is_fetched_when_a_token_needs_it_but_not_for_every_one,
+);

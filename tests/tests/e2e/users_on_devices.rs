@@ -10,6 +10,7 @@ use feldakte_core::{
 use feldakte_gateway::users::UsersConfig;
 use feldakte_proto::Credential;
 use feldakte_tests::harness::{
+    address::Transport,
     crew, device,
     issuer::{Issuer, user},
     local::{Clock, LocalGateway, Site},
@@ -26,8 +27,8 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn with(change: impl FnOnce(&mut UsersConfig)) -> Self {
-        let (site, issuer) = (Site::new(), Issuer::new("a"));
+    pub(super) async fn with(over: Transport, change: impl FnOnce(&mut UsersConfig)) -> Self {
+        let (site, issuer) = (Site::over(over), Issuer::new("a"));
         let mut config = issuer.config(&site);
         change(&mut config);
         let gateway = site.start_believing(&Clock::default(), &config).await;
@@ -59,9 +60,8 @@ async fn author_of(reader: &Tablet, case: CaseId, wanted: &str) -> Option<UserId
 }
 
 /// Three users by token, by PIN and nobody, who take turns faster than anything is answered.
-#[tokio::test(flavor = "multi_thread")]
-async fn switching_users_amid_pushes_loses_nothing_and_passes_nothing_off_as_somebody_elses() {
-    let world = World::with(|_| {}).await;
+async fn switching_users_amid_pushes_loses_nothing_and_passes_nothing_off_as_somebody_elses(over: Transport) {
+    let world = World::with(over, |_| {}).await;
     let enrolled = world.site.pki.enrol(&crew("rtw-1"));
     let tablet = world.open(&enrolled, memory_store()).await;
     tablet.go_online().await;
@@ -99,9 +99,8 @@ async fn switching_users_amid_pushes_loses_nothing_and_passes_nothing_off_as_som
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_granted_to_one_user_is_not_shown_to_the_next_on_the_same_device() {
-    let world = World::with(|_| {}).await;
+async fn what_was_granted_to_one_user_is_not_shown_to_the_next_on_the_same_device(over: Transport) {
+    let world = World::with(over, |_| {}).await;
     let writer = Tablet::online(&world.site.pki.enrol(&crew("rtw-1")), world.gateway.address).await;
     let case = writer.create("Brustschmerz").await;
     writer.wait_durable(case).await;
@@ -138,9 +137,8 @@ async fn what_was_granted_to_one_user_is_not_shown_to_the_next_on_the_same_devic
 }
 
 /// A gateway that wants somebody to use its devices: between two shifts nobody does.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_device_between_two_shifts_loses_nothing_for_the_next() {
-    let world = World::with(|config| config.required_roles = vec![Role::AmbulanceCrew]).await;
+async fn a_device_between_two_shifts_loses_nothing_for_the_next(over: Transport) {
+    let world = World::with(over, |config| config.required_roles = vec![Role::AmbulanceCrew]).await;
     let enrolled = world.site.pki.enrol(&crew("rtw-1"));
     let tablet = world.open(&enrolled, memory_store()).await;
     for (login, number) in [("weber", "493817"), ("meyer", "271828")] {
@@ -168,3 +166,9 @@ async fn a_device_between_two_shifts_loses_nothing_for_the_next() {
     tablet.wait_equal(&other, second).await;
     assert_eq!(tablet.sync(first).await.state(), SyncState::Durable);
 }
+
+feldakte_tests::over_both!(
+    switching_users_amid_pushes_loses_nothing_and_passes_nothing_off_as_somebody_elses,
+    what_was_granted_to_one_user_is_not_shown_to_the_next_on_the_same_device,
+    a_device_between_two_shifts_loses_nothing_for_the_next,
+);

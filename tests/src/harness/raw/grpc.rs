@@ -1,28 +1,34 @@
 //! A raw client over gRPC: TLS over TCP, hyper's HTTP/2, and calls. Nothing of the SDK's.
 
 use std::{
+    collections::VecDeque,
+    io,
     net::SocketAddr,
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use feldakte_core::limits;
 use feldakte_proto::{
-    CloseCode,
-    grpc::{BulkRequest, Frame, SERVER_FRAME_LEN_MAX, SessionName, SyncClient, close_code_of},
+    CloseCode, HEADER_LEN,
+    grpc::{
+        BulkRequest, Frame, FrameCodec, SERVER_FRAME_LEN_MAX, SERVICE_NAME, SessionName, SyncClient, close_code_of,
+    },
 };
+use http_body_util::StreamBody;
 use hyper::{
     Request, Response,
-    body::Incoming,
+    body::{Frame as BodyFrame, Incoming},
     client::conn::http2::{self, SendRequest},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{
     Status, Streaming,
     body::Body,
     codegen::{BoxFuture, Service, tokio_stream::wrappers::ReceiverStream},
+    metadata::MetadataMap,
 };
 
 use super::Dial;
@@ -30,26 +36,38 @@ use crate::harness::{pki::GATEWAY_NAME, within};
 
 /// A connection on which a session has been called for.
 pub struct GrpcPipe {
-    /// Calls on the session's connection.
-    pub client: SyncClient<Http2>,
+    /// The session's connection.
+    pub line: Line,
     dial: Dial,
     gateway: SocketAddr,
-    out: mpsc::Sender<Frame>,
+    /// The body of the call; `None` when it has ended.
+    out: Option<mpsc::Sender<Result<BodyFrame<Bytes>, io::Error>>>,
     answer: Answer,
-    bulk: Option<Line>,
+    /// The second connection, once there was a fetch.
+    pub bulk: Option<Line>,
     fetches: u64,
     closed: Option<CloseCode>,
-    _line: Line,
+    /// Came before the end, and nobody has looked at it.
+    rest: VecDeque<Bytes>,
 }
 
 /// The gateway's answer to the call for a session, which comes with its first message.
 enum Answer {
-    Called(JoinHandle<Result<Begun, Status>>),
+    Called(JoinHandle<hyper::Result<Response<Incoming>>>),
     Begun(SessionName, Streaming<Frame>),
     Over,
 }
 
-type Begun = tonic::Response<Streaming<Frame>>;
+/// TLS over TCP, as a client sees it.
+///
+/// # Errors
+/// When there is no connection, or the handshake fails on the client's side.
+pub async fn tls(dial: &Dial, gateway: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
+    let tls = dial.tls.clone().expect("this test dials over TCP");
+    let stream = TcpStream::connect(gateway).await?;
+    let name = GATEWAY_NAME.try_into().expect("a valid name");
+    within("the handshake ends", TlsConnector::from(tls).connect(name, stream)).await
+}
 
 /// One TCP connection; closed when dropped.
 pub struct Line {
@@ -60,15 +78,20 @@ pub struct Line {
 impl Line {
     /// Connects; `None` when that fails on the client's side.
     pub async fn connect(dial: &Dial, gateway: SocketAddr, window: u32) -> Option<Self> {
-        let tls = dial.tls.clone().expect("this test dials over TCP");
-        let stream = TcpStream::connect(gateway).await.ok()?;
-        let name = GATEWAY_NAME.try_into().expect("a valid name");
-        let stream = within("the handshake ends", TlsConnector::from(tls).connect(name, stream)).await.ok()?;
+        let stream = tls(dial, gateway).await.ok()?;
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.initial_stream_window_size(window).initial_connection_window_size(window.max(65_535));
         let (http2, connection) = builder.handshake(TokioIo::new(stream)).await.ok()?;
         let driver = tokio::spawn(async move { drop(connection.await) });
         Some(Self { http2: Http2(http2), driver })
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) {
+        // A driver that was polled to its end is not polled again.
+        if !self.driver.is_finished() {
+            let _ = (&mut self.driver).await;
+        }
     }
 
     /// Makes calls on it.
@@ -87,35 +110,63 @@ impl Drop for Line {
 impl GrpcPipe {
     pub(super) async fn connect(dial: Dial, gateway: SocketAddr) -> Option<Self> {
         let line = Line::connect(&dial, gateway, dial.window).await?;
-        let (out, queue) = mpsc::channel(1);
-        let mut caller = line.client().max_decoding_message_size(SERVER_FRAME_LEN_MAX);
-        let call = tokio::spawn(async move { caller.session(ReceiverStream::new(queue)).await });
-        let client = line.client();
-        let answer = Answer::Called(call);
-        Some(Self { client, dial, gateway, out, answer, bulk: None, fetches: 0, closed: None, _line: line })
+        let (out, body) = mpsc::channel(1);
+        let request = Request::post(format!("https://{GATEWAY_NAME}/{SERVICE_NAME}/Session"));
+        let request = request.header("content-type", "application/grpc").header("te", "trailers");
+        let request = request.body(Body::new(StreamBody::new(ReceiverStream::new(body)))).expect("a request");
+        let mut http2 = line.http2.clone();
+        let answer = Answer::Called(tokio::spawn(async move { http2.0.send_request(request).await }));
+        let (closed, rest) = (None, VecDeque::new());
+        Some(Self { line, dial, gateway, out: Some(out), answer, bulk: None, fetches: 0, closed, rest })
     }
 
-    /// Sends a frame whose header is cut off: gRPC has its own.
-    pub(super) async fn send(&mut self, frame: Bytes) {
-        let _ = self.out.send(Frame::of(&frame)).await;
+    /// Sends frames as gRPC has them, each behind a byte of its own; what is no frame goes as it is.
+    pub(super) async fn send(&mut self, bytes: Bytes) {
+        self.send_raw(prefixed(bytes)).await;
+    }
+
+    /// Sends what stands in the body of the call.
+    pub async fn send_raw(&mut self, bytes: Bytes) {
+        let Some(out) = &self.out else { return };
+        let _ = out.send(Ok(BodyFrame::data(bytes))).await;
+    }
+
+    /// Ends the call's body.
+    pub(super) fn finish(&mut self) {
+        self.out = None;
+    }
+
+    /// Takes the call back.
+    pub(super) async fn reset(&mut self) {
+        let Some(out) = self.out.take() else { return };
+        let _ = out.send(Err(io::Error::other("taken back"))).await;
     }
 
     pub(super) async fn next_frame(&mut self, received: &mut u64) -> Option<Bytes> {
+        let frame = match self.rest.pop_front() {
+            Some(frame) => frame,
+            None => self.read_frame().await?,
+        };
+        *received += frame.len() as u64 + PREFIX_LEN;
+        Some(frame)
+    }
+
+    async fn read_frame(&mut self) -> Option<Bytes> {
         if let Answer::Called(call) = &mut self.answer {
-            match within("the gateway answers the call", call).await.expect("a call does not panic") {
-                Ok(answer) => {
-                    let name = SessionName::read(answer.metadata()).expect("the session has a name");
-                    self.answer = Answer::Begun(name, answer.into_inner());
-                }
-                Err(status) => self.over(&status),
+            let answer = within("the gateway answers the call", call).await.expect("a call does not panic");
+            self.answer = Answer::Over;
+            let (head, body) = answer.ok()?.into_parts();
+            if let Some(status) = Status::from_header_map(&head.headers) {
+                self.closed = close_code_of(&status);
+                return None;
             }
+            let name = SessionName::read(&MetadataMap::from_headers(head.headers)).expect("the session has a name");
+            let max = Some(SERVER_FRAME_LEN_MAX);
+            self.answer = Answer::Begun(name, Streaming::new_response(FrameCodec, body, head.status, None, max));
         }
         let Answer::Begun(_, stream) = &mut self.answer else { return None };
         match within("the gateway says something", stream.message()).await {
-            Ok(Some(Frame(content))) => {
-                *received += content.len() as u64 + PREFIX_LEN;
-                return Some(content);
-            }
+            Ok(Some(Frame(content))) => return Some(content),
             Ok(None) => self.answer = Answer::Over,
             Err(status) => self.over(&status),
         }
@@ -155,11 +206,28 @@ impl GrpcPipe {
         }
     }
 
-    /// Lets what comes pass until the end.
+    /// Reads nothing before the connection has ended.
     pub(super) async fn closed(&mut self) -> Option<CloseCode> {
-        while self.next_frame(&mut 0).await.is_some() {}
+        within("the gateway closes", self.line.ended()).await;
+        let mut rest = std::mem::take(&mut self.rest);
+        while let Some(frame) = self.read_frame().await {
+            rest.push_back(frame);
+        }
+        self.rest = rest;
         self.closed
     }
+}
+
+fn prefixed(bytes: Bytes) -> Bytes {
+    let mut rest = bytes;
+    let mut out = BytesMut::new();
+    while !rest.is_empty() {
+        let len = rest.first_chunk().map_or(u32::MAX, |len| u32::from_be_bytes(*len)) as usize;
+        let frame = rest.split_to(rest.len().min(len.saturating_add(HEADER_LEN)));
+        out.put_u8(0);
+        out.put_slice(&frame);
+    }
+    out.freeze()
 }
 
 /// Requests as tonic hands them over.

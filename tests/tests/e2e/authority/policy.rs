@@ -19,6 +19,7 @@ use feldakte_gateway::{
 };
 use feldakte_proto::{Durable, Reason};
 use feldakte_tests::harness::{
+    address::Transport,
     author::Author,
     control::operator,
     crew, device,
@@ -49,16 +50,15 @@ fn write_for(enrolled: &Enrolled, part: Part) -> GrantOrder {
 }
 
 /// What was granted stays granted: the restriction stands above it, from the restart on.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_configured_restriction_refuses_and_hides_and_takes_away_nothing_else() {
-    let site = Site::new();
+async fn a_configured_restriction_refuses_and_hides_and_takes_away_nothing_else(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.spawn().await;
     let sibel = operator(&site, "sibel", OperatorRole::Supervisor, Some("dortmund")).await;
     let crew = site.pki.enrol(&crew("rtw-1"));
     let of = |unit, role| site.pki.enrol(&device("dortmund", unit, role));
     let (physician, supervisor) = (of("tna-1", Role::TelePhysician), of("desk-1", Role::Supervisor));
     let field = of("visits-1", Role::FieldStaff);
-    let (mut writer, _) = RawClient::session(&crew, gateway.quic, None).await;
+    let (mut writer, _) = RawClient::session(&crew, gateway.address, None).await;
     let mut author = Author::new(&crew.principal, new_document());
     let mut visit = Author::new(&field.principal, new_document());
     let document = author.document;
@@ -69,7 +69,7 @@ async fn a_configured_restriction_refuses_and_hides_and_takes_away_nothing_else(
         assert_eq!(granted.documents, 1);
     }
     let mut order = Author::new(&physician.principal, document);
-    let session = async |enrolled: &Enrolled| RawClient::session(enrolled, gateway.quic, None).await.0;
+    let session = async |enrolled: &Enrolled| RawClient::session(enrolled, gateway.address, None).await.0;
     assert_eq!(reasons(&session(&physician).await.push_and_wait(document, order.begin(1)).await), []);
     assert_eq!(session(&supervisor).await.fetch(&[document]).await.snapshots.len(), 1);
     assert_eq!(reasons(&session(&field).await.push_and_wait(visit.document, visit.begin(1)).await), []);
@@ -78,14 +78,14 @@ async fn a_configured_restriction_refuses_and_hides_and_takes_away_nothing_else(
     gateway.ended().await;
 
     let gateway = site.spawn_with(RESTRICTED).await;
-    let session = async |enrolled: &Enrolled| RawClient::session(enrolled, gateway.quic, None).await.0;
+    let session = async |enrolled: &Enrolled| RawClient::session(enrolled, gateway.address, None).await.0;
     let mut desk = session(&physician).await;
     assert_eq!(desk.fetch(&[document]).await.snapshots.len(), 1, "reading was left to him");
     let late = desk.push_and_wait(document, vec![order.set("gcs", "3").bytes]).await;
     assert_eq!(reasons(&late), [Reason::Quarantined], "what he wrote is not lost");
     assert_eq!(sibel.get::<Vec<ReviewEntry>>("/reviews").await.unwrap().len(), 1);
 
-    let (mut hidden, welcome) = RawClient::session(&supervisor, gateway.quic, None).await;
+    let (mut hidden, welcome) = RawClient::session(&supervisor, gateway.address, None).await;
     assert!(welcome.caught_up, "there is nothing left for it to read");
     assert_eq!(hidden.fetch(&[document]).await.unavailable, [document]);
 
@@ -101,9 +101,8 @@ async fn a_configured_restriction_refuses_and_hides_and_takes_away_nothing_else(
     assert_eq!(reasons(&writer.push_and_wait(other.document, other.begin(1)).await), []);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_does_not_start_with_a_policy_that_no_gateway_may_have() {
-    let site = Site::new();
+async fn a_gateway_does_not_start_with_a_policy_that_no_gateway_may_have(over: Transport) {
+    let site = Site::over(over);
     for (settings, named) in [
         ("[policy.operator]\nclinical = 'read'", "`policy.operator.clinical`"),
         ("[policy.ambulance_crew]\norders = true", "`policy.ambulance_crew.orders`"),
@@ -116,9 +115,8 @@ async fn a_gateway_does_not_start_with_a_policy_that_no_gateway_may_have() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_closed_case_leaves_each_role_what_was_configured_for_it() {
-    let (mut site, clock) = (Site::new(), Clock::default());
+async fn a_closed_case_leaves_each_role_what_was_configured_for_it(over: Transport) {
+    let (mut site, clock) = (Site::over(over), Clock::default());
     let row = *site.policy.row(Role::TelePhysician);
     let hour = Row { after_close: AfterClose::ReadFor(3_600_000), ..row };
     site.policy.set(Role::TelePhysician, hour).unwrap();
@@ -141,3 +139,9 @@ async fn a_closed_case_leaves_each_role_what_was_configured_for_it() {
     assert_eq!(desk.fetch(&[document]).await.unavailable, [document], "his hour is over");
     assert_eq!(writer.fetch(&[document]).await.snapshots.len(), 1, "the crew has its twelve");
 }
+
+feldakte_tests::over_both!(
+    a_configured_restriction_refuses_and_hides_and_takes_away_nothing_else,
+    a_gateway_does_not_start_with_a_policy_that_no_gateway_may_have,
+    a_closed_case_leaves_each_role_what_was_configured_for_it,
+);

@@ -10,6 +10,7 @@ use feldakte_core::{
 };
 use feldakte_proto::Snapshot;
 use feldakte_tests::harness::{
+    address::Transport,
     author::Author,
     crew,
     local::{LocalGateway, Site},
@@ -56,9 +57,8 @@ fn the_one(entries: &[Entry], id: EntryId) -> &Entry {
     found[0]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn corrected_and_withdrawn_entries_stay_with_what_replaced_them() {
-    let site = Site::new();
+async fn corrected_and_withdrawn_entries_stay_with_what_replaced_them(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let [a, b] = [crew("rtw-1"), crew("rtw-1")].map(|principal| site.pki.enrol(&principal));
     let (a, b) = (Tablet::online(&a, gateway.address).await, Tablet::online(&b, gateway.address).await);
@@ -147,9 +147,8 @@ impl Poisoned {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn entries_that_are_written_again_keep_their_ids() {
-    let site = Site::new();
+async fn entries_that_are_written_again_keep_their_ids(over: Transport) {
+    let site = Site::over(over);
     let (poisoned, live) = Poisoned::on(&site).await;
     let case = poisoned.document.case;
     let (first, second) = (add(&live, case, 7).await, add(&live, case, 2).await);
@@ -176,9 +175,8 @@ async fn entries_that_are_written_again_keep_their_ids() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_signature_under_lost_work_waits_for_its_signer() {
-    let site = Site::new();
+async fn a_signature_under_lost_work_waits_for_its_signer(over: Transport) {
+    let site = Site::over(over);
     let (poisoned, live) = Poisoned::on(&site).await;
     let case = poisoned.document.case;
     let id = add(&live, case, 7).await;
@@ -201,9 +199,8 @@ async fn a_signature_under_lost_work_waits_for_its_signer() {
 }
 
 /// Work that has to be done again meets a gate that was raised meanwhile: it waits, and holds up nothing else.
-#[tokio::test(flavor = "multi_thread")]
-async fn work_that_an_old_app_cannot_do_again_does_not_end_its_session() {
-    let site = Site::new();
+async fn work_that_an_old_app_cannot_do_again_does_not_end_its_session(over: Transport) {
+    let site = Site::over(over);
     let (poisoned, live) = Poisoned::on(&site).await;
     let case = poisoned.document.case;
     add(&live, case, 7).await;
@@ -222,3 +219,10 @@ async fn work_that_an_old_app_cannot_do_again_does_not_end_its_session() {
     let parked = live.client.parked(case).await.unwrap();
     assert!(matches!(&parked[..], [one] if matches!(one.edits[..], [Edit::AddEntry { .. }])), "{parked:?}");
 }
+
+feldakte_tests::over_both!(
+    corrected_and_withdrawn_entries_stay_with_what_replaced_them,
+    entries_that_are_written_again_keep_their_ids,
+    a_signature_under_lost_work_waits_for_its_signer,
+    work_that_an_old_app_cannot_do_again_does_not_end_its_session,
+);

@@ -14,6 +14,7 @@ use feldakte_core::{
     limits,
 };
 use feldakte_tests::harness::{
+    address::Transport,
     crew,
     local::{Clock, Site},
     pki::{DAY, Enrolled},
@@ -41,9 +42,8 @@ fn paths(addenda: &[Addendum]) -> BTreeSet<&Path> {
     addenda.iter().flat_map(|addendum| &addendum.paths).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_written_before_and_arrives_after_is_an_addendum_everywhere() {
-    let site = Site::new();
+async fn what_was_written_before_and_arrives_after_is_an_addendum_everywhere(over: Transport) {
+    let site = Site::over(over);
     let clock = Clock::default();
     let gateway = site.start_at(&clock).await;
     let [a_device, b_device] = [enrol(&site), enrol(&site)];
@@ -117,3 +117,5 @@ async fn what_was_written_before_and_arrives_after_is_an_addendum_everywhere() {
     let a = Tablet::open_at(a_device.identity(), address, a_store.reopen().unwrap(), &clock).await;
     check(&a).await;
 }
+
+feldakte_tests::over_both!(what_was_written_before_and_arrives_after_is_an_addendum_everywhere,);

@@ -7,7 +7,7 @@ use feldakte_core::{
     access::Role,
     ids::{CaseId, Part},
 };
-use feldakte_tests::harness::{local::Site, tablet::Tablet};
+use feldakte_tests::harness::{address::Transport, local::Site, tablet::Tablet};
 
 use super::{Team, fields, outcome, text};
 
@@ -50,9 +50,8 @@ async fn the_order(tablet: &Tablet, case: CaseId) -> Order {
     order.clone()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_order_goes_its_way_without_flags() {
-    let site = Site::new();
+async fn an_order_goes_its_way_without_flags(over: Transport) {
+    let site = Site::over(over);
     let team = Team::on(&site, Duration::ZERO).await;
     let (crew, physician, order) = (&team.crew, &team.physician, team.crew.client.new_order_id());
     let way = [
@@ -76,9 +75,8 @@ async fn an_order_goes_its_way_without_flags() {
     assert_eq!(steps.collect::<Vec<_>>(), expected);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crew_that_orders_for_itself_has_ordered_nothing() {
-    let site = Site::new();
+async fn a_crew_that_orders_for_itself_has_ordered_nothing(over: Transport) {
+    let site = Site::over(over);
     let team = Team::on(&site, Duration::ZERO).await;
     let order = team.crew.client.new_order_id();
     team.take_step(&team.crew, order, OrderStep::Proposed { content: morphine() }).await;
@@ -94,9 +92,8 @@ async fn a_crew_that_orders_for_itself_has_ordered_nothing() {
     assert_eq!(seen.flags, [Flag::OrderedWithoutAuthority, Flag::GivenWithoutVisibleOrder]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn given_against_cancelled_without_a_network_is_flagged_alike_everywhere() {
-    let site = Site::new();
+async fn given_against_cancelled_without_a_network_is_flagged_alike_everywhere(over: Transport) {
+    let site = Site::over(over);
     let team = Team::on(&site, Duration::ZERO).await;
     let order = team.physician.client.new_order_id();
     team.take_visible_step(&team.physician, order, OrderStep::Ordered { content: morphine() }).await;
@@ -113,3 +110,9 @@ async fn given_against_cancelled_without_a_network_is_flagged_alike_everywhere()
     assert_eq!((seen.state, &seen.flags[..]), (OrderState::Given, &[Flag::GivenAgainstCancel][..]));
     assert_eq!(seen.steps.len(), 4, "both are kept");
 }
+
+feldakte_tests::over_both!(
+    an_order_goes_its_way_without_flags,
+    a_crew_that_orders_for_itself_has_ordered_nothing,
+    given_against_cancelled_without_a_network_is_flagged_alike_everywhere,
+);

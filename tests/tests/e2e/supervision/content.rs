@@ -18,6 +18,7 @@ use feldakte_gateway::{
 };
 use feldakte_proto::Reason;
 use feldakte_tests::harness::{
+    address::Transport,
     author::Author,
     control::{operator, owner, refusal},
     crew, device, files_with,
@@ -75,9 +76,8 @@ async fn shown(operator: &Operator, review: &ReviewEntry) -> EvidenceEntry {
     shown.evidence.expect("it has content")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_supervisor_sees_what_late_work_does_and_the_look_stands_under_his_name() {
-    let site = Site::new();
+async fn a_supervisor_sees_what_late_work_does_and_the_look_stands_under_his_name(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.spawn_with("[log]\nlevel = \"trace\"").await;
     let sibel = operator(&site, "sibel", OperatorRole::Supervisor, Some("dortmund")).await;
     let far = operator(&site, "far", OperatorRole::Supervisor, Some("hagen")).await;
@@ -128,9 +128,8 @@ async fn a_supervisor_sees_what_late_work_does_and_the_look_stands_under_his_nam
     assert_eq!(files_with(site.dir(), b"Kanarienvogel"), Vec::<String>::new());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_a_shredded_case_a_supervisor_sees_no_late_work() {
-    let site = Site::new();
+async fn of_a_shredded_case_a_supervisor_sees_no_late_work(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.spawn().await;
     let entry = OperatorEntry {
         name: "sibel".parse().unwrap(),
@@ -169,9 +168,8 @@ async fn of_a_shredded_case_a_supervisor_sees_no_late_work() {
 }
 
 /// It would be kept for its own tenant's supervisor, who would look into the case, and take it in.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_device_of_a_neighbour_opens_no_case_of_this_tenant_to_its_supervisor() {
-    let site = Site::new();
+async fn a_lost_device_of_a_neighbour_opens_no_case_of_this_tenant_to_its_supervisor(over: Transport) {
+    let site = Site::over(over);
     let gateway = site.start().await;
     let (_, _writer, author) = written(&site, &gateway).await;
     let neighbour = site.pki.enrol(&device("hagen", "rtw-1", Role::AmbulanceCrew));
@@ -186,3 +184,9 @@ async fn a_lost_device_of_a_neighbour_opens_no_case_of_this_tenant_to_its_superv
     let kept: Vec<_> = waiting(&gateway).await.iter().map(|review| review.matter.document()).collect();
     assert_eq!(kept, [own.document]);
 }
+
+feldakte_tests::over_both!(
+    a_supervisor_sees_what_late_work_does_and_the_look_stands_under_his_name,
+    of_a_shredded_case_a_supervisor_sees_no_late_work,
+    a_lost_device_of_a_neighbour_opens_no_case_of_this_tenant_to_its_supervisor,
+);
