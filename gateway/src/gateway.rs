@@ -50,7 +50,7 @@ pub struct Shared {
     pub store: SharedStore,
     /// What waits for a supervisor or a lost device.
     pub matters: SharedMatterStore,
-    /// Devices that are to destroy what they hold.
+    /// Devices that were ordered to destroy what they hold.
     pub wipes: Wipes,
     /// How often devices have asked for what is rare.
     pub asked: Asked,
@@ -153,7 +153,7 @@ impl Gateway {
             environment,
         } = parts;
         let epoch = store.epoch().await?;
-        let wipes = Wipes::new(matters.pending_wipes().await?);
+        let wipes = Wipes::new(matters.wipes().await?);
         let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
         let (audit, scribe) = Audit::new(audit, audit_key, environment.clone());
         let shared = Arc::new(Shared {

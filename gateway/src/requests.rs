@@ -228,15 +228,15 @@ impl Asking<'_> {
 
     async fn wiped(&self, order: Uuid) -> Result<(), Outcome> {
         let (shared, device) = (self.shared, self.speaker.principal.device);
-        if shared.wipes.of(device) != Some(order) {
+        let given = shared.matters.wipe_of(device).await.map_err(|error| self.failed(&error.into()))?;
+        if !given.is_some_and(|wipe| wipe.order == order && wipe.done_ms.is_none()) {
             // Told again, or an order that nobody gave.
             return Ok(());
         }
         self.record(vec![self.trail.act(Act::Wiped, About::default())]).await?;
         let now_ms = shared.environment.now_ms();
         shared.matters.wiped(device, order, now_ms).await.map_err(|error| self.failed(&error.into()))?;
-        shared.wipes.done(device, order);
-        warn!(%device, "wiped");
+        warn!(%device, "wiped, as it says");
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! Devices that are to destroy what they hold. Such a device gets the order and nothing else.
+//! Devices that are to destroy what they hold. Such a device gets the order and nothing else, for good: that it says it has
+//! carried it out is its word alone. One that was found again is enrolled anew, under another id.
 
 use std::{
     collections::HashMap,
@@ -10,14 +11,14 @@ use uuid::Uuid;
 
 use crate::store::matters::Wipe;
 
-/// Orders that were not carried out yet; the store of matters has them too.
+/// All orders, carried out or not; the store of matters has them too.
 #[derive(Debug, Default)]
 pub struct Wipes(Mutex<HashMap<DeviceId, Uuid>>);
 
 impl Wipes {
     /// Those of the store.
-    pub fn new(pending: impl IntoIterator<Item = Wipe>) -> Self {
-        Self(Mutex::new(pending.into_iter().map(|wipe| (wipe.device, wipe.order)).collect()))
+    pub fn new(orders: impl IntoIterator<Item = Wipe>) -> Self {
+        Self(Mutex::new(orders.into_iter().map(|wipe| (wipe.device, wipe.order)).collect()))
     }
 
     /// The device's order.
@@ -28,14 +29,6 @@ impl Wipes {
     /// An order was given.
     pub fn order(&self, wipe: &Wipe) {
         self.lock().insert(wipe.device, wipe.order);
-    }
-
-    /// It was carried out, unless there is a newer one.
-    pub fn done(&self, device: DeviceId, order: Uuid) {
-        let mut orders = self.lock();
-        if orders.get(&device) == Some(&order) {
-            orders.remove(&device);
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, Uuid>> {

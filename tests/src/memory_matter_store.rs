@@ -97,8 +97,8 @@ impl MatterStore for MemoryMatterStore {
         Ok(self.state().wipes.get(&device).copied())
     }
 
-    async fn pending_wipes(&self) -> Result<Vec<Wipe>, StoreError> {
-        Ok(self.state().wipes.values().filter(|wipe| wipe.done_ms.is_none()).copied().collect())
+    async fn wipes(&self) -> Result<Vec<Wipe>, StoreError> {
+        Ok(self.state().wipes.values().copied().collect())
     }
 
     async fn wiped(&self, device: DeviceId, order: Uuid, now_ms: i64) -> Result<bool, StoreError> {

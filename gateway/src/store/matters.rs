@@ -41,8 +41,8 @@ pub trait MatterStore: Send + Sync + 'static {
     /// The device's last order.
     async fn wipe_of(&self, device: DeviceId) -> Result<Option<Wipe>, StoreError>;
 
-    /// Orders that were not carried out yet.
-    async fn pending_wipes(&self) -> Result<Vec<Wipe>, StoreError>;
+    /// The last order of every device that ever got one, carried out or not.
+    async fn wipes(&self) -> Result<Vec<Wipe>, StoreError>;
 
     /// The device has carried out that order: false when that was known, or there is no such order.
     async fn wiped(&self, device: DeviceId, order: Uuid, now_ms: i64) -> Result<bool, StoreError>;

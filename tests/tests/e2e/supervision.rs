@@ -37,6 +37,7 @@ use feldakte_tests::harness::{
 };
 
 mod content;
+mod wipes;
 
 pub(super) const TEXT: &str = "Frau Kanarienvogel atmet nicht";
 
@@ -203,13 +204,8 @@ async fn what_a_device_did_without_network_is_recorded_when_it_says_so(over: Tra
         feldakte_proto::Seen { document: author.document, user: None, first_ms: 1_000, last_ms: 2_000, count: 3 };
     let (case, reason, text) = (author.document.case, BreakGlassReason::TakenOver, TEXT.to_owned());
     let opened = OpenedOffline { case, user: None, reason, text, at_ms: 1_500 };
-    let receipts = Receipts {
-        request: 9,
-        purged: vec![author.document],
-        wiped: Some([7; 16]),
-        reads: vec![seen],
-        opened: vec![opened],
-    };
+    let (purged, wiped, reads, opened) = (vec![author.document], Some([7; 16]), vec![seen], vec![opened]);
+    let receipts = Receipts { request: 9, purged, wiped, reads, opened, ..Receipts::default() };
     for _ in 0..2 {
         assert_eq!(writer.ask(ClientMessage::Receipts(receipts.clone())).await, Outcome::Done);
     }

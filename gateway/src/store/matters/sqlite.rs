@@ -89,8 +89,8 @@ impl MatterStore for SqliteMatterStore {
         row.map(wipe).transpose()
     }
 
-    async fn pending_wipes(&self) -> Result<Vec<Wipe>, StoreError> {
-        let sql = "select device, wipe_order, ordered, done from wipe where done is null";
+    async fn wipes(&self) -> Result<Vec<Wipe>, StoreError> {
+        let sql = "select device, wipe_order, ordered, done from wipe";
         let rows: Vec<WipeRow> = sqlx::query_as(sql).fetch_all(&mut *self.file.read().await?).await?;
         rows.into_iter().map(wipe).collect()
     }

@@ -79,8 +79,8 @@ impl MatterStore for SealedMatters {
         self.inner.wipe_of(device).await
     }
 
-    async fn pending_wipes(&self) -> Result<Vec<Wipe>, StoreError> {
-        self.inner.pending_wipes().await
+    async fn wipes(&self) -> Result<Vec<Wipe>, StoreError> {
+        self.inner.wipes().await
     }
 
     async fn wiped(&self, device: DeviceId, order: Uuid, now_ms: i64) -> Result<bool, StoreError> {
