@@ -157,6 +157,12 @@ impl DenyList {
         in_force.revocations.as_ref().is_some_and(|lists| lists.standing(intermediate) == Standing::Revoked)
     }
 
+    /// Whether this device is denied by its id: whatever certificate it shows is refused.
+    pub fn is_device_denied(&self, device: DeviceId) -> bool {
+        let in_force = self.read();
+        in_force.denials.devices.contains(&device) || in_force.revoked.contains(&device)
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, InForce> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }

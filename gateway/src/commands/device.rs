@@ -55,21 +55,28 @@ enum Act {
         /// Its id.
         device: DeviceId,
     },
-    /// Have a lost device destroy what it holds, at its next contact. Until it has confirmed it gets nothing else.
+    /// Have a lost device destroy what it holds, at its next contact. From then on it gets the order and nothing else, for good.
     ///
-    /// Work that it had not delivered is kept for a supervisor: `feldakte review list`. Revoke it after it has confirmed: a
-    /// revoked device cannot hear of the order.
+    /// Work that it had not delivered is kept for a supervisor: `feldakte review list`. `device show` says when it has
+    /// confirmed. It need not be revoked: a revoked device hears of no order and keeps what it holds. One that was found again
+    /// is enrolled anew.
     Wipe {
         /// Its id.
         device: DeviceId,
     },
     /// Take a device no more. Its session is closed at once, and it gets no certificate again.
+    ///
+    /// It hears of no order to wipe from then on. For a tablet that is lost or stolen use `feldakte device wipe`, which blocks it
+    /// just as well and destroys what it holds at its next contact.
     Revoke {
         /// Its id.
         device: DeviceId,
         /// Why.
         #[arg(long, value_name = "lost|stolen|key-compromised|misused|replaced|retired")]
         reason: RevocationReason,
+        /// Leave what it holds on a device that is lost or stolen.
+        #[arg(long)]
+        unwiped: bool,
     },
 }
 
@@ -123,9 +130,9 @@ impl Device {
                 let wipe: WipeEntry = client.post(&format!("/devices/{device}/wipe"), &()).await?;
                 connect.print(&wipe, |wipe| format!("ordered  {}\ndevice   {}", wipe.order, wipe.device))
             }
-            Act::Revoke { device, reason } => {
+            Act::Revoke { device, reason, unwiped } => {
                 let path = format!("/devices/{device}/revoke");
-                let revoked: RevokedDevice = client.post(&path, &Revoke { reason }).await?;
+                let revoked: RevokedDevice = client.post(&path, &Revoke { reason, unwiped }).await?;
                 connect.print(&revoked, |revoked| {
                     format!("revoked  {}\nclosed   {} session(s)", revoked.id, revoked.closed)
                 })
@@ -183,10 +190,12 @@ fn device_row(device: &DeviceEntry) -> [String; 8] {
 }
 
 fn state(device: &DeviceEntry) -> String {
-    match (&device.revoked, device.is_connected) {
-        (Some(revoked), _) => format!("revoked: {}", revoked.reason),
-        (None, true) => "online".to_owned(),
-        (None, false) => "offline".to_owned(),
+    match (&device.revoked, &device.wipe, device.is_connected) {
+        (Some(revoked), ..) => format!("revoked: {}", revoked.reason),
+        (None, Some(WipeEntry { done_at_ms: Some(_), .. }), _) => "wiped".to_owned(),
+        (None, Some(_), _) => "to be wiped".to_owned(),
+        (None, None, true) => "online".to_owned(),
+        (None, None, false) => "offline".to_owned(),
     }
 }
 
@@ -203,6 +212,10 @@ fn show(device: &DeviceEntry) -> String {
         when(device.not_after_ms),
         device.fingerprint.as_deref().unwrap_or("-"),
     );
+    if let Some(WipeEntry { ordered_at_ms, done_at_ms, .. }) = &device.wipe {
+        let done = done_at_ms.map_or_else(|| "not confirmed".to_owned(), |at| format!("confirmed {}", moment(at)));
+        text += &format!("wipe         ordered {}, {done}\n", moment(*ordered_at_ms));
+    }
     if let Some(revoked) = &device.revoked {
         text += &format!("revoked      {} by {}: {}\n", moment(revoked.at_ms), revoked.by, revoked.reason);
     }

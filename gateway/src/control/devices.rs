@@ -1,6 +1,6 @@
 //! `/devices` and `/invites`: how devices come to the gateway, and how they end.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -15,10 +15,13 @@ use feldakte_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Control, ControlError, operator::Authorised, text};
+use super::{Control, ControlError, operator::Authorised, text, wipes::WipeEntry};
 use crate::{
     enrolment::{self, events},
-    store::registry::{self, Device, OperatorRole, Revocation, RevocationReason, devices::Revoked},
+    store::{
+        matters::Wipe,
+        registry::{self, Device, OperatorRole, Revocation, RevocationReason, devices::Revoked},
+    },
 };
 
 /// A device to be invited.
@@ -121,6 +124,9 @@ pub struct DeviceEntry {
     pub fingerprint: Option<String>,
     /// Its last moment.
     pub not_after_ms: Option<i64>,
+    /// The order to destroy what it holds, and whether it says that it has.
+    #[serde(default)]
+    pub wipe: Option<WipeEntry>,
     /// How it ended.
     pub revoked: Option<RevokedEntry>,
 }
@@ -144,6 +150,9 @@ pub struct Revoke {
     /// Out of a closed set.
     #[serde(with = "text")]
     pub reason: RevocationReason,
+    /// Whether a lost device is to keep what it holds: once revoked it hears no order to wipe.
+    #[serde(default)]
+    pub unwiped: bool,
 }
 
 /// What a revocation did.
@@ -221,7 +230,13 @@ async fn list(
     control.write_seen().await?;
     let devices = control.registry.devices(operator.scope(scope.tenant.as_ref())?).await?;
     let connected = control.shared.registry.devices();
-    Ok(Json(devices.into_iter().map(|device| DeviceEntry::new(device, &connected)).collect()))
+    let wipes = control.shared.matters.wipes().await?.into_iter();
+    let mut wipes: HashMap<DeviceId, Wipe> = wipes.map(|wipe| (wipe.device, wipe)).collect();
+    let entry = |device: Device| {
+        let wipe = wipes.remove(&device.id);
+        DeviceEntry::new(device, wipe, &connected)
+    };
+    Ok(Json(devices.into_iter().map(entry).collect()))
 }
 
 async fn show(
@@ -232,17 +247,21 @@ async fn show(
     operator.require(OperatorRole::Operator)?;
     control.write_seen().await?;
     let device = find(&control, &operator, &id).await?;
-    Ok(Json(DeviceEntry::new(device, &control.shared.registry.devices())))
+    let wipe = control.shared.matters.wipe_of(device.id).await?;
+    Ok(Json(DeviceEntry::new(device, wipe, &control.shared.registry.devices())))
 }
 
 async fn revoke(
     operator: Authorised,
     State(control): State<Arc<Control>>,
     Path(id): Path<String>,
-    Json(Revoke { reason }): Json<Revoke>,
+    Json(Revoke { reason, unwiped }): Json<Revoke>,
 ) -> Result<Json<RevokedDevice>, ControlError> {
     operator.require(OperatorRole::Operator)?;
     let Device { id, tenant, .. } = find(&control, &operator, &id).await?;
+    if !unwiped && matches!(reason, RevocationReason::Lost | RevocationReason::Stolen) {
+        check_wiped(&control, id).await?;
+    }
     let by = operator.name();
     let revocation = Revocation { at: control.environment().now_ms(), reason, by: by.clone() };
     match control.registry.revoke(id, revocation).await? {
@@ -262,6 +281,19 @@ async fn revoke(
     Ok(Json(RevokedDevice { id, closed }))
 }
 
+/// A revocation cannot be taken back: whoever revokes a device that may hold content has to know what he gives up.
+async fn check_wiped(control: &Control, device: DeviceId) -> Result<(), ControlError> {
+    let missing = match control.shared.matters.wipe_of(device).await? {
+        Some(Wipe { done_ms: Some(_), .. }) => return Ok(()),
+        Some(_) => "its order to wipe is not carried out yet: wait for it (`feldakte device show`)",
+        None => "order it to wipe instead, which blocks it just as well (`feldakte device wipe`)",
+    };
+    Err(ControlError::Conflict(format!(
+        "a revoked device never hears an order to wipe and keeps what it holds; {missing}, or revoke it all the same with \
+         `--unwiped`"
+    )))
+}
+
 /// A device of another tenant is none to an operator who is bound to his.
 pub(super) async fn find(control: &Control, operator: &Authorised, id: &str) -> Result<Device, ControlError> {
     let missing = || ControlError::NotFound("device");
@@ -278,7 +310,7 @@ fn no_authority() -> ControlError {
 }
 
 impl DeviceEntry {
-    fn new(device: Device, connected: &[DeviceId]) -> Self {
+    fn new(device: Device, wipe: Option<Wipe>, connected: &[DeviceId]) -> Self {
         let Device { id, tenant, unit, role, label, enrolled_at, last_seen, certificate, revocation } = device;
         Self {
             is_connected: connected.contains(&id),
@@ -292,6 +324,7 @@ impl DeviceEntry {
             serial: certificate.as_ref().map(|certificate| certificate.serial.clone()),
             fingerprint: certificate.as_ref().map(|certificate| Fingerprint(certificate.fingerprint).to_string()),
             not_after_ms: certificate.map(|certificate| certificate.not_after),
+            wipe: wipe.map(WipeEntry::from),
             revoked: revocation.map(|Revocation { at, reason, by }| RevokedEntry { at_ms: at, reason, by }),
         }
     }

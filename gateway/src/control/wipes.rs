@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{Control, ControlError, devices::find, operator::Authorised, text};
 use crate::store::{
     matters::Wipe,
-    registry::{Device, OperatorRole},
+    registry::{Device, OperatorRole, Revocation},
 };
 
 /// An order, and what became of it.
@@ -48,7 +48,20 @@ async fn order(
     Path(id): Path<String>,
 ) -> Result<Json<WipeEntry>, ControlError> {
     operator.require(OperatorRole::Operator)?;
-    let Device { id: device, tenant, .. } = find(&control, &operator, &id).await?;
+    let Device { id: device, tenant, revocation, .. } = find(&control, &operator, &id).await?;
+    if let Some(Revocation { by, reason, .. }) = revocation {
+        return Err(ControlError::Conflict(format!(
+            "the device was revoked, by {by} ({reason}): it is refused before it could hear an order to wipe. It keeps what \
+             it holds until its app's `purge_after` is over"
+        )));
+    }
+    if control.shared.deny.is_device_denied(device) {
+        return Err(ControlError::Conflict(
+            "the device is on the deny list: it is refused before it could hear an order to wipe. Take it off \
+             `tls.deny_list`, then order it: from the order on it gets nothing else"
+                .into(),
+        ));
+    }
     let (shared, environment) = (&control.shared, control.environment());
     let wipe = Wipe { order: environment.random_uuid(), device, ordered_ms: environment.now_ms(), done_ms: None };
     let record = Record::new(Chain::Tenant(tenant), Actor::Operator(operator.name().clone()), Act::WipeOrdered);

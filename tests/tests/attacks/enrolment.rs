@@ -125,7 +125,7 @@ async fn an_operator_does_what_his_token_role_and_tenant_allow_and_nothing_else(
     assert_eq!(message(invite(&bound, "essen").await.unwrap_err()), "forbidden");
     let path = format!("/devices/{device}");
     assert_eq!(message(bound.get::<DeviceEntry>(&path).await.unwrap_err()), "not_found");
-    let revoke = Revoke { reason: RevocationReason::Lost };
+    let revoke = Revoke { reason: RevocationReason::Misused, unwiped: false };
     let revoked = bound.post::<DeviceEntry>(&format!("{path}/revoke"), &revoke).await;
     assert_eq!(message(revoked.unwrap_err()), "not_found");
     assert_eq!(message(bound.get::<Vec<InviteEntry>>("/invites?tenant=essen").await.unwrap_err()), "forbidden");

@@ -50,7 +50,7 @@ async fn an_invited_device_has_a_session_until_it_is_revoked_and_never_again() {
     assert!(device.is_connected && device.last_seen_ms.is_some());
 
     let asked = Instant::now();
-    let revoke = Revoke { reason: RevocationReason::Stolen };
+    let revoke = Revoke { reason: RevocationReason::Stolen, unwiped: true };
     let revoked: RevokedDevice = anna.post(&format!("{path}/revoke"), &revoke).await.unwrap();
     assert_eq!(revoked.closed, 1);
     let end = within("the session ends", client.quic().connection.closed()).await;

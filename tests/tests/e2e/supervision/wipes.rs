@@ -1,17 +1,28 @@
-//! Orders to wipe stand for good.
+//! Orders to wipe: they stand for good, and only where they can arrive.
 
 use feldakte_client_sdk::{
-    Client, SdkError,
+    Client, SdkError, enrol,
     view::{LinkState, WipeStage},
 };
 use feldakte_core::{
     audit::Act,
     ids::{DeviceId, DocumentId},
 };
-use feldakte_gateway::store::matters::Wipe;
+use feldakte_gateway::{
+    control::{
+        client::ClientError,
+        devices::{Revoke, RevokedDevice},
+        wipes::WipeEntry,
+    },
+    store::{
+        matters::Wipe,
+        registry::{OperatorRole, RevocationReason},
+    },
+};
 use feldakte_proto::{ClientMessage, Outcome, Reason, Receipts, ServerMessage};
 use feldakte_tests::harness::{
     author::Author,
+    control::{accept, invite, operator},
     crew,
     local::{LocalGateway, Site},
     new_document,
@@ -93,4 +104,42 @@ async fn a_wiped_tablet_is_given_its_order_in_every_session_and_rests_and_so_doe
     fresh.client.go_online();
     let is_wiped = async || matches!(fresh.client.list().await, Err(SdkError::Wiped));
     until_answered("the order reaches it", is_wiped).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_can_never_arrive_is_refused_and_so_is_what_would_keep_it_from_arriving() {
+    let site = Site::new();
+    let gateway = site.spawn().await;
+    let anna = operator(&site, "anna", OperatorRole::Operator, Some("dortmund")).await;
+    let mut devices = Vec::new();
+    for _ in 0..2 {
+        let invited = invite(&anna, "dortmund").await.unwrap();
+        devices.push(enrol::enrol(accept(&invited, &gateway)).await.unwrap().principal.device);
+    }
+    let wipe = async |device| anna.post::<WipeEntry>(&format!("/devices/{device}/wipe"), &()).await;
+    let revoke = async |device, reason, unwiped| {
+        let path = format!("/devices/{device}/revoke");
+        anna.post::<RevokedDevice>(&path, &Revoke { reason, unwiped }).await
+    };
+    for reason in [RevocationReason::Lost, RevocationReason::Stolen] {
+        let message = conflict(revoke(devices[0], reason, false).await);
+        assert!(message.contains("device wipe"), "it says what to do instead: {message}");
+    }
+    wipe(devices[0]).await.unwrap();
+    let message = conflict(revoke(devices[0], RevocationReason::Lost, false).await);
+    assert!(message.contains("device show"), "it has not confirmed: {message}");
+    revoke(devices[0], RevocationReason::Lost, true).await.unwrap();
+    revoke(devices[1], RevocationReason::KeyCompromised, false).await.unwrap();
+    for device in devices {
+        let message = conflict(wipe(device).await);
+        assert!(message.contains("revoked"), "{message}");
+    }
+    assert_eq!(audited(&site, Act::WipeOrdered).await.len(), 1, "what was refused is not done");
+}
+
+fn conflict<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> String {
+    match answer {
+        Err(ClientError::Refused(refused)) if refused.error == "conflict" => refused.message,
+        other => panic!("no conflict: {other:?}"),
+    }
 }
