@@ -1,5 +1,5 @@
 //! What devices push, store and report, each within its share. Whoever has used it up is read from later: what it sent waits
-//! on its way, unanswered, and nothing is lost.
+//! on its way, unanswered, and nothing is lost. Receipts beyond their share are put off, and hold up nothing else.
 
 use std::{
     collections::HashMap,
@@ -56,6 +56,10 @@ pub struct Rest {
     pub share: &'static str,
 }
 
+/// Nothing is left of the share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsedUp;
+
 impl Quotas {
     /// Nobody has used anything.
     pub fn new(shares: Shares) -> Self {
@@ -78,16 +82,25 @@ impl Quotas {
         }
     }
 
-    /// A device has handed in receipts. It may go into debt by one frame of them.
-    pub fn charge_receipts(&self, device: DeviceId, count: u64) {
-        let now = self.since.elapsed();
-        self.used().devices.entry(device).or_default().receipts.take(self.shares.receipts, count.max(1), now);
+    /// A device hands in receipts. It may go into debt by one frame of them; what is put off costs it nothing.
+    ///
+    /// # Errors
+    /// When its share is used up.
+    pub fn try_take_receipts(&self, device: DeviceId, count: u64) -> Result<(), UsedUp> {
+        let (now, rate) = (self.since.elapsed(), self.shares.receipts);
+        let mut used = self.used();
+        let receipts = &mut used.devices.entry(device).or_default().receipts;
+        if !receipts.wait(rate, now).is_zero() {
+            return Err(UsedUp);
+        }
+        receipts.take(rate, count.max(1), now);
+        Ok(())
     }
 
     /// The share of the device that takes longest to come back, when one is used up.
     pub fn rest(&self, device: DeviceId, log: &TenantId) -> Option<Rest> {
         let now = self.since.elapsed();
-        let Shares { pushed_changes, pushed_bytes, stored_bytes, tenant_stored_bytes, receipts, .. } = self.shares;
+        let Shares { pushed_changes, pushed_bytes, stored_bytes, tenant_stored_bytes, .. } = self.shares;
         let used = self.used();
         let device = used.devices.get(&device)?;
         let tenant = used.tenants.get(log).map_or(Duration::ZERO, |tenant| {
@@ -99,7 +112,6 @@ impl Quotas {
             ("pushed_bytes", device.bytes.wait(pushed_bytes, now)),
             ("stored_bytes", device.stored.wait(stored_bytes, now)),
             ("tenant_stored_bytes", tenant),
-            ("receipts", device.receipts.wait(receipts, now)),
         ];
         let (share, wait) = waits.into_iter().max_by_key(|(_, wait)| *wait)?;
         (!wait.is_zero()).then(|| Rest { until: Instant::now() + wait, share })
@@ -172,15 +184,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_hands_in_receipts_without_end_rests() {
+    async fn receipts_without_end_are_put_off_and_hold_up_nothing_else() {
         let (quotas, log) = (Quotas::new(FEW), tenant("dortmund"));
-        quotas.charge_receipts(device(1), 99);
-        assert_eq!(quotas.rest(device(1), &log), None);
-        quotas.charge_receipts(device(1), 0);
-        assert_eq!(quotas.rest(device(1), &log).map(|rest| rest.share), Some("receipts"), "an empty frame counts too");
-        assert_eq!(quotas.rest(device(2), &log), None);
+        assert_eq!(quotas.try_take_receipts(device(1), 99), Ok(()));
+        assert_eq!(quotas.try_take_receipts(device(1), 0), Ok(()), "an empty frame counts too");
+        assert_eq!(quotas.try_take_receipts(device(1), 1), Err(UsedUp));
+        assert_eq!(quotas.rest(device(1), &log), None, "pushes go on");
+        assert_eq!(quotas.try_take_receipts(device(2), 1), Ok(()));
         quotas.trim();
-        assert_eq!(known(&quotas).0, 1);
+        assert_eq!(known(&quotas).0, 2);
+        // What was put off was not taken.
+        tokio::time::advance(HOUR / 100).await;
+        assert_eq!(quotas.try_take_receipts(device(1), 1), Ok(()));
         tokio::time::advance(2 * HOUR).await;
         quotas.trim();
         assert_eq!(known(&quotas).0, 0);

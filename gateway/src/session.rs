@@ -12,7 +12,9 @@ use feldakte_core::{
     ids::{Cursor, DocumentId, Position, SessionId},
     limits,
 };
-use feldakte_proto::{ClientMessage, Hello, Push, Reason, Receipts, ServerMessage, Welcome, WipeOrder, negotiate};
+use feldakte_proto::{
+    Answer, ClientMessage, Hello, Outcome, Push, Reason, Receipts, ServerMessage, Welcome, WipeOrder, negotiate,
+};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -23,7 +25,7 @@ use crate::{
     mailbox::{Mailbox, Post},
     outlet::Outlet,
     pushes::{self, Submitted},
-    quotas::Rest,
+    quotas::{Rest, UsedUp},
     renewals,
     requests::Asking,
     snapshots::Fetcher,
@@ -399,10 +401,7 @@ impl Session {
                 self.send(answer).await
             }
             ClientMessage::Receipts(receipts) => {
-                let count = receipts_in(&receipts);
-                let answer = Box::pin(self.device.asking().receipts(receipts)).await;
-                self.device.shared.quotas.charge_receipts(self.device.speaker.principal.device, count);
-                self.rest_if_used_up();
+                let answer = Box::pin(self.answer_receipts(receipts)).await;
                 self.send(answer).await
             }
         }
@@ -423,11 +422,29 @@ impl Session {
         Ok(())
     }
 
+    /// Beyond their share receipts are answered unread: the device keeps them for later, and what else it has to say is heard.
+    async fn answer_receipts(&mut self, receipts: Receipts) -> ServerMessage {
+        let device = self.device.speaker.principal.device;
+        match self.device.shared.quotas.try_take_receipts(device, receipts_in(&receipts)) {
+            Ok(()) => self.device.asking().receipts(receipts).await,
+            Err(UsedUp) => {
+                self.note_used_up("receipts");
+                ServerMessage::Answer(Answer { request: receipts.request, outcome: Outcome::TooOften })
+            }
+        }
+    }
+
     fn rest_if_used_up(&mut self) {
-        let Device { shared, speaker, mailbox, .. } = &self.device;
+        let Device { shared, speaker, .. } = &self.device;
         let rest = shared.quotas.rest(speaker.principal.device, &speaker.log);
         self.rest = rest.map(|rest| Box::pin(tokio::time::sleep_until(rest.until)));
-        let Some(Rest { share, .. }) = rest else { return };
+        if let Some(Rest { share, .. }) = rest {
+            self.note_used_up(share);
+        }
+    }
+
+    fn note_used_up(&mut self, share: &'static str) {
+        let Device { shared, speaker, mailbox, .. } = &self.device;
         shared.metrics.devices_slowed.get_or_create(&vec![("share", share)]).inc();
         // Once per session, as refusals are.
         if !self.rest_logged {

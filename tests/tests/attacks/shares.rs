@@ -9,7 +9,7 @@ use std::{
 use feldakte_certs::policy;
 use feldakte_client_sdk::view::LinkState;
 use feldakte_core::{access::BreakGlassReason, limits::Shares, rate::Rate};
-use feldakte_proto::{ClientMessage, CloseCode, OpenedOffline, Receipts, Seen, ServerMessage};
+use feldakte_proto::{ClientMessage, CloseCode, OpenedOffline, Outcome, Receipts, Seen, ServerMessage};
 use feldakte_tests::harness::{
     address::Address,
     author::Author,
@@ -198,17 +198,43 @@ async fn a_device_that_invents_readings_and_emergencies_is_slowed_and_nobody_els
         text: "erfunden".into(),
         at_ms,
     };
-    for request in 0..20 {
+    let mut outcomes = Vec::new();
+    for at_ms in 0..20 {
         let read = Seen { document: new_document(), user: None, first_ms: 1, last_ms: 2, count: 1 };
-        let (reads, opened) = (vec![read; 10], vec![opened(request), opened(-1 - request)]);
-        let receipts = Receipts { request: request.cast_unsigned(), purged: vec![], wiped: None, reads, opened };
-        client.send(&ClientMessage::Receipts(receipts)).await;
+        let (reads, opened) = (vec![read; 10], vec![opened(at_ms), opened(-1 - at_ms)]);
+        outcomes.push(client.ask(receipts(reads, opened)).await);
     }
-    until("it is slowed", || slowed(&gateway, "receipts") > 0).await;
+    assert_eq!(outcomes[..3], [Outcome::Done; 3]);
+    assert_eq!(outcomes[3..], [Outcome::TooOften; 17], "put off, and not looked at");
+    assert_eq!(slowed(&gateway, "receipts"), 17);
     let mut other = Author::new(&crew.principal, new_document());
     assert_eq!(bystander.push_and_wait(other.document, other.begin(1)).await.refused, []);
     let waiting = gateway.gateway.shared().matters.waiting(None, 100).await.unwrap().len();
     assert_eq!(waiting, 6, "three frames of two, and no further one");
+}
+
+/// Somebody else's work is on the tablet, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_whose_share_of_receipts_is_used_up_still_delivers_and_reads() {
+    let site = site(Shares { receipts: Rate { amount: 1, every: Duration::from_secs(3_600) }, ..Shares::DEFAULT });
+    let gateway = site.start().await;
+    let enrolled = site.pki.enrol(&crew("rtw-1"));
+    let (mut client, _) = RawClient::session(&enrolled, gateway.address, None).await;
+    let read = || vec![Seen { document: new_document(), user: None, first_ms: 1, last_ms: 2, count: 1 }];
+    client.ask(receipts(read(), vec![])).await;
+    let mut author = Author::new(&enrolled.principal, new_document());
+    // In this session and in the next one.
+    for session in 0..2 {
+        assert_eq!(client.ask(receipts(read(), vec![])).await, Outcome::TooOften);
+        let changes = if session == 0 { author.begin(1) } else { vec![author.set("gcs", "3").bytes] };
+        assert_eq!(client.push_and_wait(author.document, changes).await.refused, []);
+        assert_eq!(client.fetch(&[author.document]).await.snapshots.len(), 1);
+        client = RawClient::session(&enrolled, gateway.address, None).await.0;
+    }
+}
+
+fn receipts(reads: Vec<Seen>, opened: Vec<OpenedOffline>) -> ClientMessage {
+    ClientMessage::Receipts(Receipts { request: 1, reads, opened, ..Receipts::default() })
 }
 
 fn slowed(gateway: &LocalGateway, share: &'static str) -> u64 {
