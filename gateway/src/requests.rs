@@ -195,11 +195,10 @@ impl Asking<'_> {
 
     async fn try_receipts(&self, receipts: Receipts) -> Result<(), Outcome> {
         let Receipts { request: _, purged, wiped, reads, opened } = receipts;
-        let mut records: Vec<Record> = Vec::new();
         for emergency in opened {
-            records.push(self.opened_offline(emergency).await?);
+            self.opened_offline(emergency).await?;
         }
-        records.extend(reads.into_iter().map(|seen| self.seen(seen)));
+        let mut records: Vec<Record> = reads.into_iter().map(|seen| self.seen(seen)).collect();
         records.extend(purged.into_iter().map(|document| self.trail.act(Act::Purged, About::document(document))));
         self.record(records).await?;
         match wiped {
@@ -213,17 +212,19 @@ impl Asking<'_> {
         Record { count: u64::from(count.max(1)), claimed_ms: Some(last_ms), ..record }
     }
 
-    /// Told again after a lost answer it is the same matter.
-    async fn opened_offline(&self, emergency: OpenedOffline) -> Result<Record, Outcome> {
+    /// Each for itself, and recorded first: wherever the session breaks off, no supervisor decides on what the audit log does
+    /// not have. Told again after a lost answer it is the same matter.
+    async fn opened_offline(&self, emergency: OpenedOffline) -> Result<(), Outcome> {
         let OpenedOffline { case, user, reason, text, at_ms } = emergency;
         let named = [&case.as_bytes()[..], self.speaker.principal.device.as_bytes(), &at_ms.to_be_bytes()].concat();
         let matter = Matter::BreakGlass { case, reason, until_ms: None };
-        let mut review = self.review(name_of(&named), matter, text.into());
-        review.who.user = user;
+        let who = self.speaker.on_device(user);
+        let review = Review { who, ..self.review(name_of(&named), matter, text.into()) };
+        let record = self.trail.act_for(user, Act::BreakGlass, About::case(case)).because(reason.into());
+        self.record(vec![Record { claimed_ms: Some(at_ms), ..record }]).await?;
         self.shared.matters.keep(&review).await.map_err(|error| self.failed(&error.into()))?;
         self.shared.metrics.break_glass.inc();
-        let record = self.trail.act_for(user, Act::BreakGlass, About::case(case)).because(reason.into());
-        Ok(Record { claimed_ms: Some(at_ms), ..record })
+        Ok(())
     }
 
     async fn wiped(&self, order: Uuid) -> Result<(), Outcome> {

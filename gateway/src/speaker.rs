@@ -124,6 +124,15 @@ impl Speaker {
         found.map(|(principal, voucher)| Author { principal: principal.clone(), voucher: Some(*voucher) })
     }
 
+    /// Somebody on the device of whom it says that he has done something: the user of the session as what he is believed to be,
+    /// everybody else as no more than the device itself.
+    pub fn on_device(&self, user: Option<UserId>) -> Principal {
+        match user == self.principal.user {
+            true => self.principal.clone(),
+            false => Principal { user, ..self.device.clone() },
+        }
+    }
+
     /// What the session may read.
     pub fn reader(&self, shared: &Shared) -> Reader {
         let needs_user = self.principal.user.is_none() && shared.users.requires_user(self.device.role);

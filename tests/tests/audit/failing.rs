@@ -3,10 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use feldakte_core::{
-    access::{Access, Grant, Role, Subject},
+    access::{Access, BreakGlassReason, Grant, Role, Subject},
     audit::{Act, Record},
 };
 use feldakte_gateway::gateway::AuthorityError;
+use feldakte_proto::{ClientMessage, OpenedOffline, Outcome, Receipts};
 use feldakte_tests::{
     harness::{
         author::Author,
@@ -90,6 +91,38 @@ async fn a_commit_whose_outcome_was_lost_is_not_written_twice() {
     writer.push_and_wait(author.document, vec![author.set("gcs", "15").bytes]).await;
     gateway.gateway.drain().await;
     assert_eq!(wrote(&audit.records(&dortmund())), 4);
+}
+
+/// A supervisor decides on what the audit log has never heard of, and nothing tells who told it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_breaks_off_amid_emergencies_leaves_no_review_without_its_record() {
+    let site = Site::new();
+    let audit = MemoryAuditStore::new();
+    let gateway = site.start_audited(audit.clone()).await;
+    let crew = site.pki.enrol(&crew("rtw-1"));
+    let opened = |at_ms| {
+        let (case, reason, text) = (new_document().case, BreakGlassReason::TakenOver, "Ablösung".to_owned());
+        OpenedOffline { case, user: None, reason, text, at_ms }
+    };
+    let receipts = Receipts { request: 1, opened: (1..=3).map(opened).collect(), ..Receipts::default() };
+    let receipts = ClientMessage::Receipts(receipts);
+    let waiting = async || gateway.gateway.shared().matters.waiting(None, 9).await.unwrap().len();
+    let recorded = || audit.records(&dortmund()).iter().filter(|record| record.act == Act::BreakGlass).count();
+
+    audit.held.send_replace(Some(Act::BreakGlass));
+    let (mut told, _) = RawClient::session(&crew, gateway.address, None).await;
+    assert!(tokio::time::timeout(HELD_FOR, told.ask(receipts.clone())).await.is_err(), "it was held up");
+    drop(told);
+    until("the session is over", || gateway.gateway.connections() == 0).await;
+    assert_eq!(waiting().await, 0, "a review stands where no record does");
+    audit.held.send_replace(None);
+    until("what was under way is written", || recorded() == 1).await;
+
+    // Told again, each has both.
+    let (mut again, _) = RawClient::session(&crew, gateway.address, None).await;
+    assert_eq!(again.ask(receipts).await, Outcome::Done);
+    assert_eq!((waiting().await, recorded()), (3, 4));
+    gateway.gateway.drain().await;
 }
 
 /// Long enough for what is not held back to arrive.

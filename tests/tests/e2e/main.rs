@@ -17,6 +17,7 @@ mod operation;
 mod projector;
 mod quarantine;
 mod readers;
+mod receipts;
 mod reconnect;
 mod reload;
 mod restart;
