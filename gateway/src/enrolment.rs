@@ -118,7 +118,7 @@ impl Enrolment {
         csr_pem: &str,
         proof: &[u8],
     ) -> Result<Granted, EnrolmentError> {
-        let terms = renewal::Terms { now: self.environment.now(), overlap: self.ca.terms().overlap };
+        let terms = renewal::Terms { now: self.environment.latest(), overlap: self.ca.terms().overlap };
         let granted = match renewal::check(old, self.ca.authorities(), csr_pem, proof, terms) {
             Ok(renewable) => self.try_renew(old, renewable.principal, csr_pem).await,
             Err(error) => Err(error.into()),
@@ -160,7 +160,7 @@ impl Enrolment {
             code_hash: hash_of(code),
             key_hash,
             device: DeviceId(uuid::Builder::from_random_bytes(self.environment.random()).into_uuid()),
-            now_ms: self.environment.now_ms(),
+            now_ms: self.environment.latest_ms(),
             again_within_ms: millis(limits::ENROLMENT_AGAIN_WITHIN),
         };
         let issue = |principal: &Principal| self.issue(csr_pem, principal, key_hash);

@@ -108,7 +108,7 @@ async fn shreds(
 ) -> Result<Json<Shreds>, ControlError> {
     operator.require(OperatorRole::Operator)?;
     let tenant = operator.scope(scope.tenant.as_ref())?;
-    let pending = control.registry.pending_approvals(tenant, control.environment().now_ms()).await?;
+    let pending = control.registry.pending_approvals(tenant, control.environment().latest_ms()).await?;
     let receipts = control.keyring.receipts(tenant).await?;
     Ok(Json(Shreds {
         pending: pending.into_iter().filter_map(PendingShred::of).collect(),
@@ -166,7 +166,7 @@ struct Order {
 
 impl Order {
     async fn request(&self, by: OperatorName) -> Result<ShredOutcome, ControlError> {
-        let now_ms = self.control.environment().now_ms();
+        let now_ms = self.control.environment().latest_ms();
         let (kind, subject) = (self.kind(), self.case.to_string());
         let expires_at = now_ms + APPROVE_WITHIN_MS;
         let new = NewApproval { tenant: &self.tenant, kind: &kind, subject: &subject, by: &by, now_ms, expires_at };
@@ -179,8 +179,8 @@ impl Order {
     /// keyring that still have it cannot open it.
     async fn approve(&self, by: OperatorName) -> Result<ShredOutcome, ControlError> {
         let Control { registry, keyring, shared, .. } = &*self.control;
-        let at_ms = self.control.environment().now_ms();
-        let approval = registry.approve(&self.kind(), &self.case.to_string(), &by, at_ms).await?;
+        let (at_ms, latest_ms) = (shared.environment.now_ms(), shared.environment.latest_ms());
+        let approval = registry.approve(&self.kind(), &self.case.to_string(), &by, latest_ms).await?;
         self.record(&by, Act::ShredApproved).await?;
         shared.end_case(self.case).await?;
         let (case, tenant, reason) = (self.case, self.tenant.clone(), self.reason);

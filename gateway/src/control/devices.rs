@@ -198,7 +198,7 @@ async fn invite(
         return Err(ControlError::Invalid("an invitation can be valid for at most 30 days".into()));
     }
     let code = Code::from_random(control.environment().random());
-    let now_ms = control.environment().now_ms();
+    let now_ms = control.environment().latest_ms();
     let expires_at = now_ms + enrolment::millis(Duration::from_secs(valid_s));
     let (code_hash, by) = (enrolment::hash_of(&code), operator.name().clone());
     let new = registry::NewInvite { code_hash, tenant, unit, role, label, by, now_ms, expires_at };

@@ -58,6 +58,10 @@ impl World {
         self.clock.fetch_add(time.as_secs(), Ordering::Relaxed);
     }
 
+    fn set_back(&self, time: Duration) {
+        self.clock.fetch_sub(time.as_secs(), Ordering::Relaxed);
+    }
+
     async fn invite(&self, tenant: &str) -> Code {
         let code = Code::from_random(self.enrolment.environment.random());
         let now_ms = self.enrolment.environment.now_ms();
@@ -127,7 +131,8 @@ async fn a_replayed_code_makes_no_device_of_another_key() {
     // The answer was lost: the same key gets the same device again, for a while.
     let again = world.enrolment.enrol(&world.audit, &code, &csr(&honest)).await.expect("once more");
     assert_eq!(again.principal, first.principal);
-    world.pass(limits::ENROLMENT_AGAIN_WITHIN);
+    // The clock by which it ends goes on while the one that the test moves stands still.
+    world.pass(limits::ENROLMENT_AGAIN_WITHIN + MINUTE);
     assert_eq!(refusal(world.enrolment.enrol(&world.audit, &code, &csr(&honest)).await), Refusal::Used);
 }
 
@@ -152,6 +157,31 @@ async fn an_expired_code_makes_no_device() {
     let code = world.invite("dortmund").await;
     world.pass(DAY);
     assert_eq!(refusal(world.enrolment.enrol(&world.audit, &code, &csr(&key())).await), Refusal::Expired);
+}
+
+#[tokio::test]
+async fn a_clock_set_back_by_a_day_revives_no_code_and_no_repeat() {
+    let world = World::new().await;
+    let (code, used, honest) = (world.invite("dortmund").await, world.invite("dortmund").await, key());
+    world.enrolment.enrol(&world.audit, &used, &csr(&honest)).await.expect("enrolled");
+    world.pass(DAY);
+    for _ in 0..2 {
+        assert_eq!(refusal(world.enrolment.enrol(&world.audit, &code, &csr(&key())).await), Refusal::Expired);
+        assert_eq!(refusal(world.enrolment.enrol(&world.audit, &used, &csr(&honest)).await), Refusal::Used);
+        world.set_back(DAY);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_set_back_by_a_day_does_not_prolong_the_overlap() {
+    let world = World::new().await;
+    let (device_key, old, _) = world.device().await;
+    world.pass(21 * DAY + MINUTE);
+    for _ in 0..2 {
+        let refused = world.renew(&old, &device_key, &device_key).await;
+        assert!(matches!(refused, Err(EnrolmentError::Renewal(RenewalError::TooLate))), "{refused:?}");
+        world.set_back(DAY);
+    }
 }
 
 #[tokio::test]

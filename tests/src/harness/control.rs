@@ -1,21 +1,47 @@
-//! An operator at the control socket of a gateway that is a process of its own, and devices that he invites.
+//! An operator at the control socket of a gateway, and devices that he invites.
+
+use std::{path::PathBuf, sync::Arc};
 
 use feldakte_client_sdk::enrol::{EnrolOptions, Trust};
 use feldakte_core::{access::Role, ids::TenantId};
 use feldakte_gateway::{
     control::{
+        self, Control,
         client::{Client, ClientError},
         devices::{Invited, NewInvite},
         operators::{AddedOperator, OperatorEntry, RoleName},
+        socket::Socket,
     },
-    store::registry::OperatorRole,
+    store::registry::{OperatorRole, RegistryStore},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    local::{LocalGateway, Site},
+    pki::GATEWAY_NAME,
+    process::ChildGateway,
 };
 
-use super::{local::Site, pki::GATEWAY_NAME, process::ChildGateway};
+/// Opens the control socket of a gateway in this process, until the test ends.
+///
+/// # Panics
+/// When it cannot be bound.
+pub async fn open(site: &Site, gateway: &LocalGateway) {
+    let socket = Socket::bind(&socket_of(site), 0o600).await.expect("the socket is bound");
+    let registry = RegistryStore::open(&site.dir().join("registry.sqlite")).await.expect("the registry opens");
+    let (shared, keyring) = (gateway.gateway.shared(), gateway.keyring.clone());
+    let owner = socket.owner().expect("it is there");
+    let control = Arc::new(Control { shared, registry, keyring, enrol_address: String::new(), owner });
+    tokio::spawn(control::serve(socket, control, CancellationToken::new()));
+}
 
 /// The user the gateway runs as.
 pub fn owner(site: &Site) -> Client {
-    Client::new(&site.dir().join("feldakte.sock"), None)
+    Client::new(&socket_of(site), None)
+}
+
+fn socket_of(site: &Site) -> PathBuf {
+    site.dir().join("feldakte.sock")
 }
 
 /// The word with which the gateway refused.
@@ -41,7 +67,7 @@ pub async fn operator(site: &Site, name: &str, role: OperatorRole, tenant: Optio
     };
     let added: AddedOperator = owner(site).post("/operators", &entry).await.expect("the operator is added");
     let token = added.token.parse().expect("a token");
-    Client::new(&site.dir().join("feldakte.sock"), Some(token))
+    Client::new(&socket_of(site), Some(token))
 }
 
 /// Invites a crew's tablet.

@@ -18,15 +18,16 @@ use feldakte_proto::Reason;
 use feldakte_tests::harness::{
     address::Transport,
     author::Author,
-    control::{operator, refusal},
+    control::{self, operator, refusal},
     crew, files_with,
-    local::Site,
+    local::{Clock, Site},
     new_document,
     raw::{RawClient, Seen},
     tablet::Tablet,
 };
 
 const CANARY: &str = "Kanarienvogel-Nachtweih";
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 const REQUEST: Shred = Shred { reason: Why::RetentionOver, approve: false };
 const APPROVE: Shred = Shred { reason: Why::RetentionOver, approve: true };
@@ -167,6 +168,33 @@ async fn a_rotated_key_is_used_over_a_restart_and_a_lost_one_stops_the_start(ove
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("dortmund is missing"), "{said}");
     assert!(!site.dir().join("tenant.keys").exists(), "no new key takes the place of the lost one");
+}
+
+/// A second operator who comes too late does not come in time by turning the gateway's clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_set_back_by_a_day_revives_no_request_to_shred() {
+    let (site, clock) = (Site::new(), Clock::default());
+    let gateway = site.start_at(&clock).await;
+    control::open(&site, &gateway).await;
+    let [anna, berta] = ["anna", "berta"].map(|name| operator(&site, name, OperatorRole::Operator, Some("dortmund")));
+    let (anna, berta) = (anna.await, berta.await);
+    let tablet = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.address).await;
+    let case = tablet.create("bleibt").await;
+    tablet.wait_durable(case).await;
+    let path = format!("/cases/{case}/shred");
+    let asked: ShredOutcome = anna.post(&path, &REQUEST).await.unwrap();
+    assert!(matches!(asked, ShredOutcome::Requested { .. }));
+
+    clock.advance(3 * DAY);
+    assert!(anna.get::<Shreds>("/cases/shreds").await.unwrap().pending.is_empty());
+    clock.set_back(DAY);
+    assert!(anna.get::<Shreds>("/cases/shreds").await.unwrap().pending.is_empty());
+    assert_eq!(refusal(berta.post::<ShredOutcome>(&path, &APPROVE).await), "conflict");
+    // Asked for under the clock as it is, it can be approved as long as ever.
+    anna.post::<ShredOutcome>(&path, &REQUEST).await.unwrap();
+    clock.advance(2 * DAY);
+    let outcome: ShredOutcome = berta.post(&path, &APPROVE).await.unwrap();
+    assert!(matches!(outcome, ShredOutcome::Shredded { .. }));
 }
 
 feldakte_tests::over_both!(

@@ -40,7 +40,7 @@ pub struct NewApproval<'a> {
     pub subject: &'a str,
     /// Who asks.
     pub by: &'a OperatorName,
-    /// The gateway's clock.
+    /// The gateway's clock by which authority ends.
     pub now_ms: i64,
     /// Until when a second operator may approve.
     pub expires_at: i64,

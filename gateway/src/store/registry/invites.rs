@@ -52,7 +52,7 @@ pub struct NewInvite {
     pub label: String,
     /// Who invites.
     pub by: OperatorName,
-    /// The gateway's clock.
+    /// The gateway's clock by which authority ends.
     pub now_ms: i64,
     /// Until when the code is taken.
     pub expires_at: i64,
@@ -67,7 +67,7 @@ pub struct Presented {
     pub key_hash: [u8; 32],
     /// The id that a new device gets.
     pub device: DeviceId,
-    /// The gateway's clock.
+    /// The gateway's clock by which authority ends.
     pub now_ms: i64,
     /// How long after its use the same key may fetch its certificate again.
     pub again_within_ms: i64,
