@@ -299,6 +299,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// TLS buffer and a request, under 100 KiB.
 pub const ENROLMENT_CONNECTIONS_MAX: usize = 128;
 
+/// Those of one remote address (IPv4) or network (IPv6 /64), from the first packet on: a quarter, so that no host keeps out
+/// the others. An office that sets up a fleet has as many people at most.
+pub const ENROLMENT_CONNECTIONS_PER_ADDRESS_MAX: u32 = ENROLMENT_CONNECTIONS_MAX as u32 / 4;
+
 /// From accepted TCP connection to complete TLS handshake: nobody holds a place by saying nothing.
 pub const ENROLMENT_HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 

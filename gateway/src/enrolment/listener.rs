@@ -1,9 +1,10 @@
-//! TCP connections for enrolment: so many at once, each with little time for its handshake and for its request.
+//! TCP connections for enrolment: so many at once, of which one address has a part, each with little time for its handshake and
+//! for its request.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, body::Body};
-use feldakte_core::limits;
+use feldakte_core::limits::{self, Shares};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
@@ -17,7 +18,7 @@ use tower_service::Service;
 use tracing::debug;
 
 use super::http::From;
-use crate::tcp;
+use crate::{addresses::Addresses, tcp};
 
 /// Serves until shutdown. Each connection is served with the newest TLS configuration.
 pub async fn serve(
@@ -27,8 +28,11 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(limits::ENROLMENT_CONNECTIONS_MAX));
+    let addresses = Addresses::new(SHARES);
     let stop = shutdown.clone();
-    let admit = |stream, peer| {
+    let admit = |stream, peer: SocketAddr| {
+        // Whoever says nothing takes a place like everybody else.
+        let of_address = addresses.admit(peer.ip()).ok()?.open();
         let place = places.clone().try_acquire_owned().ok()?;
         let (acceptor, routes) = (TlsAcceptor::from(tls.borrow().clone()), routes.clone());
         let stop = stop.clone();
@@ -38,7 +42,7 @@ pub async fn serve(
                 () = stop.cancelled() => {}
                 () = connection(stream, peer, acceptor, routes) => {}
             }
-            drop(place);
+            drop((place, of_address));
         })
     };
     tcp::accept(listener, shutdown, admit).await;
@@ -67,3 +71,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, 
         Err(_) => debug!("enrolment request took too long"),
     }
 }
+
+/// What one address may use here, apart from what its sessions use.
+const SHARES: Shares =
+    Shares { connections_per_address: limits::ENROLMENT_CONNECTIONS_PER_ADDRESS_MAX, ..Shares::DEFAULT };

@@ -1,6 +1,6 @@
 //! Who tries to become a device without having been invited, or to keep others from it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use feldakte_certs::identity::Fingerprint;
 use feldakte_client_sdk::enrol::{self, EnrolError, EnrolOptions, Trust};
@@ -21,7 +21,7 @@ use feldakte_tests::harness::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 fn refused(result: Result<enrol::Enrolled, EnrolError>) -> EnrolmentError {
@@ -89,6 +89,24 @@ async fn silent_and_endless_connections_do_not_keep_others_from_enrolling() {
     };
     until_answered("somebody gets in", gets_in).await;
     assert_eq!(answer_to_plain_text(address).await, 0, "no byte without TLS but an alert");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_holds_connections_without_end_and_another_enrols() {
+    let site = Site::new();
+    let gateway = site.spawn().await;
+    let anna = operator(&site, "anna", OperatorRole::Operator, None).await;
+    let invited = invite(&anna, "dortmund").await.unwrap();
+    let address = gateway.enrol.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..2 * limits::ENROLMENT_CONNECTIONS_MAX {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into()).unwrap();
+        silent.push(socket.connect(address).await.unwrap());
+    }
+    // From 127.0.0.1, at once and at the first try.
+    enrol::enrol(accept(&invited, &gateway)).await.unwrap();
+    drop(silent);
 }
 
 /// How many bytes of HTTP come back.
