@@ -261,7 +261,7 @@ pub struct Shares {
     /// devices wait that have used more than one in [`FAIR_PARTS`] of their own share: no device can use up what the
     /// crews of its tenant need.
     pub tenant_stored_bytes: Rate,
-    /// Receipts that one device hands in: who has read what on it, what it has destroyed. Each is a row of about 200 bytes in
+    /// Receipts that one device hands in: who has used it and read what, what it has destroyed. Each is a row of about 200 bytes in
     /// the audit log. 30 days without network of a busy crew come to some 2,000; whoever does nothing else writes 4 MB a
     /// day.
     pub receipts: Rate,

@@ -194,11 +194,12 @@ impl Asking<'_> {
     }
 
     async fn try_receipts(&self, receipts: Receipts) -> Result<(), Outcome> {
-        let Receipts { request: _, purged, wiped, reads, opened } = receipts;
+        let Receipts { request: _, purged, wiped, reads, opened, logins } = receipts;
         for emergency in opened {
             self.opened_offline(emergency).await?;
         }
         let mut records: Vec<Record> = reads.into_iter().map(|seen| self.seen(seen)).collect();
+        records.extend(logins.into_iter().map(|login| self.trail.login(login)));
         records.extend(purged.into_iter().map(|document| self.trail.act(Act::Purged, About::document(document))));
         self.record(records).await?;
         match wiped {

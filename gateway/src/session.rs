@@ -308,8 +308,8 @@ async fn read_hello(connection: &Connection) -> Result<(Sender, Box<Hello>, Rece
 
 /// As many as they count for: see [`limits::Shares::receipts`].
 fn receipts_in(receipts: &Receipts) -> u64 {
-    let Receipts { request: _, purged, wiped: _, reads, opened } = receipts;
-    (purged.len() + reads.len()) as u64 + opened.len() as u64 * limits::RECEIPTS_AN_EMERGENCY
+    let Receipts { request: _, purged, wiped: _, reads, opened, logins } = receipts;
+    (purged.len() + reads.len() + logins.len()) as u64 + opened.len() as u64 * limits::RECEIPTS_AN_EMERGENCY
 }
 
 async fn over(rest: &mut Option<Pin<Box<Sleep>>>) {

@@ -14,9 +14,9 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use prost::encoding::{WireType, encode_key, encode_varint};
 
 use crate::{
-    Answer, BreakGlass, ChangesFrame, ClientMessage, Credential, Durable, Fetch, Hello, OpenedOffline, Outcome, Push,
-    RawEntry, Reason, Receipts, Refused, Renew, Renewed, Seen, ServerMessage, Share, SignInRefusal, SignedIn, Snapshot,
-    Unbundled, Welcome, WipeOrder,
+    Answer, BreakGlass, ChangesFrame, ClientMessage, Credential, Durable, Fetch, Hello, Login, LoginEvent,
+    OpenedOffline, Outcome, Push, RawEntry, Reason, Receipts, Refused, Renew, Renewed, Seen, ServerMessage, Share,
+    SignInRefusal, SignedIn, Snapshot, Unbundled, Welcome, WipeOrder,
 };
 
 pub(crate) fn document() -> impl Strategy<Value = DocumentId> {
@@ -93,10 +93,15 @@ fn receipts() -> impl Strategy<Value = ClientMessage> {
     let opened = (document(), option::of(user()), reason(), text(), any::<i64>()).prop_map(
         |(document, user, reason, text, at_ms)| OpenedOffline { case: document.case, user, reason, text, at_ms },
     );
+    let login = (user(), select(&LoginEvent::ALL[..]), any::<i64>()).prop_map(|(user, what, at_ms)| Login {
+        user,
+        what,
+        at_ms,
+    });
     let wiped = option::of(any::<[u8; 16]>());
-    (any::<u64>(), vec(document(), 0..4), wiped, vec(seen, 0..4), vec(opened, 0..4)).prop_map(
-        |(request, purged, wiped, reads, opened)| {
-            ClientMessage::Receipts(Receipts { request, purged, wiped, reads, opened })
+    (any::<u64>(), vec(document(), 0..4), wiped, vec(seen, 0..4), vec(opened, 0..4), vec(login, 0..4)).prop_map(
+        |(request, purged, wiped, reads, opened, logins)| {
+            ClientMessage::Receipts(Receipts { request, purged, wiped, reads, opened, logins })
         },
     )
 }

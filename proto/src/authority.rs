@@ -112,6 +112,8 @@ pub struct Receipts {
     pub reads: Vec<Seen>,
     /// Emergency access without network.
     pub opened: Vec<OpenedOffline>,
+    /// Users whom the device has judged itself.
+    pub logins: Vec<Login>,
 }
 
 /// A document was read on the device.
@@ -127,6 +129,47 @@ pub struct Seen {
     pub last_ms: i64,
     /// How often.
     pub count: u32,
+}
+
+/// Somebody has signed in on the device with a PIN, tried to, or left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Login {
+    /// The pseudonym of the login; of one that the device does not know, too.
+    pub user: UserId,
+    /// What happened.
+    pub what: LoginEvent,
+    /// When, by the device's clock, milliseconds since 1970-01-01 UTC.
+    pub at_ms: i64,
+}
+
+/// What happened to a login on a device. Numbers are wire format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LoginEvent {
+    /// The PIN was right.
+    SignedIn = 1,
+    /// The user has left.
+    SignedOut = 2,
+    /// The next user took the device.
+    Replaced = 3,
+    /// The PIN was wrong, or there is no such login.
+    PinWrong = 4,
+    /// No PIN was looked at: too many were wrong before.
+    PinLocked = 5,
+}
+
+impl LoginEvent {
+    /// All of them.
+    pub const ALL: [LoginEvent; 5] = [
+        LoginEvent::SignedIn,
+        LoginEvent::SignedOut,
+        LoginEvent::Replaced,
+        LoginEvent::PinWrong,
+        LoginEvent::PinLocked,
+    ];
+
+    fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| *event as u32 == number)
+    }
 }
 
 /// Emergency access to what was on the device already.

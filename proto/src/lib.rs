@@ -24,8 +24,8 @@ mod pb {
 }
 
 pub use authority::{
-    Answer, BreakGlass, Credential, OpenedOffline, Outcome, Receipts, Renew, Renewed, Seen, Share, SignInRefusal,
-    SignedIn, WipeOrder,
+    Answer, BreakGlass, Credential, Login, LoginEvent, OpenedOffline, Outcome, Receipts, Renew, Renewed, Seen, Share,
+    SignInRefusal, SignedIn, WipeOrder,
 };
 pub use bundle::{Bundler, Snapshot, SnapshotError, Unbundled, decode_bundle};
 pub use convert::{Reason, Refused};

@@ -15,7 +15,7 @@ use feldakte_core::{
     ids::{DocumentId, Position, SessionId, TenantId, UnitId, UserId},
     limits,
 };
-use feldakte_proto::{SignInRefusal, SignedIn};
+use feldakte_proto::{Login, LoginEvent, SignInRefusal, SignedIn};
 
 use super::{Audit, AuditError};
 use crate::{mailbox::Mail, speaker::Speaker};
@@ -80,6 +80,20 @@ impl Trail {
         }
     }
 
+    /// A user whom the device has judged itself. Whoever did not know the PIN is nobody in particular: it is about the user.
+    pub fn login(&self, Login { user, what, at_ms }: Login) -> Record {
+        let (act, by, reason) = match what {
+            LoginEvent::SignedIn => (Act::SignedIn, Some(user), None),
+            LoginEvent::SignedOut => (Act::SignedOut, Some(user), None),
+            LoginEvent::Replaced => (Act::SignedOut, Some(user), Some(Reason::UserChanged)),
+            LoginEvent::PinWrong => (Act::SignInRefused, None, Some(Reason::PinWrong)),
+            LoginEvent::PinLocked => (Act::SignInRefused, None, Some(Reason::PinLocked)),
+        };
+        let record = self.by_user(by, self.session_act(act));
+        let about = About { user: Some(user), ..record.about };
+        Record { about, reason, claimed_ms: Some(at_ms), ..record }
+    }
+
     /// It is over, or never began.
     pub fn end(&self, reason: Reason) {
         let act = if self.began.load(Ordering::Relaxed) { Act::SessionEnded } else { Act::SessionRefused };
@@ -119,7 +133,10 @@ impl Trail {
 
     /// The same in the name of a user whose work the session delivers.
     pub fn act_for(&self, user: Option<UserId>, act: Act, about: About) -> Record {
-        let record = self.act(act, about);
+        self.by_user(user, self.act(act, about))
+    }
+
+    fn by_user(&self, user: Option<UserId>, record: Record) -> Record {
         let who = match record.who {
             Actor::Device { device, .. } => Actor::Device { device, user },
             who => who,

@@ -8,8 +8,8 @@ use feldakte_core::{
 };
 
 use super::{
-    Answer, BreakGlass, Credential, OpenedOffline, Outcome, Receipts, Renew, Renewed, Seen, Share, SignInRefusal,
-    SignedIn, WipeOrder,
+    Answer, BreakGlass, Credential, Login, LoginEvent, OpenedOffline, Outcome, Receipts, Renew, Renewed, Seen, Share,
+    SignInRefusal, SignedIn, WipeOrder,
 };
 use crate::{
     convert::{self, at_most},
@@ -122,29 +122,34 @@ impl TryFrom<pb::Share> for Share {
 }
 
 impl From<&Receipts> for pb::Receipts {
-    fn from(Receipts { request, purged, wiped, reads, opened }: &Receipts) -> Self {
+    fn from(Receipts { request, purged, wiped, reads, opened, logins }: &Receipts) -> Self {
         Self {
             request: *request,
             purged: purged.iter().copied().map(convert::document_to_pb).collect(),
             wiped: wiped.map_or(Bytes::new(), |order| Bytes::copy_from_slice(&order)),
             reads: reads.iter().map(pb::Seen::from).collect(),
             opened: opened.iter().map(pb::Opened::from).collect(),
+            logins: logins.iter().map(pb::Login::from).collect(),
         }
     }
 }
 
 impl TryFrom<pb::Receipts> for Receipts {
     type Error = DecodeError;
-    fn try_from(pb::Receipts { request, purged, wiped, reads, opened }: pb::Receipts) -> Result<Self, DecodeError> {
+    fn try_from(
+        pb::Receipts { request, purged, wiped, reads, opened, logins }: pb::Receipts,
+    ) -> Result<Self, DecodeError> {
         at_most("purged", purged.len(), limits::RECEIPTS_MAX)?;
         at_most("reads", reads.len(), limits::RECEIPTS_MAX)?;
         at_most("opened", opened.len(), limits::RECEIPTS_MAX)?;
+        at_most("logins", logins.len(), limits::RECEIPTS_MAX)?;
         Ok(Self {
             request,
             purged: convert::documents_from_pb(purged)?,
             wiped: (!wiped.is_empty()).then(|| order_of(&wiped)).transpose()?,
             reads: reads.into_iter().map(Seen::try_from).collect::<Result<_, _>>()?,
             opened: opened.into_iter().map(OpenedOffline::try_from).collect::<Result<_, _>>()?,
+            logins: logins.into_iter().map(Login::try_from).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -187,6 +192,20 @@ impl TryFrom<pb::Opened> for OpenedOffline {
         at_most("text", text.len(), limits::BREAK_GLASS_TEXT_MAX)?;
         let (case, user) = (CaseId::from_slice(&case)?, convert::user_from_pb(&user)?);
         Ok(Self { case, user, reason: reason_of(reason)?, text, at_ms })
+    }
+}
+
+impl From<&Login> for pb::Login {
+    fn from(Login { user, what, at_ms }: &Login) -> Self {
+        Self { user: convert::user_to_pb(Some(*user)), what: *what as u32, at_ms: *at_ms }
+    }
+}
+
+impl TryFrom<pb::Login> for Login {
+    type Error = DecodeError;
+    fn try_from(pb::Login { user, what, at_ms }: pb::Login) -> Result<Self, DecodeError> {
+        let what = LoginEvent::from_number(what).ok_or(DecodeError::UnknownValue("login"))?;
+        Ok(Self { user: UserId::from_slice(&user)?, what, at_ms })
     }
 }
 

@@ -125,6 +125,9 @@ fn lists_beyond_their_limit_are_refused() {
     assert_eq!(client(pb::client_frame::Body::Push(push)), too_many("changes", limits::PUSH_CHANGES_MAX));
     let fetch = pb::Fetch { documents: vec![document; limits::FETCH_DOCUMENTS_MAX + 1] };
     assert_eq!(client(pb::client_frame::Body::Fetch(fetch)), too_many("documents", limits::FETCH_DOCUMENTS_MAX));
+    let login = pb::Login { user: Bytes::from_static(&[1; 16]), what: 1, at_ms: 1 };
+    let receipts = pb::Receipts { logins: vec![login; limits::RECEIPTS_MAX + 1], ..Default::default() };
+    assert_eq!(client(pb::client_frame::Body::Receipts(receipts)), too_many("logins", limits::RECEIPTS_MAX));
     let refused = vec![pb::Refused { index: 0, reason: 1, expected: 0 }; limits::PUSH_CHANGES_MAX + 1];
     let durable = pb::server_frame::Body::Durable(pb::Durable { refused, ..Default::default() });
     let server = ServerMessage::decode(encoded(&pb::ServerFrame { body: Some(durable) })).map(drop);

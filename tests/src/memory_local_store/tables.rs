@@ -385,7 +385,7 @@ impl Tables {
         let opened: Vec<_> = self.opened.iter().take(limits::RECEIPTS_MAX).cloned().collect();
         let is_last = reads.len().max(opened.len()) < limits::RECEIPTS_MAX;
         let wipe = self.wipe.filter(|wipe| wipe.stage == WipeStage::Destroyed && is_last);
-        Receipts { request: 0, purged, wiped: wipe.map(|wipe| wipe.order), reads, opened }
+        Receipts { request: 0, purged, wiped: wipe.map(|wipe| wipe.order), reads, opened, logins: Vec::new() }
     }
 
     pub(super) fn confirm(&mut self, receipts: &Receipts) {

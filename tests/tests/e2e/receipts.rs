@@ -2,8 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use feldakte_core::access::{BreakGlassReason, Principal, Role};
-use feldakte_proto::{ClientMessage, OpenedOffline, Outcome, Receipts};
+use feldakte_core::{
+    access::{BreakGlassReason, Principal, Role},
+    audit::{Act, Actor, Reason},
+};
+use feldakte_proto::{ClientMessage, Login, LoginEvent, OpenedOffline, Outcome, Receipts};
 use feldakte_tests::harness::{
     crew,
     issuer::{Issuer, user},
@@ -12,7 +15,7 @@ use feldakte_tests::harness::{
     raw::RawClient,
 };
 
-use super::supervision::{TEXT, waiting};
+use super::supervision::{TEXT, audited, waiting};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -35,5 +38,52 @@ async fn an_emergency_of_a_colleague_does_not_stand_under_the_role_of_whoever_de
     for (user, role) in users.into_iter().zip([Role::TelePhysician, Role::AmbulanceCrew, Role::AmbulanceCrew]) {
         let who = Principal { user, role, ..tablet.principal.clone() };
         assert!(reviews.iter().any(|review| review.who == who), "{user:?} as {role}: {reviews:?}");
+    }
+}
+
+/// Whoever tries other people's PINs on a tablet without network is found afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signed_in_tried_pins_and_left_on_a_device_stands_in_the_audit_log() {
+    let site = Site::new();
+    let gateway = site.start().await;
+    let tablet = site.pki.enrol(&crew("rtw-1"));
+    let (mut raw, welcome) = RawClient::session(&tablet, gateway.address, None).await;
+    let (anna, nobody) = (user("anna"), user("niemand"));
+    let told = [
+        (anna, LoginEvent::PinWrong),
+        (nobody, LoginEvent::PinWrong),
+        (anna, LoginEvent::PinLocked),
+        (anna, LoginEvent::SignedIn),
+        (anna, LoginEvent::Replaced),
+        (anna, LoginEvent::SignedOut),
+    ];
+    let logins = (1..).zip(told).map(|(at_ms, (user, what))| Login { user, what, at_ms }).collect();
+    let receipts = Receipts { request: 1, logins, ..Receipts::default() };
+    assert_eq!(raw.ask(ClientMessage::Receipts(receipts)).await, Outcome::Done);
+    drop(raw);
+    gateway.stop().await;
+
+    let device = tablet.principal.device;
+    let by = |user| Actor::Device { device, user };
+    let expected = [
+        (
+            Act::SignInRefused,
+            vec![
+                (by(None), anna, Some(Reason::PinWrong), 1),
+                (by(None), nobody, Some(Reason::PinWrong), 2),
+                (by(None), anna, Some(Reason::PinLocked), 3),
+            ],
+        ),
+        (Act::SignedIn, vec![(by(Some(anna)), anna, None, 4)]),
+        (Act::SignedOut, vec![(by(Some(anna)), anna, Some(Reason::UserChanged), 5), (by(Some(anna)), anna, None, 6)]),
+    ];
+    for (act, rows) in expected {
+        let records = audited(&site, act).await;
+        assert!(records.iter().all(|record| record.about.session == Some(welcome.session)));
+        let found: Vec<_> = records
+            .into_iter()
+            .map(|record| (record.who, record.about.user.unwrap(), record.reason, record.claimed_ms.unwrap()))
+            .collect();
+        assert_eq!(found, rows, "{act}");
     }
 }

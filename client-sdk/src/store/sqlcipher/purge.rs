@@ -110,7 +110,7 @@ pub(super) async fn receipts(connection: &mut SqliteConnection) -> Result<Receip
     // Last: what is owed goes with the files once the gateway knows.
     let is_last = reads.len().max(opened.len()) < limits::RECEIPTS_MAX;
     let wipe = wipe::current(connection).await?.filter(|wipe| wipe.stage == WipeStage::Destroyed && is_last);
-    Ok(Receipts { request: 0, purged, wiped: wipe.map(|wipe| wipe.order), reads, opened })
+    Ok(Receipts { request: 0, purged, wiped: wipe.map(|wipe| wipe.order), reads, opened, logins: Vec::new() })
 }
 
 pub(super) async fn confirm(connection: &mut SqliteConnection, receipts: &Receipts) -> Result<(), LocalStoreError> {
