@@ -7,6 +7,7 @@ pub mod memory_audit_store;
 pub mod memory_local_store;
 pub mod memory_matter_store;
 pub mod memory_store;
+pub mod netns;
 pub mod sim;
 pub mod skip;
 pub mod store_conformance;
