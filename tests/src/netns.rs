@@ -18,9 +18,12 @@ pub mod namespace;
 mod nat;
 pub mod network;
 mod packet;
+pub mod profile;
 pub mod tally;
+pub mod timetable;
 mod tun;
 mod wait;
+pub mod weather;
 
 use namespace::Namespace;
 use tun::Tun;

@@ -4,7 +4,7 @@ use std::{
     io,
     net::Ipv4Addr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -24,19 +24,29 @@ pub struct Link {
     device: Namespace,
     /// Kept as long as an interface of ours is in it.
     _gateway: Arc<Namespace>,
-    number: u8,
+    number: u16,
     host: AtomicU8,
+    cuts: Mutex<usize>,
+}
+
+/// A link that is gone for as long as one of these lives.
+#[derive(Debug)]
+#[must_use = "the link is raised when it is dropped"]
+pub struct Cut {
+    link: Arc<Link>,
 }
 
 impl Link {
-    pub(super) fn new(gateway: Arc<Namespace>, number: u8, conditions: Conditions, seed: u64) -> io::Result<Self> {
+    pub(super) fn new(gateway: Arc<Namespace>, number: u16, conditions: Conditions, seed: u64) -> io::Result<Self> {
         let device = Namespace::new()?;
         let at_gateway = format!("link{number}");
         let ends = Ends { device: Tun::open(&device, RADIO)?, gateway: Tun::open(&gateway, &at_gateway)? };
         gateway.ip(&format!("link set {at_gateway} up"));
-        gateway.ip(&format!("route add 10.9.{number}.0/24 dev {at_gateway}"));
+        let [a, b, c] = subnet(number);
+        gateway.ip(&format!("route add {a}.{b}.{c}.0/24 dev {at_gateway}"));
         let emulator = Emulator::start(ends, conditions, seed);
-        let link = Self { emulator, device, _gateway: gateway, number, host: AtomicU8::new(FIRST_HOST) };
+        let link =
+            Self { emulator, device, _gateway: gateway, number, host: AtomicU8::new(FIRST_HOST), cuts: Mutex::new(0) };
         link.device.ip(&format!("addr add {}/32 dev {RADIO}", link.address()));
         link.plug();
         Ok(link)
@@ -49,7 +59,8 @@ impl Link {
 
     /// The device's address.
     pub fn address(&self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 9, self.number, self.host.load(Ordering::Relaxed))
+        let [a, b, c] = subnet(self.number);
+        Ipv4Addr::new(a, b, c, self.host.load(Ordering::Relaxed))
     }
 
     /// Changes what the link is like from the next packet on.
@@ -61,14 +72,16 @@ impl Link {
         }
     }
 
-    /// Nothing passes until [`Link::raise`]; nobody is told.
-    pub fn cut(&self) {
-        self.change(|conditions| conditions.is_up = false);
+    /// Nothing passes until that is dropped; nobody is told.
+    pub fn cut(self: &Arc<Self>) -> Cut {
+        self.count_cuts(|cuts| *cuts += 1);
+        Cut { link: self.clone() }
     }
 
-    /// Ends what [`Link::cut`] began.
-    pub fn raise(&self) {
-        self.change(|conditions| conditions.is_up = true);
+    fn count_cuts(&self, count: impl FnOnce(&mut usize)) {
+        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        count(&mut cuts);
+        self.emulator.change(|conditions| conditions.is_up = *cuts == 0);
     }
 
     /// Gives the device another address instead of the one it has, as a change of the radio cell does.
@@ -98,7 +111,23 @@ impl Link {
     }
 }
 
+impl Drop for Cut {
+    fn drop(&mut self) {
+        self.link.count_cuts(|cuts| *cuts -= 1);
+    }
+}
+
+/// The network of a link's device: a /24 of its own.
+fn subnet(number: u16) -> [u8; 3] {
+    let [high, low] = number.to_be_bytes();
+    [10, FIRST_SUBNET + high, low]
+}
+
 /// The device's interface.
 const RADIO: &str = "radio";
+/// Above the gateways' own.
+const FIRST_SUBNET: u8 = 64;
+/// How many links a network has at the most.
+pub(super) const LINKS_MAX: u16 = (u8::MAX - FIRST_SUBNET) as u16 * 256;
 const FIRST_HOST: u8 = 2;
 const LAST_HOST: u8 = 254;

@@ -8,25 +8,27 @@ use std::{
     net::Ipv4Addr,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU16, Ordering},
     },
     thread,
 };
 
-use super::{conditions::Conditions, link::Link, namespace::Namespace};
+use super::{
+    conditions::Conditions,
+    link::{LINKS_MAX, Link},
+    namespace::Namespace,
+};
 
 /// A star of links.
 #[derive(Debug)]
 pub struct Network {
     gateway: Arc<Namespace>,
+    address: Ipv4Addr,
     seed: u64,
-    links: AtomicU8,
+    links: AtomicU16,
 }
 
 impl Network {
-    /// Where a gateway listens, in its namespace.
-    pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
-
     /// One without links, with a seed of the environment's or a random one.
     ///
     /// # Errors
@@ -42,13 +44,25 @@ impl Network {
     /// When this process may not make network namespaces.
     pub fn with_seed(seed: u64) -> io::Result<Self> {
         let gateway = Arc::new(Namespace::new()?);
-        gateway.ip(&format!("addr add {}/32 dev lo", Self::GATEWAY));
-        Ok(Self { gateway, seed, links: AtomicU8::new(0) })
+        let [high, low] = NETWORKS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let address = Ipv4Addr::new(10, 9, high, low);
+        gateway.ip(&format!("addr add {address}/32 dev lo"));
+        Ok(Self { gateway, address, seed, links: AtomicU16::new(0) })
     }
 
     /// The gateway's namespace.
     pub fn gateway(&self) -> &Namespace {
         &self.gateway
+    }
+
+    /// Where a gateway listens, in its namespace. No other network of this process has that address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Decides what is lost, and how delays vary.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// A link to another device.
@@ -57,10 +71,10 @@ impl Network {
     /// When there is no TUN device to be had.
     ///
     /// # Panics
-    /// After the 255th.
+    /// When there are too many.
     pub fn link(&self, conditions: Conditions) -> io::Result<Link> {
-        let before = self.links.fetch_add(1, Ordering::Relaxed);
-        let number = before.checked_add(1).expect("a network has at most 255 links");
+        let number = self.links.fetch_add(1, Ordering::Relaxed);
+        assert!(number < LINKS_MAX, "a network has at most {LINKS_MAX} links");
         Link::new(self.gateway.clone(), number, conditions, self.seed.wrapping_add(u64::from(number)))
     }
 }
@@ -74,3 +88,5 @@ impl Drop for Network {
 }
 
 const SEED: &str = "FELDAKTE_LINK_SEED";
+/// How many this process has made.
+static NETWORKS: AtomicU16 = AtomicU16::new(1);

@@ -3,6 +3,7 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -28,16 +29,16 @@ const TEN_MBIT: Path =
 
 /// A socket at each end of a link.
 struct Pair {
-    link: Link,
+    link: Arc<Link>,
     device: UdpSocket,
     gateway: UdpSocket,
 }
 
 impl Pair {
     fn on(network: &Network, conditions: Conditions) -> Self {
-        let link = network.link(conditions).unwrap();
+        let link = Arc::new(network.link(conditions).unwrap());
         let device = link.device().enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))).unwrap();
-        let gateway = network.gateway().enter(|| UdpSocket::bind((Network::GATEWAY, 0))).unwrap();
+        let gateway = network.gateway().enter(|| UdpSocket::bind((network.address(), 0))).unwrap();
         Self { link, device, gateway }
     }
 
@@ -73,7 +74,7 @@ fn received(socket: &UdpSocket) -> Option<SocketAddr> {
 
 /// Where the gateway accepts connections.
 fn listen(network: &Network) -> (TcpListener, SocketAddr) {
-    let listener = network.gateway().enter(|| TcpListener::bind((Network::GATEWAY, 0))).unwrap();
+    let listener = network.gateway().enter(|| TcpListener::bind((network.address(), 0))).unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
@@ -130,8 +131,8 @@ fn a_packet_takes_the_delay_of_its_direction() {
     }
     for (mut found, expected) in [(ups, up.delay), (downs, down.delay)] {
         found.sort_unstable();
-        assert!(found[0] >= expected, "never earlier: {:?}", found[0]);
-        assert!(found[found.len() / 2] < expected + 5 * MS, "{found:?}");
+        // The quickest is the one for which this thread did not have to wait for its turn.
+        assert!((expected..expected + 5 * MS).contains(&found[0]), "{found:?}");
     }
 }
 
@@ -213,9 +214,9 @@ fn a_link_that_is_cut_passes_nothing_until_it_is_raised() {
     let Some(network) = network() else { return };
     let pair = Pair::on(&network, Conditions::PERFECT);
     assert!(pair.up().is_some());
-    pair.link.cut();
+    let cut = pair.link.cut();
     assert_eq!(pair.up(), None);
-    pair.link.raise();
+    drop(cut);
     assert!(pair.up().is_some());
     assert_eq!(pair.link.emulator.counts(Direction::Up).cut, 1);
 }
