@@ -78,12 +78,17 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 impl Environment {
     /// The system's clock, entropy, thread pool and network.
     pub fn system() -> Self {
+        Self::system_over(Arc::new(Internet))
+    }
+
+    /// The same over a network of the caller's.
+    pub fn system_over(network: Arc<dyn Network>) -> Self {
         Self {
             clock: Arc::new(SystemTime::now),
             uptime: Arc::new(uptime),
             rng: Arc::new(Mutex::new(StdRng::from_os_rng())),
             threads: Threads::Pool,
-            network: Arc::new(Internet),
+            network,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What end-to-end tests stand on: a PKI, gateways (in this process and as processes of their own), tablets with the
 //! real SDK, and raw clients that may send anything.
 //!
-//! Everything runs on 127.0.0.1 in fresh directories. Nothing waits for a span of time: it waits for an event, at most
+//! Everything runs on 127.0.0.1 in fresh directories, or over emulated links ([`region`]). Nothing waits for a span of time: it waits for an event, at most
 //! [`PATIENCE`]. What fails here panics and says what was being waited for.
 
 use std::{path::Path, time::Duration};
@@ -23,6 +23,7 @@ pub mod local;
 pub mod pki;
 pub mod process;
 pub mod raw;
+pub mod region;
 pub mod scripted;
 pub mod tablet;
 

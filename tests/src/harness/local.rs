@@ -1,6 +1,7 @@
 //! A gateway in this process, over real sockets, on a SQLite file: everything but the command line.
 
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{
@@ -38,7 +39,9 @@ use super::{
     LOOK_AGAIN,
     address::{Address, Transport},
     pki::Pki,
-    process, within,
+    process,
+    region::Region,
+    within,
 };
 
 /// A directory with a PKI and a gateway's store, and the port its gateways listen on.
@@ -53,6 +56,8 @@ pub struct Site {
     pub over: Transport,
     dir: TempDir,
     port: Mutex<u16>,
+    /// Where gateways in this process stand; on loopback without one.
+    region: Option<Arc<Region>>,
 }
 
 /// A running gateway.
@@ -81,16 +86,25 @@ struct Disks {
 pub struct Clock(Arc<AtomicI64>);
 
 impl Site {
-    /// A fresh one, reached over QUIC.
+    /// A fresh one in the region that the environment wants, reached over QUIC.
     pub fn new() -> Self {
         Self::over(Transport::Quic)
     }
 
     /// The same, reached over that.
     pub fn over(over: Transport) -> Self {
+        Self::anywhere(over, Region::of_environment())
+    }
+
+    /// A fresh one in that region, reached over that.
+    pub fn within(region: Arc<Region>, over: Transport) -> Self {
+        Self::anywhere(over, Some(region))
+    }
+
+    fn anywhere(over: Transport, region: Option<Arc<Region>>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let pki = Pki::create(&dir.path().join("pki"));
-        Self { pki, shares: Shares::DEFAULT, policy: Policy::default(), over, dir, port: Mutex::new(0) }
+        Self { pki, shares: Shares::DEFAULT, policy: Policy::default(), over, dir, port: Mutex::new(0), region }
     }
 
     /// Its directory.
@@ -232,7 +246,7 @@ impl Site {
         gateway
     }
 
-    /// Where the next gateway listens; port 0 before the first.
+    /// Where the next gateway listens on loopback; port 0 before the first.
     pub fn listen(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, *self.port.lock().expect("nothing panics while it is held")).into()
     }
@@ -246,15 +260,27 @@ impl Site {
     async fn bind(&self, server: &quinn::ServerConfig, reset_secret: &[u8; 32]) -> (Endpoint, TcpListener) {
         within("the gateway's port is free", async {
             loop {
-                if let Ok(endpoint) = tls::endpoint(self.listen(), server.clone(), reset_secret)
-                    && let Ok(listener) = TcpListener::bind(endpoint.local_addr().expect("it is bound")).await
-                {
-                    return (endpoint, listener);
+                if let Ok(bound) = self.try_bind(server, reset_secret) {
+                    return bound;
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         })
         .await
+    }
+
+    fn try_bind(&self, server: &quinn::ServerConfig, reset_secret: &[u8; 32]) -> io::Result<(Endpoint, TcpListener)> {
+        let bind = |at: SocketAddr| {
+            let endpoint = tls::endpoint(at, server.clone(), reset_secret)?;
+            let listener = std::net::TcpListener::bind(endpoint.local_addr()?)?;
+            listener.set_nonblocking(true)?;
+            Ok((endpoint, TcpListener::from_std(listener)?))
+        };
+        let here = self.listen();
+        match &self.region {
+            None => bind(here),
+            Some(region) => region.gateway().enter(|| bind((region.gateway_address(), here.port()).into())),
+        }
     }
 }
 

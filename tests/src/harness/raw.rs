@@ -1,8 +1,9 @@
 //! A client that may send anything: a transport and frames, nothing else. It counts every byte of its streams.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use bytes::Bytes;
+use feldakte_client_sdk::environment::Network;
 use feldakte_core::{
     ids::{ChangeHash, Cursor, DocumentId, TenantId, UserId},
     log::Entry,
@@ -22,6 +23,7 @@ use super::{
     address::{Address, Transport},
     author::name_of,
     pki::Enrolled,
+    region::Way,
     within,
 };
 
@@ -37,6 +39,8 @@ pub struct RawClient {
     pub frames: u64,
     /// Bytes sent on the session stream.
     pub sent: u64,
+    /// Its link, unless it reaches its gateway by loopback.
+    pub way: Option<Arc<Way>>,
     pipe: Pipe,
     last_push: u64,
 }
@@ -83,25 +87,29 @@ impl RawClient {
         config: quinn::ClientConfig,
         gateway: impl Into<Address>,
     ) -> Result<Self, ConnectionError> {
-        QuicPipe::connect(endpoint, config, gateway.into().socket).await.map(Pipe::Quic).map(Self::new)
+        let pipe = QuicPipe::connect(endpoint, config, gateway.into().socket).await?;
+        Ok(Self::new(Pipe::Quic(pipe), None))
     }
 
-    /// The same over any transport.
+    /// The same over any transport, and over a link of its own where the gateway is in a region.
     ///
     /// # Errors
     /// When there is no connection. Why, is the transport's secret.
     pub async fn open(dial: impl Into<Dial>, gateway: impl Into<Address>) -> Result<Self, ()> {
         let Address { socket, over } = gateway.into();
-        let dial = dial.into();
+        let (dial, way) = (dial.into(), Way::to(socket.ip()).map(Arc::new));
         let pipe = match over {
-            Transport::Quic => QuicPipe::connect(&endpoint(), dial.quic, socket).await.ok().map(Pipe::Quic),
-            Transport::Grpc => GrpcPipe::connect(dial, socket).await.map(Box::new).map(Pipe::Grpc),
+            Transport::Quic => {
+                let endpoint = way.as_ref().map_or_else(endpoint, |way| way.endpoint().expect("a socket"));
+                QuicPipe::connect(&endpoint, dial.quic, socket).await.ok().map(Pipe::Quic)
+            }
+            Transport::Grpc => GrpcPipe::connect(dial, (socket, way.clone())).await.map(Box::new).map(Pipe::Grpc),
         };
-        pipe.map(Self::new).ok_or(())
+        pipe.map(|pipe| Self::new(pipe, way)).ok_or(())
     }
 
-    fn new(pipe: Pipe) -> Self {
-        Self { received: 0, frames: 0, sent: 0, pipe, last_push: 0 }
+    fn new(pipe: Pipe, way: Option<Arc<Way>>) -> Self {
+        Self { received: 0, frames: 0, sent: 0, way, pipe, last_push: 0 }
     }
 
     /// What is beneath it, in tests of QUIC.

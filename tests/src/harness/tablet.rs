@@ -22,13 +22,15 @@ use feldakte_core::{
 };
 use tokio::sync::watch;
 
-use super::{address::Address, local::Clock, new_epoch, pki::Enrolled, pki::GATEWAY_NAME, within};
+use super::{address::Address, local::Clock, new_epoch, pki::Enrolled, pki::GATEWAY_NAME, region::Way, within};
 use crate::memory_local_store::{Durability, MemoryLocalStore};
 
 /// A tablet.
 pub struct Tablet {
     /// The SDK.
     pub client: Client,
+    /// Its link, unless it reaches its gateway by loopback.
+    pub way: Option<Arc<Way>>,
     told: Arc<Told>,
 }
 
@@ -46,7 +48,7 @@ struct Told {
 impl Tablet {
     /// Opens a tablet on a store, offline.
     pub async fn open(identity: Identity, gateway: impl Into<Address>, store: SharedLocalStore) -> Self {
-        Self::open_in(identity, gateway.into(), store, Environment::system()).await
+        Self::open_with((identity, gateway.into()), store, None, None).await
     }
 
     /// The same with a clock of the test's.
@@ -56,9 +58,7 @@ impl Tablet {
         store: SharedLocalStore,
         clock: &Clock,
     ) -> Self {
-        let clock = clock.clone();
-        let environment = Environment::simulated(Arc::new(move || clock.now()), rand::random(), Arc::new(Loopback));
-        Self::open_in(identity, gateway.into(), store, environment).await
+        Self::open_with((identity, gateway.into()), store, Some(clock), None).await
     }
 
     /// Opens a tablet that keeps content for so long without word from its gateway, with a clock of the test's.
@@ -68,21 +68,17 @@ impl Tablet {
         clock: &Clock,
         purge_after: Duration,
     ) -> Self {
-        let clock = clock.clone();
-        let environment = Environment::simulated(Arc::new(move || clock.now()), rand::random(), Arc::new(Loopback));
-        Self::open_with(identity, gateway.into(), store, (environment, Some(purge_after))).await
-    }
-
-    async fn open_in(identity: Identity, gateway: Address, store: SharedLocalStore, environment: Environment) -> Self {
-        Self::open_with(identity, gateway, store, (environment, None)).await
+        Self::open_with((identity, gateway.into()), store, Some(clock), Some(purge_after)).await
     }
 
     async fn open_with(
-        identity: Identity,
-        gateway: Address,
+        (identity, gateway): (Identity, Address),
         store: SharedLocalStore,
-        (environment, purge_after): (Environment, Option<Duration>),
+        clock: Option<&Clock>,
+        purge_after: Option<Duration>,
     ) -> Self {
+        let way = Way::to(gateway.socket.ip()).map(Arc::new);
+        let environment = environment(clock, way.clone());
         let options = ClientOptions {
             identity,
             gateway: gateway.to_string(),
@@ -98,7 +94,7 @@ impl Tablet {
         let told = Arc::<Told>::default();
         client.witness(told.clone());
         client.observe(told.clone());
-        Self { client, told }
+        Self { client, way, told }
     }
 
     /// A new tablet in memory, online and caught up.
@@ -262,6 +258,17 @@ impl Observer for Told {
 impl Witness for Told {
     fn on_change(&self, event: ChangeEvent) {
         self.changes.lock().expect("nothing panics while it is held").push(event);
+    }
+}
+
+fn environment(clock: Option<&Clock>, way: Option<Arc<Way>>) -> Environment {
+    let network = way.map(|way| way as Arc<dyn Network>);
+    match clock.cloned() {
+        None => network.map_or_else(Environment::system, Environment::system_over),
+        Some(clock) => {
+            let now = Arc::new(move || clock.now());
+            Environment::simulated(now, rand::random(), network.unwrap_or_else(|| Arc::new(Loopback)))
+        }
     }
 }
 

@@ -259,7 +259,7 @@ async fn nobody_is_given_a_ticket_and_nothing_can_be_sent_early(over: Transport)
             assert!(connecting.into_0rtt().is_err(), "0-RTT data could be sent");
         }
         Transport::Grpc => {
-            let stream = raw::tls(&config, gateway.address.socket).await.unwrap();
+            let stream = raw::tls(&config, &(gateway.address.socket, None)).await.unwrap();
             assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
             assert!(!stream.get_ref().1.is_early_data_accepted());
         }

@@ -49,7 +49,7 @@ impl World {
     }
 
     async fn line(&self, device: &Enrolled) -> Line {
-        Line::connect(&device.dial(), self.gateway.address.socket, WINDOW).await.expect("a device gets in")
+        Line::connect(&device.dial(), &(self.gateway.address.socket, None), WINDOW).await.expect("a device gets in")
     }
 
     fn rejected(&self, reason: &'static str) -> u64 {
@@ -185,7 +185,7 @@ async fn who_says_nothing_over_tcp_is_closed_in_time_and_holds_nobody_up() {
     let attacker = world.site.pki.enrol(&crew("attacker"));
     let mut without_call = world.line(&attacker).await;
     ends.spawn(async move { without_call.ended().await });
-    let mut half = raw::tls(&attacker.dial(), address).await.unwrap();
+    let mut half = raw::tls(&attacker.dial(), &(address, None)).await.unwrap();
     ends.spawn(async move {
         let _ = half.write_all(b"PRI * HTTP/2.0").await;
         let _ = half.read_to_end(&mut Vec::new()).await;

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     net::SocketAddr,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -22,7 +23,7 @@ use hyper::{
     client::conn::http2::{self, SendRequest},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{
     Status, Streaming,
@@ -31,15 +32,21 @@ use tonic::{
     metadata::MetadataMap,
 };
 
+use feldakte_client_sdk::environment::Stream;
+
 use super::Dial;
-use crate::harness::{pki::GATEWAY_NAME, within};
+use crate::harness::{
+    pki::GATEWAY_NAME,
+    region::{self, Way},
+    within,
+};
 
 /// A connection on which a session has been called for.
 pub struct GrpcPipe {
     /// The session's connection.
     pub line: Line,
     dial: Dial,
-    gateway: SocketAddr,
+    gateway: Place,
     /// The body of the call; `None` when it has ended.
     out: Option<mpsc::Sender<Result<BodyFrame<Bytes>, io::Error>>>,
     answer: Answer,
@@ -50,6 +57,9 @@ pub struct GrpcPipe {
     /// Came before the end, and nobody has looked at it.
     rest: VecDeque<Bytes>,
 }
+
+/// Where the gateway is, and the link that leads there.
+pub type Place = (SocketAddr, Option<Arc<Way>>);
 
 /// The gateway's answer to the call for a session, which comes with its first message.
 enum Answer {
@@ -62,9 +72,9 @@ enum Answer {
 ///
 /// # Errors
 /// When there is no connection, or the handshake fails on the client's side.
-pub async fn tls(dial: &Dial, gateway: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
+pub async fn tls(dial: &Dial, (gateway, way): &Place) -> io::Result<TlsStream<Box<dyn Stream>>> {
     let tls = dial.tls.clone().expect("this test dials over TCP");
-    let stream = TcpStream::connect(gateway).await?;
+    let stream = region::connect(way.as_deref(), *gateway).await?;
     let name = GATEWAY_NAME.try_into().expect("a valid name");
     within("the handshake ends", TlsConnector::from(tls).connect(name, stream)).await
 }
@@ -77,7 +87,7 @@ pub struct Line {
 
 impl Line {
     /// Connects; `None` when that fails on the client's side.
-    pub async fn connect(dial: &Dial, gateway: SocketAddr, window: u32) -> Option<Self> {
+    pub async fn connect(dial: &Dial, gateway: &Place, window: u32) -> Option<Self> {
         let stream = tls(dial, gateway).await.ok()?;
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.initial_stream_window_size(window).initial_connection_window_size(window.max(65_535));
@@ -108,8 +118,8 @@ impl Drop for Line {
 }
 
 impl GrpcPipe {
-    pub(super) async fn connect(dial: Dial, gateway: SocketAddr) -> Option<Self> {
-        let line = Line::connect(&dial, gateway, dial.window).await?;
+    pub(super) async fn connect(dial: Dial, gateway: Place) -> Option<Self> {
+        let line = Line::connect(&dial, &gateway, dial.window).await?;
         let (out, body) = mpsc::channel(1);
         let request = Request::post(format!("https://{GATEWAY_NAME}/{SERVICE_NAME}/Session"));
         let request = request.header("content-type", "application/grpc").header("te", "trailers");
@@ -182,7 +192,7 @@ impl GrpcPipe {
         self.fetches += 1;
         let request = BulkRequest { session: self.name(), fetch: self.fetches };
         if self.bulk.is_none() {
-            self.bulk = Line::connect(&self.dial, self.gateway, BULK_WINDOW).await;
+            self.bulk = Line::connect(&self.dial, &self.gateway, BULK_WINDOW).await;
         }
         let mut client = self.bulk.as_ref().expect("a second connection").client();
         let answer = within("the fetch is answered", client.bulk(request.encode())).await.expect("the session lives");
