@@ -26,9 +26,10 @@ pub mod raw;
 pub mod region;
 pub mod scripted;
 pub mod tablet;
+pub mod team;
 
-/// How long an event may take on a machine that is busy with other tests.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an event may take on a machine that is busy with other tests, and over a link that is gone for a minute.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits for `event`.
 ///

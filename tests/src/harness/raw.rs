@@ -5,6 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 use bytes::Bytes;
 use feldakte_client_sdk::environment::Network;
 use feldakte_core::{
+    access::Principal,
     ids::{ChangeHash, Cursor, DocumentId, TenantId, UserId},
     log::Entry,
 };
@@ -21,7 +22,8 @@ pub use self::{
 };
 use super::{
     address::{Address, Transport},
-    author::name_of,
+    author::{Author, name_of},
+    new_document,
     pki::Enrolled,
     region::Way,
     within,
@@ -266,6 +268,32 @@ impl RawClient {
         .await
     }
 
+    /// Pushes so many new documents of the device's; returns each with its first change.
+    pub async fn push_documents(&mut self, device: &Principal, count: usize) -> Vec<(DocumentId, Bytes)> {
+        let mut documents = Vec::new();
+        for _ in 0..count {
+            let mut author = Author::new(device, new_document());
+            let changes = author.begin(1);
+            documents.push((author.document, changes[0].clone()));
+            self.push(author.document, changes).await;
+            // Answers are taken as they come, so that the gateway never waits for this client.
+            if documents.len().is_multiple_of(UNANSWERED) {
+                self.drain_answers(UNANSWERED).await;
+            }
+        }
+        self.drain_answers(count % UNANSWERED).await;
+        documents
+    }
+
+    async fn drain_answers(&mut self, count: usize) {
+        for _ in 0..count {
+            match self.next().await {
+                Ok(ServerMessage::Durable(durable)) => assert_eq!(durable.refused, []),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// The next message.
     ///
     /// # Errors
@@ -360,3 +388,6 @@ pub fn close_code(error: &ConnectionError) -> Option<CloseCode> {
         _ => None,
     }
 }
+
+/// Pushes that may wait for their answers.
+const UNANSWERED: usize = 32;

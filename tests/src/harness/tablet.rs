@@ -193,6 +193,11 @@ impl Tablet {
         self.told(|fact| matches!(fact, ChangeFact::Durable(_)))
     }
 
+    /// Changes of which this tablet was told that they are in the gateway's log: by an answer, or by reading it.
+    pub fn told_in_log(&self) -> BTreeSet<ChangeHash> {
+        self.told(|fact| matches!(fact, ChangeFact::Durable(_) | ChangeFact::Received(_)))
+    }
+
     /// States the link has been in, coalesced as observers see them.
     pub fn links(&self) -> Vec<LinkState> {
         self.told.links().clone()

@@ -5,83 +5,25 @@ use std::{collections::BTreeSet, time::Duration};
 use feldakte_client_sdk::{
     SdkError,
     view::{
-        CaseEvent, CaseKind, CaseView, Changed, Conflict, DocumentView, Edit, ElementId, OrderStep, Outcome, Path,
-        Value, schema::SchemaError,
+        CaseEvent, CaseKind, CaseView, Changed, Conflict, DocumentView, Edit, ElementId, OrderStep, Path, Value,
+        schema::SchemaError,
     },
 };
 use feldakte_core::{
-    access::{Access, Grant, Role, Subject},
-    ids::{CaseId, DocumentId, Part},
+    access::Role,
+    ids::{CaseId, Part},
 };
 use feldakte_tests::harness::{
     address::Transport,
-    crew, device,
-    local::{Clock, LocalGateway, Site},
-    tablet::{Tablet, fact, memory_store, texts},
+    crew,
+    local::Site,
+    tablet::{Tablet, fact, texts},
+    team::{Team, fields, mission, outcome, text},
 };
 
 mod entries;
 mod finalise;
 mod orders;
-
-/// A crew's tablet and a tele-physician's, both online, and a mission that both hold.
-struct Team {
-    gateway: LocalGateway,
-    crew: Tablet,
-    physician: Tablet,
-    /// The physician's clock.
-    clock: Clock,
-    case: CaseId,
-}
-
-impl Team {
-    /// The physician's tablet has a clock that is wrong by that much.
-    async fn on(site: &Site, fast_by: Duration) -> Self {
-        let gateway = site.start().await;
-        let clock = Clock::default();
-        clock.advance(fast_by);
-        let desk = site.pki.enrol(&device("dortmund", "tna-1", Role::TelePhysician));
-        let crew = Tablet::online(&site.pki.enrol(&crew("rtw-1")), gateway.address).await;
-        let physician = Tablet::open_at(desk.identity(), gateway.address, memory_store(), &clock).await;
-        physician.go_online().await;
-        let case = mission(&crew).await;
-        crew.wait_durable(case).await;
-        let subject = Subject::Device(desk.principal.device);
-        for (part, access) in [(Part::Operations, Access::Read), (Part::Clinical, Access::Write)] {
-            let grant = Grant::new(subject.clone(), access);
-            gateway.gateway.grant(DocumentId { case, part }, vec![grant]).await.unwrap();
-        }
-        physician.wait_equal(&crew, case).await;
-        Self { gateway, crew, physician, clock, case }
-    }
-
-    /// Another tablet of the crew's unit, which comes only now.
-    async fn late(&self, site: &Site) -> Tablet {
-        let late = Tablet::online(&site.pki.enrol(&crew("rtw-1")), self.gateway.address).await;
-        late.wait_equal(&self.crew, self.case).await;
-        late
-    }
-
-    async fn both_offline(&self) {
-        self.crew.go_offline().await;
-        self.physician.go_offline().await;
-    }
-
-    /// Both online again, with everything of each on both.
-    async fn reunited(&self) {
-        for tablet in [&self.crew, &self.physician] {
-            tablet.go_online().await;
-            tablet.wait_all_safe().await;
-        }
-        self.crew.wait_equal(&self.physician, self.case).await;
-    }
-}
-
-/// A new mission on that tablet, with something in two of its documents.
-async fn mission(tablet: &Tablet) -> CaseId {
-    let edits = vec![fact(Part::Operations, "keyword", "Atemnot"), fact(Part::Clinical, "diagnosis_text", "unklar")];
-    tablet.client.create(CaseKind::Mission, edits).await.expect("a case is saved")
-}
 
 fn part(view: &CaseView, part: Part) -> &DocumentView {
     view.documents.iter().find(|document| document.part == part).expect("the tablet holds that document")
@@ -93,20 +35,6 @@ fn clinical(view: &CaseView) -> &DocumentView {
 
 async fn read(tablet: &Tablet, case: CaseId) -> CaseView {
     tablet.client.read(case).await.expect("a case of this tablet")
-}
-
-/// What the events of the clinical document come to.
-async fn outcome(tablet: &Tablet, case: CaseId) -> Outcome {
-    let outcomes = tablet.client.outcome(case).await.expect("a case of this tablet");
-    outcomes.into_iter().find(|(part, _)| *part == Part::Clinical).expect("a clinical document").1
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
-}
-
-fn fields(fields: &[(&str, Value)]) -> Vec<(String, Value)> {
-    fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
 async fn what_the_catalogue_knows_is_checked_and_what_it_does_not_know_travels(over: Transport) {

@@ -1,14 +1,12 @@
 //! A device that comes back and has missed nothing costs next to nothing.
 
 use feldakte_client_sdk::view::LinkState;
-use feldakte_core::ids::{Cursor, DocumentId};
+use feldakte_core::ids::Cursor;
 use feldakte_gateway::metrics::Metrics;
 use feldakte_tests::harness::{
     address::Transport,
-    author::Author,
     crew,
     local::Site,
-    new_document,
     raw::RawClient,
     tablet::{Tablet, memory_store},
 };
@@ -37,18 +35,7 @@ async fn nothing_new_with_a_thousand_cases_is_one_round_trip_of_a_kilobyte(over:
     let gateway = site.start().await;
     let [writer_device, device, tablet_device] = [(); 3].map(|()| site.pki.enrol(&crew("rtw-1")));
     let (mut writer, _) = RawClient::session(&writer_device, gateway.address, None).await;
-    let mut documents: Vec<(DocumentId, bytes::Bytes)> = Vec::new();
-    for _ in 0..CASES {
-        let mut author = Author::new(&writer_device.principal, new_document());
-        let changes = author.begin(1);
-        documents.push((author.document, changes[0].clone()));
-        writer.push(author.document, changes).await;
-        // Answers are taken as they come, so that the gateway never waits for this client.
-        if documents.len().is_multiple_of(32) {
-            drain_answers(&mut writer, 32).await;
-        }
-    }
-    drain_answers(&mut writer, CASES % 32).await;
+    let mut documents = writer.push_documents(&writer_device.principal, CASES).await;
     let tablet_identity = tablet_device.identity();
     let store = memory_store();
     let tablet = Tablet::open(tablet_identity, gateway.address, store.clone()).await;
@@ -88,15 +75,6 @@ async fn nothing_new_with_a_thousand_cases_is_one_round_trip_of_a_kilobyte(over:
         other => panic!("{other:?}"),
     }
     assert_eq!(back.frames, 2);
-}
-
-async fn drain_answers(client: &mut RawClient, count: usize) {
-    for _ in 0..count {
-        match client.next().await {
-            Ok(feldakte_proto::ServerMessage::Durable(durable)) => assert_eq!(durable.refused, []),
-            other => panic!("{other:?}"),
-        }
-    }
 }
 
 async fn a_tablet_that_goes_offline_while_it_waits_to_dial_again_is_offline(over: Transport) {

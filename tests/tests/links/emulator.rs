@@ -16,7 +16,7 @@ use feldakte_tests::netns::{
     network::Network,
 };
 
-use super::network;
+use super::world::network;
 
 const MS: Duration = Duration::from_millis(1);
 /// How long something may take that is bound to come.

@@ -2,67 +2,18 @@
 
 use std::time::Duration;
 
-use feldakte_client_sdk::view::{CaseEvent, Edit, Flag, Order, OrderId, OrderState, OrderStep, Value};
-use feldakte_core::{
-    access::Role,
-    ids::{CaseId, Part},
+use feldakte_client_sdk::view::{Flag, OrderState, OrderStep};
+use feldakte_core::access::Role;
+use feldakte_tests::harness::{
+    address::Transport,
+    local::Site,
+    team::{Team, given, morphine, the_order},
 };
-use feldakte_tests::harness::{address::Transport, local::Site, tablet::Tablet};
-
-use super::{Team, fields, outcome, text};
-
-fn morphine() -> Vec<(String, Value)> {
-    fields(&[("dose", Value::Decimal(5.0)), ("drug", text("Morphin")), ("route", text("i.v.")), ("unit", text("mg"))])
-}
-
-fn given() -> OrderStep {
-    let dose = fields(&[("dose", Value::Decimal(5.0)), ("unit", text("mg"))]);
-    OrderStep::Given { at_ms: 1_760_000_000_000, dose }
-}
-
-impl Team {
-    async fn take_step(&self, tablet: &Tablet, order: OrderId, step: OrderStep) {
-        let event = CaseEvent::Order { order, step };
-        tablet.client.edit(self.case, vec![Edit::Record { part: Part::Clinical, event }]).await.expect("saved");
-    }
-
-    /// The same, and both see it.
-    async fn take_visible_step(&self, tablet: &Tablet, order: OrderId, step: OrderStep) -> OrderState {
-        self.take_step(tablet, order, step).await;
-        tablet.wait_all_safe().await;
-        self.crew.wait_equal(&self.physician, self.case).await;
-        the_order(&self.crew, self.case).await.state
-    }
-
-    /// The one order, as the crew, the physician and a tablet that comes later see it: alike.
-    async fn agreed(&self, site: &Site) -> Order {
-        let seen = the_order(&self.crew, self.case).await;
-        for tablet in [&self.physician, &self.late(site).await] {
-            assert_eq!(the_order(tablet, self.case).await, seen);
-        }
-        seen
-    }
-}
-
-async fn the_order(tablet: &Tablet, case: CaseId) -> Order {
-    let orders = outcome(tablet, case).await.orders;
-    let [order] = &orders[..] else { panic!("one order: {orders:?}") };
-    order.clone()
-}
 
 async fn an_order_goes_its_way_without_flags(over: Transport) {
     let site = Site::over(over);
     let team = Team::on(&site, Duration::ZERO).await;
-    let (crew, physician, order) = (&team.crew, &team.physician, team.crew.client.new_order_id());
-    let way = [
-        (crew, OrderStep::Proposed { content: morphine() }, OrderState::Proposed),
-        (physician, OrderStep::Ordered { content: morphine() }, OrderState::Ordered),
-        (crew, OrderStep::ReadBack, OrderState::ReadBack),
-        (crew, given(), OrderState::Given),
-    ];
-    for (tablet, step, state) in way {
-        assert_eq!(team.take_visible_step(tablet, order, step).await, state);
-    }
+    let order = team.order_and_give().await;
     let seen = team.agreed(&site).await;
     assert_eq!((seen.id, seen.state, seen.flags), (order, OrderState::Given, Vec::new()));
     let steps = seen.steps.iter().map(|step| {

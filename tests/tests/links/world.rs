@@ -1,0 +1,78 @@
+//! A region of one profile with a gateway, and what tests do to devices there.
+
+use std::sync::Arc;
+
+use feldakte_client_sdk::view::LinkState;
+use feldakte_tests::{
+    harness::{
+        crew,
+        local::{LocalGateway, Site},
+        pki::Enrolled,
+        raw::RawClient,
+        region::Region,
+        tablet::Tablet,
+    },
+    netns::{self, conditions::Conditions, link::Link, network::Network, profile::Profile},
+    skipped,
+};
+
+/// A gateway in a region.
+pub struct World {
+    pub site: Site,
+    pub gateway: Arc<LocalGateway>,
+}
+
+impl World {
+    /// Nothing where there are no emulated links, which is said.
+    pub async fn under(profile: Profile) -> Option<Self> {
+        if !can_be_emulated() {
+            return None;
+        }
+        let site = Site::within(Region::new(profile).unwrap());
+        let gateway = Arc::new(site.start().await);
+        Some(Self { site, gateway })
+    }
+
+    /// Another device of the crew's.
+    pub fn enrol(&self) -> Enrolled {
+        self.site.pki.enrol(&crew("rtw-1"))
+    }
+
+    /// A tablet of the crew's, online and caught up.
+    pub async fn tablet(&self) -> Tablet {
+        Tablet::online(&self.enrol(), self.gateway.address).await
+    }
+
+    /// A writer who sits beside the gateway.
+    pub async fn writer(&self, enrolled: &Enrolled) -> RawClient {
+        let (writer, _) = RawClient::session(enrolled, self.gateway.address, None).await;
+        writer.way.as_ref().unwrap().link.change(|conditions| *conditions = Conditions::PERFECT);
+        writer
+    }
+}
+
+/// The tablet's link.
+pub fn link(tablet: &Tablet) -> &Arc<Link> {
+    &tablet.way.as_ref().expect("it is in a region").link
+}
+
+/// Waits until the tablet has noticed that its session is over.
+pub async fn noticed(tablet: &Tablet) {
+    let is_over = async |client: &feldakte_client_sdk::Client| {
+        client.status().await.is_ok_and(|status| status.link != LinkState::Connected)
+    };
+    tablet.until("the tablet notices that it has no link", is_over).await;
+}
+
+/// A network without profile, or nothing where none can be made, which is said.
+pub fn network() -> Option<Network> {
+    can_be_emulated().then(|| Network::new().expect("it was possible a moment ago"))
+}
+
+fn can_be_emulated() -> bool {
+    let why_not = netns::unavailable();
+    if let Some(why) = &why_not {
+        skipped(why);
+    }
+    why_not.is_none()
+}
