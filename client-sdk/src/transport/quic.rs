@@ -109,7 +109,9 @@ impl Connection {
 
     pub(super) fn heard(&self) -> Heard {
         let stats = self.0.stats();
-        Heard { received: stats.udp_rx.datagrams, asked: stats.frame_tx.stream + stats.frame_tx.ping }
+        // Probes are PINGs, or IMMEDIATE_ACKs where the gateway knows those; a probe need not repeat the content.
+        let probes = stats.frame_tx.ping + stats.frame_tx.immediate_ack;
+        Heard { received: stats.udp_rx.datagrams, asked: stats.frame_tx.stream + probes }
     }
 
     pub(super) fn close(&self) {
