@@ -6,14 +6,17 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use feldakte_client_sdk::environment::{self, Stream, as_sessions_need};
-use quinn::Endpoint;
+use quinn::{Endpoint, EndpointConfig};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::netns::{
@@ -33,6 +36,7 @@ pub struct Region {
 pub struct Way {
     /// Its link.
     pub link: Arc<Link>,
+    dials: AtomicU64,
     _weather: Weather,
 }
 
@@ -84,7 +88,8 @@ impl Region {
         let conditions = Conditions { passes_udp: true, ..self.profile.conditions() };
         let link = Arc::new(self.network.link(conditions).expect("another link"));
         let timetable = Timetable::of(&self.profile, self.network.seed(), FORESEEN).beginning_within(BASEMENT);
-        Way { _weather: Weather::start(link.clone(), self.profile.clone(), timetable), link }
+        let weather = Weather::start(link.clone(), self.profile.clone(), timetable);
+        Way { link, dials: AtomicU64::new(0), _weather: weather }
     }
 }
 
@@ -94,12 +99,26 @@ impl Way {
         let region = regions().get(&gateway)?.upgrade()?;
         Some(region.way())
     }
+
+    /// How often the device has begun to look for its gateway.
+    pub fn dials(&self) -> u64 {
+        self.dials.load(Ordering::Relaxed)
+    }
+
+    fn socket(&self) -> io::Result<UdpSocket> {
+        self.link.device().enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))
+    }
 }
 
 #[async_trait]
 impl environment::Network for Way {
     fn endpoint(&self) -> io::Result<Endpoint> {
-        self.link.device().enter(|| Endpoint::client((Ipv4Addr::UNSPECIFIED, 0).into()))
+        let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
+        Endpoint::new(EndpointConfig::default(), None, self.socket()?, runtime)
+    }
+
+    fn rebind(&self, endpoint: &Endpoint) -> io::Result<()> {
+        endpoint.rebind(self.socket()?)
     }
 
     async fn connect(&self, gateway: SocketAddr) -> io::Result<Box<dyn Stream>> {
@@ -110,6 +129,7 @@ impl environment::Network for Way {
     }
 
     async fn resolve(&self, gateway: &str) -> io::Result<Vec<SocketAddr>> {
+        self.dials.fetch_add(1, Ordering::Relaxed);
         Ok(tokio::net::lookup_host(gateway).await?.collect())
     }
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use feldakte_client_sdk::view::LinkState;
 use feldakte_tests::{
     harness::{
         crew,
         local::{LocalGateway, Site},
         pki::Enrolled,
         raw::RawClient,
-        region::Region,
+        region::{Region, Way},
         tablet::Tablet,
+        until,
     },
     netns::{self, conditions::Conditions, link::Link, network::Network, profile::Profile},
     skipped,
@@ -53,15 +53,17 @@ impl World {
 
 /// The tablet's link.
 pub fn link(tablet: &Tablet) -> &Arc<Link> {
-    &tablet.way.as_ref().expect("it is in a region").link
+    &way(tablet).link
 }
 
-/// Waits until the tablet has noticed that its session is over.
+/// Waits until the tablet looks for its gateway again: it has noticed that nothing comes back.
 pub async fn noticed(tablet: &Tablet) {
-    let is_over = async |client: &feldakte_client_sdk::Client| {
-        client.status().await.is_ok_and(|status| status.link != LinkState::Connected)
-    };
-    tablet.until("the tablet notices that it has no link", is_over).await;
+    let before = way(tablet).dials();
+    until("the tablet notices that nothing comes back", || way(tablet).dials() > before).await;
+}
+
+fn way(tablet: &Tablet) -> &Way {
+    tablet.way.as_ref().expect("it is in a region")
 }
 
 /// A network without profile, or nothing where none can be made, which is said.
