@@ -96,6 +96,11 @@ impl Site {
         Self::anywhere(over, Region::of_environment())
     }
 
+    /// A fresh one on loopback, whatever the environment wants: for a test that needs more bandwidth than radio has.
+    pub fn on_loopback(over: Transport) -> Self {
+        Self::anywhere(over, None)
+    }
+
     /// A fresh one in that region, reached over that.
     pub fn within(region: Arc<Region>, over: Transport) -> Self {
         Self::anywhere(over, Some(region))

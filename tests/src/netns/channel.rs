@@ -1,7 +1,7 @@
 //! One direction of an emulated link: what becomes of a packet that is sent into it.
 //!
-//! Time comes in as an argument; nothing here waits or moves bytes. The n-th packet of a seed is lost or not whatever the
-//! other direction does.
+//! Time comes in as an argument; nothing here waits or moves bytes. What is lost follows from seed, count and moment of
+//! the packets, whatever the other direction does.
 
 use std::time::{Duration, Instant};
 
@@ -40,12 +40,12 @@ impl Channel {
     pub fn new(seed: u64, now: Instant) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut part = || StdRng::seed_from_u64(rng.random());
-        Self { losses: Losses::new(part()), jitters: Jitters::new(part(), now), free_at: now, last_arrival: now }
+        Self { losses: Losses::new(part(), now), jitters: Jitters::new(part(), now), free_at: now, last_arrival: now }
     }
 
     /// Takes a packet of that length that is sent now.
     pub fn take(&mut self, path: &Path, len: usize, now: Instant) -> Fate {
-        let is_lost = self.losses.is_next_lost(path.loss);
+        let is_lost = self.losses.is_next_lost(path.loss, now);
         let start = self.free_at.max(now);
         if path.rate.is_some() && path.sends_within(start - now) + len > path.queue {
             return Fate::Dropped;

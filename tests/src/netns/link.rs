@@ -3,10 +3,7 @@
 use std::{
     io,
     net::Ipv4Addr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
@@ -25,7 +22,7 @@ pub struct Link {
     /// Kept as long as an interface of ours is in it.
     _gateway: Arc<Namespace>,
     number: u16,
-    host: AtomicU8,
+    host: Mutex<u8>,
     cuts: Mutex<usize>,
 }
 
@@ -46,7 +43,7 @@ impl Link {
         gateway.ip(&format!("route add {a}.{b}.{c}.0/24 dev {at_gateway}"));
         let emulator = Emulator::start(ends, conditions, seed);
         let link =
-            Self { emulator, device, _gateway: gateway, number, host: AtomicU8::new(FIRST_HOST), cuts: Mutex::new(0) };
+            Self { emulator, device, _gateway: gateway, number, host: Mutex::new(FIRST_HOST), cuts: Mutex::new(0) };
         link.device.ip(&format!("addr add {}/32 dev {RADIO}", link.address()));
         link.plug();
         Ok(link)
@@ -59,8 +56,12 @@ impl Link {
 
     /// The device's address.
     pub fn address(&self) -> Ipv4Addr {
+        self.address_of(*lock(&self.host))
+    }
+
+    fn address_of(&self, host: u8) -> Ipv4Addr {
         let [a, b, c] = subnet(self.number);
-        Ipv4Addr::new(a, b, c, self.host.load(Ordering::Relaxed))
+        Ipv4Addr::new(a, b, c, host)
     }
 
     /// Changes what the link is like from the next packet on.
@@ -79,17 +80,17 @@ impl Link {
     }
 
     fn count_cuts(&self, count: impl FnOnce(&mut usize)) {
-        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cuts = lock(&self.cuts);
         count(&mut cuts);
         self.emulator.change(|conditions| conditions.is_up = *cuts == 0);
     }
 
     /// Gives the device another address instead of the one it has, as a change of the radio cell does.
     pub fn change_address(&self) {
-        let before = self.address();
-        let host = self.host.load(Ordering::Relaxed);
-        self.host.store(if host == LAST_HOST { FIRST_HOST } else { host + 1 }, Ordering::Relaxed);
-        self.device.ip(&format!("addr add {}/32 dev {RADIO}", self.address()));
+        let mut host = lock(&self.host);
+        let before = self.address_of(*host);
+        *host = if *host == LAST_HOST { FIRST_HOST } else { *host + 1 };
+        self.device.ip(&format!("addr add {}/32 dev {RADIO}", self.address_of(*host)));
         self.device.ip(&format!("addr del {before}/32 dev {RADIO}"));
     }
 
@@ -115,6 +116,10 @@ impl Drop for Cut {
     fn drop(&mut self) {
         self.link.count_cuts(|cuts| *cuts -= 1);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The network of a link's device: a /24 of its own.

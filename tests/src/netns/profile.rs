@@ -142,7 +142,7 @@ const URBAN: Radio = Radio {
 const MOVING: Radio = Radio {
     round_trip: Duration::from_millis(80),
     jitter: Duration::from_millis(40),
-    loss: Loss::Bursty { share: 0.01, burst: BURST },
+    loss: Loss::Fading { share: 0.01, fade: FADE },
     up: 2_000_000,
     down: 10_000_000,
     gaps: Some((Duration::from_secs(1)..=Duration::from_secs(5), Duration::from_secs(60))),
@@ -151,7 +151,7 @@ const MOVING: Radio = Radio {
 const RURAL: Radio = Radio {
     round_trip: Duration::from_millis(180),
     jitter: Duration::from_millis(80),
-    loss: Loss::Bursty { share: 0.03, burst: BURST },
+    loss: Loss::Fading { share: 0.03, fade: FADE },
     up: 300_000,
     down: 1_000_000,
     gaps: Some((Duration::from_secs(5)..=Duration::from_secs(60), RARELY)),
@@ -166,8 +166,8 @@ const EDGE: Radio = Radio {
     gaps: Some((Duration::from_secs(10)..=Duration::from_secs(60), RARELY)),
 };
 
-/// Packets lost in a row where losses are bursty. Our estimate: a fade of some tens of milliseconds.
-const BURST: f64 = 4.0;
+/// How long a fade is where losses are bursty. Our estimate: a few slots of a radio's scheduler.
+const FADE: Duration = Duration::from_millis(40);
 /// How long a link without a number of its own is there between two gaps. Our estimate.
 const RARELY: Duration = Duration::from_secs(120);
 /// How long one of two SIM cards lasts: the path change of the bars.
@@ -188,7 +188,7 @@ mod tests {
             let (loss, kind) = match radio.loss {
                 Loss::None => (0.0, ""),
                 Loss::Random(share) => (share, ""),
-                Loss::Bursty { share, .. } => (share, " bursty"),
+                Loss::Bursty { share, .. } | Loss::Fading { share, .. } => (share, " bursty"),
             };
             let [round_trip, jitter] = [radio.round_trip, radio.jitter].map(|span| span.as_millis());
             let [up, down] = [radio.up, radio.down].map(|rate| rate as f64 / 1e6);

@@ -58,7 +58,7 @@ async fn a_cold_reader_gets_snapshots_and_then_the_tail(over: Transport) {
 
 /// Reads nothing while much more is written than may wait for it.
 async fn a_reader_that_lags_leaves_the_tail_and_catches_up_without_loss(over: Transport) {
-    let site = Site::over(over);
+    let site = Site::on_loopback(over);
     let gateway = site.start().await;
     let [crew_device, slow_device, quick_device] = [(); 3].map(|()| site.pki.enrol(&crew("rtw-1")));
     let (mut writer, _) = RawClient::session(&crew_device, gateway.address, None).await;
