@@ -10,23 +10,32 @@ pub use feldakte_client_sdk::transport::Transport;
 pub struct Address {
     /// Where it listens, over UDP and TCP.
     pub socket: SocketAddr,
-    /// What carries sessions.
+    /// What carries sessions of raw clients.
     pub over: Transport,
+    /// What may carry sessions of the SDK.
+    pub transports: Transports,
 }
 
 impl Address {
-    /// As a client is told.
-    pub fn transports(self) -> Transports {
-        match self.over {
+    /// Reached over that alone.
+    pub fn over(socket: SocketAddr, over: Transport) -> Self {
+        let transports = match over {
             Transport::Quic => Transports::Quic,
             Transport::Grpc => Transports::Grpc,
-        }
+        };
+        Self { socket, over, transports }
+    }
+
+    /// Reached over whatever works. Raw clients do not try: they begin with what always does.
+    #[must_use]
+    pub fn over_any(self) -> Self {
+        Self { over: Transport::Grpc, transports: Transports::Both, ..self }
     }
 }
 
 impl From<SocketAddr> for Address {
     fn from(socket: SocketAddr) -> Self {
-        Self { socket, over: Transport::Quic }
+        Self::over(socket, Transport::Quic)
     }
 }
 

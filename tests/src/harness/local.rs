@@ -234,7 +234,7 @@ impl Site {
             environment,
         };
         let gateway = Gateway::start(parts).await;
-        (gateway.expect("the store can be read"), Address { socket: address, over: self.over })
+        (gateway.expect("the store can be read"), Address::over(address, self.over))
     }
 
     /// Starts a gateway as a process of its own, where the last one listened.
@@ -246,7 +246,7 @@ impl Site {
     pub async fn spawn_with(&self, settings: &str) -> process::ChildGateway {
         let command = process::Serve { site: self, settings }.command().await;
         let mut gateway = process::ChildGateway::start(command).await;
-        gateway.address.over = self.over;
+        gateway.address = Address::over(gateway.address.socket, self.over);
         self.remember(gateway.quic);
         gateway
     }

@@ -98,7 +98,7 @@ impl RawClient {
     /// # Errors
     /// When there is no connection. Why, is the transport's secret.
     pub async fn open(dial: impl Into<Dial>, gateway: impl Into<Address>) -> Result<Self, ()> {
-        let Address { socket, over } = gateway.into();
+        let Address { socket, over, .. } = gateway.into();
         let (dial, way) = (dial.into(), Way::to(socket.ip()).map(Arc::new));
         let pipe = match over {
             Transport::Quic => {

@@ -83,7 +83,7 @@ impl Tablet {
             identity,
             gateway: gateway.to_string(),
             server_name: GATEWAY_NAME.to_owned(),
-            transports: gateway.transports(),
+            transports: gateway.transports,
             store,
             renewal: None,
             log: None,

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use feldakte_client_sdk::Transports;
 use feldakte_tests::{
     harness::{
+        address::Transport,
         crew,
         local::{LocalGateway, Site},
         pki::Enrolled,
@@ -24,13 +26,20 @@ pub struct World {
 
 impl World {
     /// Nothing where there are no emulated links, which is said.
-    pub async fn under(profile: Profile) -> Option<Self> {
+    pub async fn under(profile: Profile, transports: Transports) -> Option<Self> {
         if !can_be_emulated() {
             return None;
         }
-        let site = Site::within(Region::new(profile).unwrap());
-        let gateway = Arc::new(site.start().await);
-        Some(Self { site, gateway })
+        // Without UDP there is nothing to be shown of QUIC: it meets all else of the profile.
+        let passes_udp = profile.passes_udp || transports == Transports::Quic;
+        let region = Region::new(Profile { passes_udp, ..profile }).unwrap();
+        let over = if transports == Transports::Grpc { Transport::Grpc } else { Transport::Quic };
+        let site = Site::within(region, over);
+        let mut gateway = site.start().await;
+        if transports == Transports::Both {
+            gateway.address = gateway.address.over_any();
+        }
+        Some(Self { site, gateway: Arc::new(gateway) })
     }
 
     /// Another device of the crew's.
