@@ -64,7 +64,7 @@ pub type Place = (SocketAddr, Option<Arc<Way>>);
 /// The gateway's answer to the call for a session, which comes with its first message.
 enum Answer {
     Called(JoinHandle<hyper::Result<Response<Incoming>>>),
-    Begun(SessionName, Streaming<Frame>),
+    Begun(SessionName, Box<Streaming<Frame>>),
     Over,
 }
 
@@ -172,7 +172,8 @@ impl GrpcPipe {
             }
             let name = SessionName::read(&MetadataMap::from_headers(head.headers)).expect("the session has a name");
             let max = Some(SERVER_FRAME_LEN_MAX);
-            self.answer = Answer::Begun(name, Streaming::new_response(FrameCodec, body, head.status, None, max));
+            let stream = Streaming::new_response(FrameCodec, body, head.status, None, max);
+            self.answer = Answer::Begun(name, Box::new(stream));
         }
         let Answer::Begun(_, stream) = &mut self.answer else { return None };
         match within("the gateway says something", stream.message()).await {
