@@ -161,6 +161,7 @@ impl Link {
     async fn is_silent(&self, connection: &Connection, Patience { silence, is_asked }: Patience) -> bool {
         let mut heard = connection.heard();
         let mut since = Instant::now();
+        let mut quiet_since = since;
         while since.elapsed() < silence {
             tokio::select! {
                 biased;
@@ -177,7 +178,11 @@ impl Link {
             if *self.control.unanswered.borrow() == 0 && !is_asked {
                 return false;
             }
-            if is_asked || since.elapsed() >= silence / 2 {
+            if now.received != heard.received {
+                quiet_since = Instant::now();
+            }
+            // All that is unanswered may have been sent before this look began: then only a probe asks again.
+            if is_asked || quiet_since.elapsed() >= silence / PROBES {
                 connection.probe();
             }
             if now.received != heard.received || (now.asked == heard.asked && !is_asked) {
@@ -201,6 +206,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 const SILENCE_AFTER_CHANGE: Duration = Duration::from_millis(750);
 /// How often the path is looked at while something is unanswered.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How many times a silence may be probed before it is long enough: the first leaves room for the answer.
+const PROBES: u32 = 4;
 /// When a session over TCP looks for UDP the first time; doubled each time.
 const PROBE_AFTER: Duration = Duration::from_secs(20);
 /// How often at last.
