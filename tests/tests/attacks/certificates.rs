@@ -53,7 +53,7 @@ async fn assert_refused(who: &str, dial: impl Into<Dial>, gateway: Address) {
 
 /// A client that speaks as soon as it may and reads to the end; what it has read, or how it failed.
 async fn over_tcp(dial: &Dial, gateway: Address) -> std::io::Result<Vec<u8>> {
-    let mut stream = raw::tls(dial, gateway.socket).await?;
+    let mut stream = raw::tls(dial, &(gateway.socket, None)).await?;
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;
     let mut read = Vec::new();
     let end = within("an end", stream.read_to_end(&mut read)).await;

@@ -40,7 +40,7 @@ async fn shown(gateway: &ChildGateway, device: &Enrolled) -> CertificateDer<'sta
             chain.into_iter().next().unwrap()
         }
         Transport::Grpc => {
-            let stream = raw::tls(&device.dial(), gateway.grpc).await.unwrap();
+            let stream = raw::tls(&device.dial(), &(gateway.grpc, None)).await.unwrap();
             stream.get_ref().1.peer_certificates().unwrap()[0].clone()
         }
     }
