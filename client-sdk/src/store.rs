@@ -13,7 +13,7 @@ use feldakte_core::{
     ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, UserId},
     log::{Binding, Quarantine},
 };
-use feldakte_proto::{OpenedOffline, Reason, Receipts, Seen};
+use feldakte_proto::{Login, OpenedOffline, Reason, Receipts, Seen};
 
 use crate::pin::PinRecord;
 
@@ -138,6 +138,10 @@ pub trait LocalStore: Send + Sync + 'static {
 
     /// Somebody looks at these documents on the device; readings of one document by one user are put together.
     async fn note_reads(&self, reads: &[Seen]) -> Result<(), LocalStoreError>;
+
+    /// Somebody has signed in with a PIN, has tried to, or has left. Of [`feldakte_core::limits::LOGINS_UNTOLD_MAX`] that the
+    /// gateway was not told of the first are kept.
+    async fn note_login(&self, login: Login) -> Result<(), LocalStoreError>;
 
     /// Cases of which the device holds documents that it was sent for others, and that whoever uses it may not see.
     /// Ascending.

@@ -55,6 +55,10 @@ pub const BREAK_GLASS_PER_HOUR: usize = 12;
 /// again, and few enough to tell them all in one frame.
 pub const OPENED_UNTOLD_MAX: usize = 4 * BREAK_GLASS_PER_HOUR;
 
+/// Sign-ins on a device, and attempts, that the gateway has not been told of: a month of shifts without a network. Whoever
+/// makes more leaves so many traces.
+pub const LOGINS_UNTOLD_MAX: usize = 4 * RECEIPTS_MAX;
+
 /// Grants that one device gives or ends within an hour.
 pub const SHARES_PER_HOUR: usize = 600;
 

@@ -96,6 +96,7 @@ macro_rules! for_each_local_store_behaviour {
             what_is_not_here_or_not_for_anybody_is_opened_in_no_emergency
             an_emergency_gives_no_right_to_write_and_no_unsent_work_of_others
             emergencies_are_receipted_until_they_are_confirmed
+            sign_ins_are_told_one_by_one_and_the_first_of_too_many_stay
             a_closed_store_refuses
         }
     };

@@ -16,7 +16,7 @@ use feldakte_client_sdk::store::{
     OwnChange, Parked, Reader, Received, ReceivedSnapshot, Unsent,
 };
 use feldakte_core::ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, UserId};
-use feldakte_proto::{OpenedOffline, Receipts, Seen};
+use feldakte_proto::{Login, OpenedOffline, Receipts, Seen};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -255,6 +255,10 @@ impl LocalStore for MemoryLocalStore {
 
     async fn note_reads(&self, reads: &[Seen]) -> Result<(), LocalStoreError> {
         self.write(|tables| tables.note_reads(reads)).await
+    }
+
+    async fn note_login(&self, login: Login) -> Result<(), LocalStoreError> {
+        self.write(|tables| tables.note_login(login)).await
     }
 
     async fn hidden_cases(&self) -> Result<Vec<CaseId>, LocalStoreError> {

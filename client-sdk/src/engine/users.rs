@@ -3,10 +3,10 @@
 //! A session is somebody's: whoever signs in or out begins another one. Work of everybody else is delivered beside his,
 //! as far as the gateway believes their tickets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use feldakte_core::{ids::UserId, limits};
-use feldakte_proto::{Credential, SignInRefusal, SignedIn};
+use feldakte_proto::{Credential, Login, LoginEvent, SignInRefusal, SignedIn};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -35,6 +35,8 @@ pub(super) struct Users {
     introduced: Reader,
     /// When a PIN was last wrong.
     wrong_at: BTreeMap<UserId, Instant>,
+    /// Those of whom it is written down that they have to wait.
+    locked: BTreeSet<UserId>,
     /// Before that nobody has tried any.
     opened_at: Instant,
 }
@@ -49,6 +51,7 @@ impl Users {
             pending: None,
             introduced: reader,
             wrong_at: BTreeMap::new(),
+            locked: BTreeSet::new(),
             opened_at: Instant::now(),
         }
     }
@@ -99,13 +102,44 @@ impl Engine {
     }
 
     async fn sign_in_with_pin(&mut self, login: &str, pin: &str) -> Result<UserId, SdkError> {
-        let known = self.check_pin(login, pin).await?;
+        let user = UserId::of_login(&self.principal.tenant, login);
+        let known = self.check_pin(login, pin).await;
+        match &known {
+            Ok(_) => self.note_login(user, LoginEvent::SignedIn).await?,
+            Err(SdkError::WrongPin) => self.note_login(user, LoginEvent::PinWrong).await?,
+            // Once for each wait: however often the app asks meanwhile, nothing is tried.
+            Err(SdkError::PinLocked { .. }) if self.users.locked.insert(user) => {
+                self.note_login(user, LoginEvent::PinLocked).await?;
+            }
+            Err(_) => {}
+        }
+        let known = known?;
+        self.note_end_for(Some(known.user)).await?;
         self.use_as(Some(known.user)).await?;
         Ok(known.user)
     }
 
     pub(super) async fn sign_out(&mut self) -> Result<(), SdkError> {
+        self.note_end_for(None).await?;
         self.use_as(None).await
+    }
+
+    /// Whoever uses the device leaves it for that one.
+    async fn note_end_for(&mut self, next: Option<UserId>) -> Result<(), SdkError> {
+        match (self.principal.user, next) {
+            (Some(user), None) => self.note_login(user, LoginEvent::SignedOut).await,
+            (Some(user), Some(next)) if user != next => self.note_login(user, LoginEvent::Replaced).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn note_login(&mut self, user: UserId, what: LoginEvent) -> Result<(), SdkError> {
+        if what != LoginEvent::PinLocked {
+            self.users.locked.remove(&user);
+        }
+        self.store.note_login(Login { user, what, at_ms: self.environment.now_ms() }).await?;
+        self.requests.receipts_are_due_soon();
+        Ok(())
     }
 
     /// Makes a user with a PIN, or changes the PIN of one who knows the old one.

@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use feldakte_core::ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, UserId};
-use feldakte_proto::{OpenedOffline, Receipts, Seen};
+use feldakte_proto::{Login, OpenedOffline, Receipts, Seen};
 use tokio::sync::Mutex;
 
 use self::connection::Slot;
@@ -24,6 +24,7 @@ mod connection;
 mod document;
 mod emergency;
 mod error;
+mod logins;
 mod open;
 mod own;
 mod purge;
@@ -254,6 +255,12 @@ impl LocalStore for SqlCipherStore {
     async fn note_reads(&self, reads: &[Seen]) -> Result<(), LocalStoreError> {
         let mut slot = self.slot.lock().await;
         let outcome = reads::note(slot.begin().await?, reads).await;
+        slot.end(outcome).await
+    }
+
+    async fn note_login(&self, login: Login) -> Result<(), LocalStoreError> {
+        let mut slot = self.slot.lock().await;
+        let outcome = logins::note(slot.begin().await?, login).await;
         slot.end(outcome).await
     }
 

@@ -9,7 +9,9 @@ use feldakte_client_sdk::{
 use feldakte_core::{
     access::Role,
     ids::{Position, UserId},
+    limits,
 };
+use feldakte_proto::{Login, LoginEvent, Receipts};
 use uuid::Uuid;
 
 use super::{answer, chunks, contents, counts, cursor, document, entry, hash, own, receive, snapshot, state, unsent};
@@ -122,6 +124,29 @@ pub async fn users_are_kept_with_pin_and_ticket(store: SharedLocalStore) -> Resu
     store.order_wipe([1; 16]).await?;
     store.wipe().await?;
     assert_eq!((store.users().await?, store.state().await?.user), (vec![], None));
+    Ok(())
+}
+
+/// A wipe takes none of them.
+pub async fn sign_ins_are_told_one_by_one_and_the_first_of_too_many_stay(store: SharedLocalStore) -> Result<()> {
+    let login = |n: u128| Login { user: user(n % 2), what: LoginEvent::PinWrong, at_ms: (n / 4) as i64 };
+    for n in 0..limits::LOGINS_UNTOLD_MAX as u128 + 8 {
+        store.note_login(login(n)).await?;
+    }
+    store.order_wipe([1; 16]).await?;
+    store.wipe().await?;
+    let mut told = Vec::new();
+    loop {
+        let receipts = store.receipts().await?;
+        let is_last = receipts.wiped.is_some();
+        told.extend(receipts.logins.clone());
+        store.confirm(&receipts).await?;
+        if is_last {
+            break;
+        }
+    }
+    assert_eq!(told, (0..limits::LOGINS_UNTOLD_MAX as u128).map(login).collect::<Vec<_>>());
+    assert_eq!(store.receipts().await?, Receipts::default());
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use feldakte_core::{
     ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, UserId},
     limits,
 };
-use feldakte_proto::{OpenedOffline, Receipts, Seen};
+use feldakte_proto::{Login, OpenedOffline, Receipts, Seen};
 
 use self::document::{Change, Document, Eyes, Sight, State};
 
@@ -30,6 +30,7 @@ pub(super) struct Tables {
     purged: BTreeMap<DocumentId, Purged>,
     reads: BTreeMap<(DocumentId, Option<UserId>), Seen>,
     opened: Vec<OpenedOffline>,
+    logins: Vec<Login>,
     /// What is shown in an emergency; never stored.
     emergency: BTreeSet<DocumentId>,
     wipe: Option<Wipe>,
@@ -57,6 +58,7 @@ impl Tables {
             purged,
             reads,
             opened: Vec::new(),
+            logins: Vec::new(),
             emergency: BTreeSet::new(),
             wipe: None,
             clock: None,
@@ -358,6 +360,12 @@ impl Tables {
         changes.filter(is_unsafe).filter(|change| change.user != self.user).count() as u64
     }
 
+    pub(super) fn note_login(&mut self, login: Login) {
+        if self.logins.len() < limits::LOGINS_UNTOLD_MAX {
+            self.logins.push(login);
+        }
+    }
+
     pub(super) fn note_reads(&mut self, reads: &[Seen]) {
         for seen in reads {
             let known =
@@ -383,14 +391,20 @@ impl Tables {
         let purged = due.map(|(id, _)| *id).take(limits::RECEIPTS_MAX).collect();
         let reads: Vec<_> = self.reads.values().take(limits::RECEIPTS_MAX).cloned().collect();
         let opened: Vec<_> = self.opened.iter().take(limits::RECEIPTS_MAX).cloned().collect();
-        let is_last = reads.len().max(opened.len()) < limits::RECEIPTS_MAX;
+        let logins: Vec<_> = self.logins.iter().take(limits::RECEIPTS_MAX).copied().collect();
+        let is_last = reads.len().max(opened.len()).max(logins.len()) < limits::RECEIPTS_MAX;
         let wipe = self.wipe.filter(|wipe| wipe.stage == WipeStage::Destroyed && is_last);
-        Receipts { request: 0, purged, wiped: wipe.map(|wipe| wipe.order), reads, opened, logins: Vec::new() }
+        Receipts { request: 0, purged, wiped: wipe.map(|wipe| wipe.order), reads, opened, logins }
     }
 
     pub(super) fn confirm(&mut self, receipts: &Receipts) {
         self.confirm_reads(&receipts.reads);
         self.opened.retain(|opened| !receipts.opened.contains(opened));
+        for told in &receipts.logins {
+            if let Some(index) = self.logins.iter().position(|login| login == told) {
+                self.logins.remove(index);
+            }
+        }
         for id in &receipts.purged {
             self.purged.entry(*id).and_modify(|purged| purged.is_confirmed = true);
         }

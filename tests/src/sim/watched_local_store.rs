@@ -19,7 +19,7 @@ use feldakte_core::{
     crdt::Document,
     ids::{CaseId, ChangeHash, Cursor, DocumentId, Part, Position, UserId},
 };
-use feldakte_proto::{OpenedOffline, Receipts, Seen};
+use feldakte_proto::{Login, OpenedOffline, Receipts, Seen};
 
 use super::witness::Witness;
 
@@ -231,6 +231,11 @@ impl LocalStore for WatchedLocalStore {
     async fn note_reads(&self, reads: &[Seen]) -> Result<(), LocalStoreError> {
         self.room()?;
         self.inner.note_reads(reads).await
+    }
+
+    async fn note_login(&self, login: Login) -> Result<(), LocalStoreError> {
+        self.room()?;
+        self.inner.note_login(login).await
     }
 
     async fn hidden_cases(&self) -> Result<Vec<CaseId>, LocalStoreError> {

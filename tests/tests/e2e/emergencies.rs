@@ -8,7 +8,7 @@ use feldakte_client_sdk::{
 };
 use feldakte_core::{
     access::{Access, BreakGlassReason, Grant, Principal, Role, Subject},
-    audit::{Act, Actor, Record},
+    audit::{Act, Actor, Reason, Record},
     ids::{CaseId, DocumentId, Part, UserId},
     limits,
 };
@@ -202,6 +202,31 @@ async fn somebody_whom_the_gateway_has_denied_opens_nothing_without_it() {
     held.tablet.go_offline().await;
     assert!(held.is_hidden().await);
     held.is_refused("what she saw before").await;
+}
+
+/// An insider tries a colleague's PIN where nobody sees it.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_pins_and_sign_ins_without_network_reach_the_audit_log() {
+    let held = Held::on(memory_store()).await;
+    let client = &held.tablet.client;
+    held.tablet.go_offline().await;
+    for guess in ["271828", "314159"] {
+        assert!(matches!(client.sign_in(pin("weber", guess)).await, Err(SdkError::WrongPin)));
+    }
+    let weber = client.sign_in(pin("weber", "493817")).await.unwrap();
+    client.sign_out().await.unwrap();
+    held.tablet.client.go_online();
+    until_answered("the audit log has each", async || {
+        let refused = audited(&held.world.site, Act::SignInRefused).await;
+        let wrong = refused.iter().filter(|row| row.reason == Some(Reason::PinWrong) && is_of(row, weber)).count();
+        let left = audited(&held.world.site, Act::SignedOut).await;
+        wrong == 2 && left.iter().any(|row| is_of(row, weber) && row.claimed_ms.is_some())
+    })
+    .await;
+}
+
+fn is_of(row: &Record, wanted: UserId) -> bool {
+    row.about.user == Some(wanted)
 }
 
 /// Its answer counts, and it has said no.

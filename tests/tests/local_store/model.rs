@@ -13,7 +13,7 @@ use feldakte_core::{
     ids::{ActorId, CaseId, ChangeHash, Cursor, DeviceId, DocumentId, Epoch, Part, Position, UserId},
     log::{Binding, Quarantine, QuarantineReason},
 };
-use feldakte_proto::{OpenedOffline, Reason};
+use feldakte_proto::{Login, LoginEvent, OpenedOffline, Reason};
 use feldakte_tests::{
     local_store_conformance::{STORE, document, entry, hash, own, snapshot},
     memory_local_store::{Durability, MemoryLocalStore},
@@ -41,6 +41,7 @@ enum Operation {
     SetActive(Option<UserId>, Reader),
     Emergency(OpenedOffline, Vec<Part>),
     EndEmergency(CaseId),
+    Login(Login),
     Confirm,
 }
 
@@ -58,6 +59,7 @@ impl Operation {
             Operation::Evict => store.evict().await.map(drop),
             Operation::SetActive(user, reader) => store.set_active(*user, *reader).await,
             Operation::Emergency(opened, parts) => store.begin_emergency(opened, parts).await.map(drop),
+            Operation::Login(login) => store.note_login(*login).await,
             Operation::EndEmergency(case) => store.end_emergency(*case).await,
             Operation::Confirm => store.confirm(&store.receipts().await?).await,
         }
@@ -88,7 +90,8 @@ impl Source {
             81..87 => self.sign_in(),
             87..92 => self.emergency(),
             92 => Operation::EndEmergency(self.document().case),
-            93..95 => Operation::Epoch(self.cursor(), Position(self.rng.random_range(0..=self.position))),
+            93 => Operation::Login(self.login()),
+            94 => Operation::Epoch(self.cursor(), Position(self.rng.random_range(0..=self.position))),
             _ => {
                 let label = format!("compacted {}", self.position);
                 Operation::Compact(self.document(), label.into_bytes(), self.hashes())
@@ -141,6 +144,12 @@ impl Source {
         let user = UserId(Uuid::from_u128(self.rng.random_range(1..3)));
         let reader = *[Reader::Device, Reader::Local, Reader::User(user)].choose(&mut self.rng).unwrap();
         Operation::SetActive(self.rng.random_bool(0.7).then_some(user), reader)
+    }
+
+    fn login(&mut self) -> Login {
+        let user = UserId(Uuid::from_u128(self.rng.random_range(1..3)));
+        let what = *LoginEvent::ALL.choose(&mut self.rng).unwrap();
+        Login { user, what, at_ms: self.rng.random_range(0..3) }
     }
 
     fn emergency(&mut self) -> Operation {

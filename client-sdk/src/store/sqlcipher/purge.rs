@@ -5,7 +5,7 @@ use feldakte_proto::Receipts;
 use sqlx::SqliteConnection;
 
 use super::{
-    document, emergency, reads,
+    document, emergency, logins, reads,
     seal::{self, Column, Sealer},
     wipe,
 };
@@ -107,10 +107,11 @@ pub(super) async fn receipts(connection: &mut SqliteConnection) -> Result<Receip
     let purged = ids.iter().map(|id| document::id_of(id)).collect::<Result<_, _>>()?;
     let reads = reads::unconfirmed(connection).await?;
     let opened = emergency::unconfirmed(connection).await?;
+    let logins = logins::unconfirmed(connection).await?;
     // Last: what is owed goes with the files once the gateway knows.
-    let is_last = reads.len().max(opened.len()) < limits::RECEIPTS_MAX;
+    let is_last = reads.len().max(opened.len()).max(logins.len()) < limits::RECEIPTS_MAX;
     let wipe = wipe::current(connection).await?.filter(|wipe| wipe.stage == WipeStage::Destroyed && is_last);
-    Ok(Receipts { request: 0, purged, wiped: wipe.map(|wipe| wipe.order), reads, opened, logins: Vec::new() })
+    Ok(Receipts { request: 0, purged, wiped: wipe.map(|wipe| wipe.order), reads, opened, logins })
 }
 
 pub(super) async fn confirm(connection: &mut SqliteConnection, receipts: &Receipts) -> Result<(), LocalStoreError> {
@@ -122,6 +123,7 @@ pub(super) async fn confirm(connection: &mut SqliteConnection, receipts: &Receip
     }
     reads::confirm(connection, &receipts.reads).await?;
     emergency::confirm(connection, &receipts.opened).await?;
+    logins::confirm(connection, &receipts.logins).await?;
     match receipts.wiped {
         Some(order) => wipe::confirm(connection, order).await,
         None => Ok(()),

@@ -185,4 +185,13 @@ create table opened (
     at integer not null
 ) strict;
 
+-- Who has signed in with a PIN, tried to, or left, until the gateway has been told. Times by the device's clock.
+create table login (
+    row integer primary key,
+    user blob not null check (length(user) = 16),
+    -- feldakte_proto::LoginEvent.
+    what integer not null,
+    at integer not null
+) strict;
+
 pragma user_version = 3;
