@@ -11,6 +11,7 @@ pub mod backoff;
 pub mod case;
 pub mod change;
 pub mod code;
+pub mod congestion;
 pub mod crdt;
 pub mod hex;
 mod hidden;

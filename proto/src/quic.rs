@@ -1,0 +1,22 @@
+//! What both ends of a QUIC connection share: how much is in flight, and how soon it is acknowledged.
+
+mod congestion;
+
+use feldakte_core::congestion::ACK_DELAY;
+use quinn_proto::{AckFrequencyConfig, TransportConfig, VarInt};
+
+pub use congestion::{Control, ControlFactory};
+
+/// Sets what both ends have in common; windows, streams and timers are each end's own.
+pub fn configure(transport: &mut TransportConfig) -> &mut TransportConfig {
+    transport.congestion_controller_factory(ControlFactory::shared()).ack_frequency_config(Some(acknowledgements()))
+}
+
+/// What is asked of the other end. Lone messages are acknowledged sooner than by default: what is lost is sent again
+/// sooner, and the delay tells more of the queue.
+fn acknowledgements() -> AckFrequencyConfig {
+    let mut acknowledgements = AckFrequencyConfig::default();
+    // As without this extension (RFC 9000, 13.2.1): a gap is told at once.
+    acknowledgements.max_ack_delay(Some(ACK_DELAY)).reordering_threshold(VarInt::from_u32(1));
+    acknowledgements
+}

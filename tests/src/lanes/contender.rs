@@ -1,0 +1,31 @@
+//! The transports that are compared.
+
+use clap::ValueEnum;
+
+/// How bulk and echo get to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Contender {
+    /// QUIC with our congestion control; bulk on the lowest lane, the echo on the highest.
+    Quic,
+    /// The same with quinn's CUBIC.
+    QuicCubic,
+    /// One TCP connection with CUBIC that carries both in frames of 16 KB at most, as HTTP/2 does.
+    Tcp,
+    /// Two TCP connections with CUBIC, one for each.
+    TcpPair,
+}
+
+impl Contender {
+    /// Every one, in the table's order.
+    pub const ALL: [Contender; 4] = [Self::Quic, Self::QuicCubic, Self::Tcp, Self::TcpPair];
+
+    /// Its name in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quic => "QUIC",
+            Self::QuicCubic => "QUIC, CUBIC",
+            Self::Tcp => "one TCP connection",
+            Self::TcpPair => "two TCP connections",
+        }
+    }
+}
