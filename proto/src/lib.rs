@@ -15,6 +15,7 @@ mod error;
 mod frame;
 pub mod grpc;
 mod message;
+pub mod quic;
 mod shape;
 
 /// Generated from `schema/`.
