@@ -13,6 +13,7 @@ use feldakte_certs::{
     verifier::DeviceVerifier,
 };
 use feldakte_core::limits;
+use feldakte_proto::quic;
 use quinn::{
     Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicServerConfig},
@@ -118,7 +119,7 @@ fn rustls_reset_key(secret: &[u8; 32]) -> Arc<dyn quinn::crypto::HmacKey> {
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("far below the largest QUIC integer");
-    transport
+    quic::configure(&mut transport)
         // The session stream; the rest is room for the lanes of later versions.
         .max_concurrent_bidi_streams(VarInt::from_u32(4))
         .max_concurrent_uni_streams(VarInt::from_u32(0))

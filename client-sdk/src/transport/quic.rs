@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use feldakte_certs::policy;
 use feldakte_core::limits;
-use feldakte_proto::{ClientMessage, CloseCode, DecodeError, FrameDecoder, ServerMessage};
+use feldakte_proto::{ClientMessage, CloseCode, DecodeError, FrameDecoder, ServerMessage, quic};
 use quinn::{
     ClientConfig, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, TransportErrorCode, VarInt,
     crypto::rustls::QuicClientConfig,
@@ -39,7 +39,7 @@ pub(super) fn client_config(identity: &Identity) -> Result<ClientConfig, SdkErro
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("far below the largest QUIC integer");
-    transport
+    quic::configure(&mut transport)
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(8))
         .datagram_receive_buffer_size(None)

@@ -178,6 +178,7 @@ pub fn quic(tls: ClientConfig) -> quinn::ClientConfig {
 pub fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("far below the largest QUIC integer");
+    feldakte_proto::quic::configure(&mut transport);
     transport.max_concurrent_bidi_streams(0_u32.into()).max_concurrent_uni_streams(8_u32.into());
     transport.keep_alive_interval(Some(limits::KEEP_ALIVE)).max_idle_timeout(Some(idle));
     transport
