@@ -1,6 +1,7 @@
 //! What proves Feldakte from outside: harness, simulation, load generator, conformance suites.
 
 pub mod harness;
+pub mod lanes;
 pub mod load;
 pub mod local_store_conformance;
 pub mod memory_audit_store;

@@ -16,7 +16,7 @@ pub struct Echoes {
 pub type Message = [u8; 200];
 
 impl Echoes {
-    /// The next message, which goes out now.
+    /// The next message, which goes out at that moment.
     pub fn next(&mut self, now: Instant) -> Message {
         let number = (self.out.len() + self.took.len()) as u64;
         self.out.insert(number, now);
