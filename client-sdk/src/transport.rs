@@ -278,6 +278,11 @@ impl Connection {
         }
     }
 
+    /// Whether the transport tells nothing of what has arrived, so that only [`Connection::probe`] finds out.
+    pub fn must_ask(&self) -> bool {
+        matches!(self.0, Carrier::Grpc(_))
+    }
+
     /// Asks the gateway's side for a sign of life, where the transport does not do it by itself.
     pub fn probe(&self) {
         match &self.0 {

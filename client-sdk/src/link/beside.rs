@@ -161,7 +161,7 @@ impl Link {
     async fn is_silent(&self, connection: &Connection, Patience { silence, is_asked }: Patience) -> bool {
         let mut heard = connection.heard();
         let mut since = Instant::now();
-        let mut quiet_since = since;
+        let mut asking = connection.must_ask().then(|| Asking::new(is_asked));
         while since.elapsed() < silence {
             tokio::select! {
                 biased;
@@ -178,18 +178,50 @@ impl Link {
             if *self.control.unanswered.borrow() == 0 && !is_asked {
                 return false;
             }
-            if now.received != heard.received {
-                quiet_since = Instant::now();
-            }
-            // All that is unanswered may have been sent before this look began: then only a probe asks again.
-            if is_asked || quiet_since.elapsed() >= silence / PROBES {
-                connection.probe();
-            }
-            if now.received != heard.received || (now.asked == heard.asked && !is_asked) {
+            let has_answered = now.received != heard.received;
+            let is_waiting = match &mut asking {
+                None => now.asked != heard.asked || is_asked,
+                Some(asking) => asking.is_waiting(connection, has_answered, *self.control.unanswered.borrow()),
+            };
+            if has_answered || !is_waiting {
                 (heard, since) = (now, Instant::now());
             }
         }
         true
+    }
+}
+
+/// Asks a transport that confirms nothing by itself: soon for what has just been sent, then ever more seldom. A gateway
+/// that cannot commit for hours is not to be asked twice a second.
+struct Asking {
+    after: Duration,
+    quiet_since: Instant,
+    is_asked: bool,
+    unanswered: usize,
+}
+
+impl Asking {
+    fn new(at_once: bool) -> Self {
+        let after = if at_once { Duration::ZERO } else { ASKED_AFTER };
+        Self { after, quiet_since: Instant::now(), is_asked: false, unanswered: 0 }
+    }
+
+    /// Whether an answer is due.
+    fn is_waiting(&mut self, connection: &Connection, has_answered: bool, unanswered: usize) -> bool {
+        if has_answered {
+            let seldom = if self.is_asked { 2 * self.after } else { self.after };
+            *self = Self { after: seldom.min(ASKED_SELDOM), quiet_since: Instant::now(), is_asked: false, ..*self };
+        }
+        if unanswered > self.unanswered {
+            self.after = self.after.min(ASKED_AFTER);
+        }
+        self.unanswered = unanswered;
+        if !self.is_asked && self.quiet_since.elapsed() >= self.after {
+            connection.probe();
+            self.is_asked = true;
+        }
+        // What was sent a moment ago is about to be asked for.
+        self.is_asked || self.after <= ASKED_AFTER
     }
 }
 
@@ -202,12 +234,14 @@ struct Patience {
 
 /// How long nothing at all may come back while something is unanswered.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// When a transport that confirms nothing by itself is asked.
+const ASKED_AFTER: Duration = Duration::from_millis(500);
+/// How seldom at last.
+const ASKED_SELDOM: Duration = Duration::from_secs(20);
 /// After the network has changed: a path that carries over answers within a round trip.
 const SILENCE_AFTER_CHANGE: Duration = Duration::from_millis(750);
 /// How often the path is looked at while something is unanswered.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How many times a silence may be probed before it is long enough: the first leaves room for the answer.
-const PROBES: u32 = 4;
 /// When a session over TCP looks for UDP the first time; doubled each time.
 const PROBE_AFTER: Duration = Duration::from_secs(20);
 /// How often at last.

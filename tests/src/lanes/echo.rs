@@ -33,11 +33,6 @@ impl Echoes {
         }
     }
 
-    /// Whether all are back.
-    pub fn is_complete(&self) -> bool {
-        self.out.is_empty()
-    }
-
     /// How long each took, shortest first; one that is not back counts as long as it has been out.
     pub fn into_latencies(self, now: Instant) -> Vec<Duration> {
         let mut took = self.took;
@@ -61,7 +56,6 @@ mod tests {
         let mut echoes = Echoes::default();
         let (first, second) = (echoes.next(at(0)), echoes.next(at(100)));
         echoes.on_back(&second, at(160));
-        assert!(!echoes.is_complete());
         echoes.on_back(&second, at(170));
         assert_ne!(first, second);
         assert_eq!(echoes.into_latencies(at(1_000)), [at(60) - start, at(1_000) - start]);

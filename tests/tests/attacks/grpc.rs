@@ -1,15 +1,21 @@
 //! What only sessions over TCP invite: a second connection that somebody else could take, calls where none belong, and
 //! sockets that are opened and left.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
-use feldakte_core::{ids::DocumentId, limits};
+use feldakte_core::{
+    ids::DocumentId,
+    limits::{self, Shares},
+};
 use feldakte_proto::{
-    CloseCode,
+    CloseCode, ServerMessage,
     grpc::{BulkRequest, Frame, SessionName, close_code_of},
 };
 use feldakte_tests::harness::{
-    address::Transport,
+    address::{Address, Transport},
     author::Author,
     crew,
     local::{LocalGateway, Site},
@@ -18,6 +24,7 @@ use feldakte_tests::harness::{
     raw::{self, Line, RawClient, hello},
     until, within,
 };
+use quinn::Endpoint;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -165,6 +172,34 @@ async fn more_calls_for_bulk_than_fetches_are_refused() {
     }
     let mut author = Author::new(&world.crew.principal, new_document());
     assert_eq!(world.client.push_and_wait(author.document, author.begin(1)).await.refused, []);
+}
+
+/// Over UDP and TCP together, and another address is served.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_opens_connections_without_end_over_both_transports() {
+    let shares = Shares { connections_per_address: 10, ..Shares::DEFAULT };
+    let mut site = Site::over(Transport::Grpc);
+    site.shares = shares;
+    let gateway = site.start().await;
+    let rejected = || gateway.metrics().rejected.get_or_create(&vec![("reason", "address_connections")]).get();
+    let over_quic = Address::over(gateway.address.socket, Transport::Quic);
+    let mut held = Vec::new();
+    for (number, address) in [over_quic, gateway.address].into_iter().cycle().take(20).enumerate() {
+        let attacker = site.pki.enrol(&crew(&format!("attacker-{number}")));
+        held.extend(RawClient::try_session(attacker.dial(), address, None).await);
+    }
+    assert_eq!((held.len(), gateway.gateway.connections()), (10, 10));
+    assert_eq!(rejected(), 10);
+    // Loopback has more addresses than one.
+    let elsewhere = Endpoint::client((Ipv4Addr::new(127, 0, 0, 2), 0).into()).unwrap();
+    let honest = site.pki.enrol(&crew("rtw-1"));
+    let mut client = RawClient::connect(&elsewhere, honest.quic(), gateway.address).await.unwrap();
+    client.send(&hello(None)).await;
+    assert!(matches!(client.next().await, Ok(ServerMessage::Welcome(_))));
+    // And the address itself, as soon as it lets go of one.
+    held.clear();
+    until("they are gone", || gateway.gateway.connections() == 1).await;
+    assert!(RawClient::try_session(honest.dial(), gateway.address, None).await.is_some());
 }
 
 /// Sockets that say nothing, handshakes that go on without a call, and a hello in drops.

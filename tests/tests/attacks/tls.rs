@@ -127,17 +127,28 @@ fn forbidden_certificates(world: &World) -> Vec<Row> {
 #[test]
 fn everything_outside_of_the_policy_is_refused_over_tcp() {
     let world = World::new();
-    let server = Arc::new(world.server());
-    let rows = forbidden(&world);
+    refused_over_tcp(&world, &Arc::new(world.server()), policy::ALPN);
+}
+
+#[test]
+fn everything_outside_of_the_policy_is_refused_over_grpc() {
+    let world = World::new();
+    refused_over_tcp(&world, &Arc::new(world.grpc_server()), policy::GRPC_ALPN);
+}
+
+fn refused_over_tcp(world: &World, server: &Arc<ServerConfig>, protocol: &[u8]) {
+    let rows = forbidden(world);
     assert!(rows.len() >= 20, "{} rows", rows.len());
-    for Row { name, client: config, why } in rows {
-        let (judged, read) = serve_one(&server, client(&config.into()));
+    for Row { name, client: mut config, why } in rows {
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let (judged, read) = serve_one(server, client(&config.into()));
         let error = judged.expect_err(&name);
         assert!(error.contains(why), "{name}: {error}");
         assert_eq!(read, b"", "{name}");
     }
-    let honest = world.client(&world.device(), default_provider()).into();
-    assert_eq!(serve_one(&server, client(&honest)).1, CANARY, "it is not the server that is broken");
+    let mut honest = world.client(&world.device(), default_provider());
+    honest.alpn_protocols = vec![protocol.to_vec()];
+    assert_eq!(serve_one(server, client(&honest.into())).1, CANARY, "it is not the server that is broken");
 }
 
 #[tokio::test(flavor = "multi_thread")]

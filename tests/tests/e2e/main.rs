@@ -1,4 +1,5 @@
-//! The whole path as its users see it: tablets with the real SDK and raw readers against real gateways, over UDP.
+//! The whole path as its users see it: tablets with the real SDK and raw readers against real gateways, over QUIC
+//! and gRPC.
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails, in its helpers too")]
 
@@ -9,6 +10,7 @@ mod emergencies;
 mod ending;
 mod enrolment;
 mod giving;
+mod grpc;
 mod kills;
 mod logs;
 mod long;

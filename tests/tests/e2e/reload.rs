@@ -10,7 +10,7 @@ use std::{
 use feldakte_certs::identity::serial_of;
 use feldakte_proto::CloseCode;
 use feldakte_tests::harness::{
-    address::Transport,
+    address::{Address, Transport},
     author::Author,
     crew,
     local::Site,
@@ -55,7 +55,7 @@ async fn spawn_with_crl(site: &Site) -> ChildGateway {
     let mut command = Serve { site, settings: "" }.command().await;
     command.env("FELDAKTE__TLS__CRL", site.dir().join("crl.pem"));
     let mut gateway = ChildGateway::start(command).await;
-    gateway.address.over = site.over;
+    gateway.address = Address::over(gateway.quic, site.over);
     gateway
 }
 

@@ -67,7 +67,7 @@ Lines without being asked:
 
 /// Runs until told to shut down.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let tablet = Device::load(&options.data)?.open().await?;
+    let tablet = Device::load(&options.data)?.open(options.transports()).await?;
     let mut agent = Agent { ledger: Arc::new(Ledger::default()), news: Arc::new(News::default()), tablet };
     agent.tablet.client.witness(agent.ledger.clone());
     agent.tablet.client.observe(agent.news.clone());

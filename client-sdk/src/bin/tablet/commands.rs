@@ -157,7 +157,7 @@ impl Vitals {
 
 /// Opens the tablet, and connects unless it is to stay offline.
 pub(crate) async fn open(options: &Options) -> anyhow::Result<Opened> {
-    let tablet = Device::load(&options.data)?.open().await?;
+    let tablet = Device::load(&options.data)?.open(options.transports()).await?;
     if !options.offline {
         tablet.client.go_online();
     }

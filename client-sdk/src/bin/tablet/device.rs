@@ -160,7 +160,7 @@ impl Device {
     }
 
     /// Opens the tablet, offline.
-    pub async fn open(&self) -> anyhow::Result<Opened> {
+    pub async fn open(&self, transports: Transports) -> anyhow::Result<Opened> {
         let identity = self.identity()?;
         let principal = identity.principal.clone();
         let Config { gateway, server_name, .. } = self.config.clone();
@@ -168,7 +168,7 @@ impl Device {
             identity,
             gateway: gateway.clone(),
             server_name,
-            transports: Transports::default(),
+            transports,
             store: self.store().await?,
             renewal: self.renewal(),
             log: None,

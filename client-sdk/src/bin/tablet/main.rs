@@ -3,7 +3,8 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use feldakte_client_sdk::Transports;
 
 mod agent;
 mod commands;
@@ -46,9 +47,30 @@ struct Options {
     /// How long an online command waits for the gateway, in seconds.
     #[arg(long, global = true, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     wait: Duration,
+    /// What carries the session; without it, whichever works.
+    #[arg(long, global = true, value_enum, env = "FELDAKTE_TRANSPORT")]
+    transport: Option<Transport>,
     /// Print JSON, for scripts.
     #[arg(long, global = true)]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Transport {
+    /// QUIC over UDP.
+    Quic,
+    /// gRPC over HTTP/2 and TCP.
+    Grpc,
+}
+
+impl Options {
+    fn transports(&self) -> Transports {
+        match self.transport {
+            Some(Transport::Quic) => Transports::Quic,
+            Some(Transport::Grpc) => Transports::Grpc,
+            None => Transports::Both,
+        }
+    }
 }
 
 #[derive(Subcommand)]

@@ -41,7 +41,7 @@ impl SetPin {
         let new = secret("FELDAKTE_NEW_PIN")?;
         ensure!(!new.is_empty(), "there is no new PIN in FELDAKTE_NEW_PIN or on standard input");
         let old = secret("FELDAKTE_PIN")?;
-        let client = Device::load(&options.data)?.open().await?.client;
+        let client = Device::load(&options.data)?.open(options.transports()).await?.client;
         let old = (!old.is_empty()).then(|| old.to_string());
         let user = client.set_pin(self.login, old, new.to_string()).await;
         client.shutdown().await;
@@ -54,7 +54,7 @@ impl WithPin {
     /// `tablet sign-in`.
     pub(crate) async fn run(self, options: &Options) -> anyhow::Result<ExitCode> {
         let pin = secret("FELDAKTE_PIN")?;
-        let client = Device::load(&options.data)?.open().await?.client;
+        let client = Device::load(&options.data)?.open(options.transports()).await?.client;
         let user = sign_in(&client, &self.login, &pin).await;
         client.shutdown().await;
         output::print(&format!("{} uses this tablet", user?))?;
@@ -78,7 +78,7 @@ async fn sign_in(client: &Client, login: &str, pin: &str) -> anyhow::Result<Stri
 
 /// `tablet sign-out`.
 pub(crate) async fn sign_out(options: &Options) -> anyhow::Result<ExitCode> {
-    let client = Device::load(&options.data)?.open().await?.client;
+    let client = Device::load(&options.data)?.open(options.transports()).await?.client;
     let outcome = client.sign_out().await;
     client.shutdown().await;
     outcome?;
@@ -88,7 +88,7 @@ pub(crate) async fn sign_out(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// `tablet users`.
 pub(crate) async fn list(options: &Options) -> anyhow::Result<ExitCode> {
-    let client = Device::load(&options.data)?.open().await?.client;
+    let client = Device::load(&options.data)?.open(options.transports()).await?.client;
     let users = client.users().await;
     client.shutdown().await;
     let users = users?;

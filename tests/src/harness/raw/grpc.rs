@@ -96,6 +96,11 @@ impl Line {
         Some(Self { http2: Http2(http2), driver })
     }
 
+    /// Makes other calls on it.
+    pub fn http2(&self) -> Http2 {
+        self.http2.clone()
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self) {
         // A driver that was polled to its end is not polled again.

@@ -79,13 +79,25 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let (world, clock) = (World::new(), Arc::<Clock>::default());
+        let world = World::new();
+        let server = world.server();
+        Self::of(world, server)
+    }
+
+    fn over_grpc() -> Self {
+        let world = World::new();
+        let server = world.grpc_server();
+        Self::of(world, server)
+    }
+
+    fn of(world: World, mut server: ServerConfig) -> Self {
+        let clock = Arc::<Clock>::default();
         let device = world.device();
-        let mut server = world.server();
         server.time_provider = clock.clone();
         let mut greedy = world.client(&device, default_provider());
         greedy.resumption = Resumption::in_memory_sessions(16);
         greedy.enable_early_data = true;
+        greedy.alpn_protocols = server.alpn_protocols.clone();
         Self { world, device, clock, server: server.into(), greedy: greedy.into() }
     }
 
@@ -102,8 +114,17 @@ impl Scene {
 
 #[test]
 fn resumption_over_tcp_with_a_revoked_or_expired_certificate() {
+    resumed(Scene::new);
+}
+
+#[test]
+fn resumption_over_grpc_with_a_revoked_or_expired_certificate() {
+    resumed(Scene::over_grpc);
+}
+
+fn resumed(scene: impl Fn() -> Scene) {
     for end in End::ALL {
-        let Scene { world, device, clock, server, greedy } = Scene::new();
+        let Scene { world, device, clock, server, greedy } = scene();
         for _ in 0..2 {
             let (judged, read) = serve_one(&server, client(&greedy));
             assert_eq!((judged, read.as_slice()), (Ok(HandshakeKind::Full), CANARY), "{end:?}: no ticket was given");

@@ -57,6 +57,14 @@ impl World {
         self.server_with(vec![issued.certificate.der], key)
     }
 
+    /// The same for sessions over gRPC.
+    pub fn grpc_server(&self) -> ServerConfig {
+        let issued = self.authority.issue_gateway(&[GATEWAY_NAME.into()], DAY, SystemTime::now()).unwrap();
+        let key = pem::private_key(issued.key_pem.as_bytes()).unwrap();
+        let devices = DeviceVerifier::new(self.authority.roots(), self.deny.clone()).unwrap();
+        policy::grpc_server_config(vec![issued.certificate.der], key, devices).unwrap()
+    }
+
     pub fn server_with(&self, chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> ServerConfig {
         let devices = DeviceVerifier::new(self.authority.roots(), self.deny.clone()).unwrap();
         policy::server_config(chain, key, devices).unwrap()
