@@ -342,7 +342,8 @@ impl Session {
             messages_first = matches!(step, Step::Post(_));
             let result = match step {
                 Step::Resume => Box::pin(self.resume()).await,
-                Step::Post(post) => self.handle_post(post).await,
+                // On the heap: every idle session would carry its room.
+                Step::Post(post) => Box::pin(self.handle_post(post)).await,
                 Step::Rested => {
                     self.rest_if_used_up();
                     Ok(())
@@ -382,12 +383,13 @@ impl Session {
 
     async fn handle_message(&mut self, message: ClientMessage) -> Result<(), SessionError> {
         match message {
-            ClientMessage::Push(push) => self.handle_push(push).await,
+            // On the heap: every idle session would carry the room of a push.
+            ClientMessage::Push(push) => Box::pin(self.handle_push(push)).await,
             ClientMessage::Fetch(fetch) => {
                 self.fetcher.fetch(&self.device.shared, fetch.documents).map_err(SessionError::Unexpected)
             }
             ClientMessage::Hello(_) => Err(SessionError::Unexpected("a second hello")),
-            // On the heap: these are rare, and every idle session would carry their room.
+            // These as well.
             ClientMessage::Renew(renew) => {
                 let answer = Box::pin(renewals::answer(&self.device.shared, self.outlet.connection(), renew)).await;
                 self.send(answer).await

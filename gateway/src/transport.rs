@@ -140,7 +140,7 @@ impl Connection {
     pub async fn closed(&self) {
         match &self.0 {
             Carrier::Quic(connection) => connection.closed().await,
-            Carrier::Grpc(connection) => connection.closed().await,
+            Carrier::Grpc(connection) => Box::pin(connection.closed()).await,
         }
     }
 
@@ -171,7 +171,7 @@ impl Reserved {
     pub async fn open(self) -> Result<Sender, SendError> {
         let sender = match self.0 {
             Beside::Quic(connection) => connection.open_snapshots().await.map(Outgoing::Quic),
-            Beside::Grpc(reserved) => reserved.open().await.map(Outgoing::Grpc),
+            Beside::Grpc(reserved) => Box::pin(reserved.open()).await.map(Outgoing::Grpc),
         };
         sender.map(Sender).ok_or(SendError::Gone)
     }
@@ -193,7 +193,7 @@ impl Receiver {
     pub async fn next_message(&mut self) -> Result<Option<ClientMessage>, ReceiveError> {
         let frame = match &mut self.0 {
             Incoming::Quic(receiver) => receiver.next_frame().await?,
-            Incoming::Grpc(receiver) => receiver.next_frame().await?,
+            Incoming::Grpc(receiver) => Box::pin(receiver.next_frame()).await?,
         };
         Ok(frame.map(ClientMessage::decode).transpose()?)
     }
@@ -208,7 +208,8 @@ impl Sender {
     pub async fn send(&mut self, frame: Bytes) -> Result<(), SendError> {
         match &mut self.0 {
             Outgoing::Quic(sender) => sender.send(frame).await,
-            Outgoing::Grpc(sender) => sender.send(frame).await,
+            // On the heap, as below: a session over QUIC would have to carry its room.
+            Outgoing::Grpc(sender) => Box::pin(sender.send(frame)).await,
         }
     }
 

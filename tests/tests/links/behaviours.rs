@@ -28,19 +28,19 @@ async fn shared_case(world: &World) -> (Tablet, Tablet, CaseId) {
 }
 
 /// The tablet was told of each change it has saved that it is in the log.
-fn assert_all_in_log(tablet: &Tablet) {
+pub fn assert_all_in_log(tablet: &Tablet) {
     let (saved, in_log) = (tablet.told_saved(), tablet.told_in_log());
     assert_eq!(saved.difference(&in_log).count(), 0, "of {}", saved.len());
 }
 
-async fn add_pain(tablet: &Tablet, case: CaseId, nrs: i64) {
+pub async fn add_pain(tablet: &Tablet, case: CaseId, nrs: i64) {
     let (id, kind) = (tablet.client.new_entry_id(), "pain".to_owned());
     let fields = fields(&[("nrs", Value::Integer(nrs))]);
     tablet.client.edit(case, vec![Edit::AddEntry { part: Part::Clinical, id, kind, fields }]).await.unwrap();
 }
 
 /// How many entries the tablet shows in the case.
-async fn entries(tablet: &Tablet, case: CaseId) -> usize {
+pub async fn entries(tablet: &Tablet, case: CaseId) -> usize {
     let view = tablet.client.read(case).await.unwrap();
     view.documents.iter().map(|document| document.entries.len()).sum()
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails, in its helpers too")]
 
+mod bars;
 mod behaviours;
 mod emulator;
 mod world;
