@@ -23,7 +23,9 @@ pub(super) struct Race {
     waiting: VecDeque<Place>,
     all: Vec<Place>,
     rounds: u32,
-    under_way: JoinSet<Result<(Connected, Place), LinkError>>,
+    under_way: JoinSet<Result<(Connected, Place), (LinkError, Place)>>,
+    /// What the last one said who did not want this device: it may not be the gateway that stands there.
+    answer: Option<LinkError>,
     /// Oldest first.
     begun: VecDeque<AbortHandle>,
     next_at: Instant,
@@ -42,6 +44,7 @@ impl Race {
             all: places,
             rounds: 0,
             under_way: JoinSet::new(),
+            answer: None,
             begun: VecDeque::new(),
             next_at: now,
             pace,
@@ -60,15 +63,27 @@ impl Race {
                 Some(ended) = self.under_way.join_next() => match ended {
                     Ok(Ok(connected)) => return Ok(connected),
                     // Nobody has answered: somebody may answer the next one.
-                    Ok(Err(LinkError::Unreachable)) => debug!("an attempt failed"),
-                    Ok(Err(answered)) => return Err(answered),
+                    Ok(Err((LinkError::Unreachable, _))) => debug!("an attempt failed"),
+                    Ok(Err((answer, place))) => self.take_off(&place, answer)?,
                     Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
                     Err(_) => {}
                 },
-                () = sleep_until(self.deadline) => return Err(LinkError::Unreachable),
+                () = sleep_until(self.deadline) => return Err(self.answer.take().unwrap_or(LinkError::Unreachable)),
                 () = sleep_until(self.next_at) => self.begin_another(),
             }
         }
+    }
+
+    /// Whoever refuses at one place says nothing about the others: in between stand boxes that answer for the gateway.
+    fn take_off(&mut self, place: &Place, answer: LinkError) -> Result<(), LinkError> {
+        debug!(over = ?place.over, %answer, "refused");
+        self.all.retain(|other| other != place);
+        self.waiting.retain(|other| other != place);
+        if self.all.is_empty() {
+            return Err(answer);
+        }
+        self.answer = Some(answer);
+        Ok(())
     }
 
     fn begin_another(&mut self) {
@@ -86,10 +101,7 @@ impl Race {
             oldest.abort();
         }
         let (dialler, config) = (self.dialler.clone(), self.config.clone());
-        self.begun.push_back(
-            self.under_way
-                .spawn(async move { dialler.connect(&config, &place).await.map(|connected| (connected, place)) }),
-        );
+        self.begun.push_back(self.under_way.spawn(async move { attempt(&dialler, &config, place).await }));
     }
 
     /// Says hello on that connection.
@@ -99,6 +111,17 @@ impl Race {
     pub(super) async fn begin(&self, connected: Connected, hello: Hello) -> Result<Session, LinkError> {
         let begun = timeout_at(self.deadline, connected.begin(hello)).await;
         begun.unwrap_or(Err(LinkError::Unreachable))
+    }
+}
+
+async fn attempt(
+    dialler: &Dialler,
+    config: &DialConfig,
+    place: Place,
+) -> Result<(Connected, Place), (LinkError, Place)> {
+    match dialler.connect(config, &place).await {
+        Ok(connected) => Ok((connected, place)),
+        Err(error) => Err((error, place)),
     }
 }
 

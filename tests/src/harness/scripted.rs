@@ -16,6 +16,7 @@ use feldakte_proto::{
     Refused, ServerMessage, VERSION, Welcome, WipeOrder,
 };
 use quinn::{Connection, Endpoint, RecvStream, SendStream, crypto::rustls::QuicServerConfig};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{local::Site, within};
@@ -73,10 +74,7 @@ impl Session {
         welcome: impl FnOnce(&Hello) -> Welcome,
         bootstrap: &[DocumentId],
     ) -> Self {
-        let incoming = within("the tablet dials", endpoint.accept()).await.expect("the endpoint is open");
-        let connection =
-            within("the handshake ends", incoming.into_future()).await.expect("the tablet trusts this gateway");
-        let (out, input) = within("a session stream", connection.accept_bi()).await.expect("a session");
+        let (connection, out, input) = within("the tablet begins a session", first_session(endpoint)).await;
         let decoder = FrameDecoder::new(limits::FRAME_LEN_MAX);
         let hello = Hello {
             versions: vec![],
@@ -197,5 +195,27 @@ impl Session {
         self.send(ServerMessage::Changes(frame)).await;
         let fetched = self.next_fetch().await;
         self.deny(&fetched).await;
+    }
+}
+
+/// Of all attempts the one that goes on: a tablet that waits dials again, and drops what it does not need.
+async fn first_session(endpoint: &Endpoint) -> (Connection, SendStream, RecvStream) {
+    let mut attempts = JoinSet::new();
+    loop {
+        tokio::select! {
+            incoming = endpoint.accept() => {
+                let incoming = incoming.expect("the endpoint is open");
+                attempts.spawn(async move {
+                    let connection = incoming.await.ok()?;
+                    let (out, input) = connection.accept_bi().await.ok()?;
+                    Some((connection, out, input))
+                });
+            }
+            Some(attempt) = attempts.join_next() => {
+                if let Ok(Some(session)) = attempt {
+                    return session;
+                }
+            }
+        }
     }
 }
