@@ -76,6 +76,8 @@ const HARMLESS: [(&str, &[&str]); 11] = [
     ("ids, hashes, signatures and keys that are wrapped", &["core Row", "core Checkpoint", "gateway WrappedKey"]),
     ("names of kinds of values; changes that tests craft", &["core ValueKind", "core Draft"]),
     ("a case's id in text, for Python, Kotlin and Swift", &["ffi Happening"]),
+    ("the name in the gateway's certificate, as an operator has set it", &["client-sdk Place"]),
+    ("the name of a transport, from a closed set", &["ffi LinkFacts"]),
     (
         "sentences of ours, and what the gateway has answered: provoked by `control` and `errors`",
         &["gateway ControlError", "gateway Refused", "gateway ClientError", "client-sdk SdkError", "ffi FfiError"],
