@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// What text the named types hold, and why printing it harms nobody.
-const HARMLESS: [(&str, &[&str]); 11] = [
+const HARMLESS: [(&str, &[&str]); 13] = [
     (
         "settings, as the operator has written them into files",
         &[
