@@ -111,8 +111,19 @@ impl Session {
         let _ = stream.finish();
     }
 
-    /// What the tablet says next.
+    /// What the tablet says next. Who has signed in on it, it tells whenever it likes: that is taken.
     pub async fn next(&mut self) -> ClientMessage {
+        loop {
+            match self.next_of_all().await {
+                ClientMessage::Receipts(receipts) if is_of_logins_alone(&receipts) => {
+                    self.answer(receipts.request, Outcome::Done).await;
+                }
+                message => return message,
+            }
+        }
+    }
+
+    async fn next_of_all(&mut self) -> ClientMessage {
         within("the tablet says something", async {
             loop {
                 if let Some(frame) = self.decoder.next_frame().expect("a tablet's frame") {
@@ -196,6 +207,11 @@ impl Session {
         let fetched = self.next_fetch().await;
         self.deny(&fetched).await;
     }
+}
+
+fn is_of_logins_alone(receipts: &Receipts) -> bool {
+    let Receipts { request: _, purged, wiped, reads, opened, logins } = receipts;
+    !logins.is_empty() && purged.is_empty() && wiped.is_none() && reads.is_empty() && opened.is_empty()
 }
 
 /// Of all attempts the one that goes on: a tablet that waits dials again, and drops what it does not need.
