@@ -144,7 +144,8 @@ fn judge_bounds(world: &World, gateway: &Gateway) {
     // A device that comes back supersedes its old session, which takes a moment to end.
     let sessions_max = 2 * world.tablets.len();
     let checks = [
-        ("connections", census.connections, sessions_max),
+        // An attempt to connect that the tablet has given up is there until it should have said hello.
+        ("connections", census.connections, sessions_max + ATTEMPTS_MAX * world.tablets.len()),
         ("mailboxes", census.mailboxes, sessions_max),
         ("live entries in a mailbox", census.mailbox_entries, limits::READER_OUTBOX),
         ("bytes in a mailbox", census.mailbox_bytes, limits::READER_OUTBOX_BYTES),
@@ -165,6 +166,8 @@ fn judge_bounds(world: &World, gateway: &Gateway) {
 pub const PORT: u16 = 4433;
 /// Pushes that one device may have under way: half of what the gateway takes.
 const PUSHES_MAX: usize = limits::PUSHES_IN_FLIGHT / 2;
+/// Attempts that a tablet begins within [`limits::HELLO_WITHIN`], one every half second.
+const ATTEMPTS_MAX: usize = 10;
 /// While the store takes no commits, pushes of a device's older sessions wait beside those of its present one.
 const SESSIONS_STALLED: usize = 4;
 /// Acts of authority and quarantine marks that may stand beside them in one commit.
