@@ -147,10 +147,12 @@ impl Connection {
         if self.is_probing.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (line, is_probing) = (self.line.clone(), self.is_probing.clone());
+        // A connection that is dropped meanwhile must end, and with it the call.
+        let (mut client, line, is_probing) = (self.line.client(), Arc::downgrade(&self.line), self.is_probing.clone());
         tokio::spawn(async move {
             let asked = Instant::now();
-            if line.client().probe(Request::new(Frame(Bytes::new()))).await.is_ok() {
+            let is_answered = client.probe(Request::new(Frame(Bytes::new()))).await.is_ok();
+            if let (true, Some(line)) = (is_answered, line.upgrade()) {
                 line.measured(asked.elapsed());
             }
             is_probing.store(false, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use feldakte_client_sdk::view::LinkState;
-use feldakte_core::ids::Epoch;
+use feldakte_core::{ids::Epoch, limits};
 use feldakte_gateway::store::StoreError;
 use feldakte_tests::{
     harness::{
@@ -19,7 +19,7 @@ use feldakte_tests::{
         faulty_store::{Act, Call, FaultyStore},
         local::Site,
         new_epoch,
-        raw::Line,
+        raw::{Line, RawClient},
         tablet::Tablet,
         until, within,
     },
@@ -101,14 +101,19 @@ struct Relay {
     connections: Arc<AtomicUsize>,
     /// Pieces that have come from the gateway.
     heard: Arc<AtomicUsize>,
+    /// Pieces both ways, and their bytes.
+    pieces: Arc<AtomicUsize>,
+    bytes: Arc<AtomicUsize>,
 }
 
 impl Relay {
     async fn before(gateway: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = Address::over(listener.local_addr().unwrap(), Transport::Grpc);
-        let (dead, connections, heard) = (CancellationToken::new(), Arc::<AtomicUsize>::default(), Arc::default());
-        let relay = Self { address, dead: dead.clone(), connections: connections.clone(), heard: Arc::clone(&heard) };
+        let (dead, connections) = (CancellationToken::new(), Arc::<AtomicUsize>::default());
+        let [heard, pieces, bytes] = [(); 3].map(|()| Arc::<AtomicUsize>::default());
+        let counts = [heard.clone(), pieces.clone(), bytes.clone()];
+        let relay = Self { address, dead: dead.clone(), connections: connections.clone(), heard, pieces, bytes };
         tokio::spawn(async move {
             while let Ok((device, _)) = listener.accept().await {
                 // Those that come after the others have died live.
@@ -117,8 +122,10 @@ impl Relay {
                 let gateway = TcpStream::connect(gateway).await.unwrap();
                 let ((from_device, to_device), (from_gateway, to_gateway)) =
                     (device.into_split(), gateway.into_split());
-                tokio::spawn(pass(from_device, to_gateway, dies.clone(), Arc::default()));
-                tokio::spawn(pass(from_gateway, to_device, dies, heard.clone()));
+                let [heard, pieces, bytes] = counts.clone();
+                let from_here = [Arc::default(), pieces.clone(), bytes.clone()];
+                tokio::spawn(pass(from_device, to_gateway, dies.clone(), from_here));
+                tokio::spawn(pass(from_gateway, to_device, dies, [heard, pieces, bytes]));
             }
         });
         relay
@@ -133,7 +140,7 @@ async fn pass(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     dies: CancellationToken,
-    pieces: Arc<AtomicUsize>,
+    [heard, pieces, bytes]: [Arc<AtomicUsize>; 3],
 ) {
     let mut piece = vec![0; 64 << 10];
     loop {
@@ -143,11 +150,13 @@ async fn pass(
             () = dies.cancelled() => std::future::pending().await,
             read = from.read(&mut piece) => read,
         };
-        match len {
-            Ok(len) if len > 0 && to.write_all(&piece[..len]).await.is_ok() => {}
-            _ => return,
+        let Ok(len @ 1..) = len else { return };
+        if to.write_all(&piece[..len]).await.is_err() {
+            return;
         }
+        bytes.fetch_add(len, Ordering::SeqCst);
         pieces.fetch_add(1, Ordering::SeqCst);
+        heard.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -189,3 +198,47 @@ async fn a_gateway_that_cannot_commit_is_not_a_dead_path() {
 const WINDOW: u32 = 1 << 20;
 /// After half a second, one, two: for longer than a path may be silent.
 const PROBES: usize = 3;
+
+/// An idle device may send and receive 20 KB an hour, packet headers included.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "waits for two keep-alives: four minutes"]
+async fn an_idle_session_costs_the_radio_little() {
+    let site = Site::over(Transport::Grpc);
+    let gateway = site.start().await;
+    let relay = Relay::before(gateway.address.socket).await;
+    let tablet = Tablet::online(&site.pki.enrol(&crew("rtw-1")), relay.address).await;
+    // A second connection that was needed in the beginning has gone by then.
+    tokio::time::sleep(limits::TCP_KEEP_ALIVE / 2).await;
+    let (pieces, bytes) = (relay.pieces.load(Ordering::SeqCst), relay.bytes.load(Ordering::SeqCst));
+    let span = 2 * limits::TCP_KEEP_ALIVE;
+    tokio::time::sleep(span).await;
+    let pieces = relay.pieces.load(Ordering::SeqCst) - pieces;
+    // Each piece is a packet, and a packet that confirms it.
+    let bytes = relay.bytes.load(Ordering::SeqCst) - bytes + pieces * 2 * IP_AND_TCP;
+    let an_hour = bytes as u64 * 3_600 / span.as_secs();
+    println!("{pieces} packets and their confirmations in {span:?}: {an_hour} bytes an hour");
+    assert!(pieces >= 2 && an_hour <= 20_000, "{an_hour} bytes an hour in {pieces} pieces");
+    assert_eq!(tablet.client.status().await.unwrap().link, LinkState::Connected);
+}
+
+/// With time stamps, over IPv4.
+const IP_AND_TCP: usize = 52;
+
+async fn what_an_idle_session_costs(over: Transport) {
+    let site = Site::over(over);
+    let gateway = site.spawn().await;
+    let mut held = Vec::new();
+    let mut open = async |count: usize| {
+        for _ in 0..count {
+            held.push(RawClient::session(&site.pki.enrol(&crew("rtw-1")), gateway.address, None).await);
+        }
+    };
+    open(100).await;
+    let before = gateway.rss_kib();
+    open(400).await;
+    let each = (gateway.rss_kib() - before) as f64 / 400.0;
+    println!("{over:?}: {each:.1} KiB for an idle session");
+    assert!(each < 100.0, "{each} KiB");
+}
+
+feldakte_tests::over_both!(what_an_idle_session_costs);
