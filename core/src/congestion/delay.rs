@@ -57,7 +57,9 @@ impl Delays {
         }
         self.mean = standing / count;
         self.average = rtt / count;
-        self.base -= self.base.saturating_sub(self.mean).mul_f64(FALL);
+        // The first acknowledgement may have been lost, and what it was for acknowledged late.
+        let fall = if doubles { 1.0 } else { FALL };
+        self.base -= self.base.saturating_sub(self.mean).mul_f64(fall);
         if !doubles {
             let unexplained = (off / count).saturating_sub(OWN).mul_f64(NOISE);
             self.noise = ((self.noise * 7 + unexplained) / 8).min(self.base / 3);

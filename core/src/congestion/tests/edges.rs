@@ -50,6 +50,19 @@ fn a_path_that_became_longer_in_a_rest_has_no_queue() {
 }
 
 #[test]
+fn a_first_acknowledgement_that_came_late_hides_no_queue() {
+    let mut copa = Copa::new(MTU as u16);
+    copa.on_ack(Acked { now: ms(300), sent: ms(0), bytes: MTU, app_limited: false });
+    let mut ack = |sent, round_trip| {
+        copa.on_ack(Acked { now: sent + round_trip, sent, bytes: MTU, app_limited: false });
+        copa.window() / MTU
+    };
+    let doubled = (0..200).map(|n| ack(ms(300 + n), ms(60))).last().expect("some");
+    let after = (0..200).map(|n| ack(ms(500 + n), ms(120))).last().expect("some");
+    assert!(doubled >= 200 && after < doubled, "{doubled} to {after}");
+}
+
+#[test]
 fn silence_leaves_two_packets_and_the_window_doubles_from_there() {
     let (mut copa, now) = grown();
     copa.on_loss(Lost { now, sent: now, bytes: 50 * MTU, persistent: true });
