@@ -16,6 +16,7 @@ pub mod crdt;
 pub mod hex;
 mod hidden;
 pub mod ids;
+pub mod lane;
 pub mod limits;
 pub mod log;
 pub mod rate;

@@ -123,6 +123,11 @@ pub enum Edit {
 crate::hide_content! { Edit }
 
 impl Edit {
+    /// Whether it goes before everything else on its way: a step of an order.
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, Edit::Record { event: Event::Order { .. }, .. })
+    }
+
     /// The document the edit belongs to.
     pub fn part(&self) -> Part {
         match self {
