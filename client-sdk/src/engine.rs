@@ -27,7 +27,7 @@ use self::{
 use crate::{
     environment::Environment,
     error::SdkError,
-    link::{LinkControl, LinkInput},
+    link::{LinkControl, LinkInput, Outbound},
     notify::Notifier,
     store::{DocumentEdit, SharedLocalStore, Wipe},
     transport::LinkError,
@@ -92,7 +92,7 @@ pub(crate) struct Engine {
     /// Something may be there whose grant has ended: whether it is, only a look at all documents tells.
     look_for_ended: bool,
     link: LinkState,
-    outbound: Option<mpsc::Sender<ClientMessage>>,
+    outbound: Option<Outbound>,
     /// The epoch of the session at hand.
     epoch: Option<Epoch>,
     /// Documents asked for and not yet there; asked for again after a failure.
@@ -270,11 +270,17 @@ impl Engine {
         for edit in edits {
             by_part.entry(edit.part()).or_default().push(edit);
         }
+        self.outbox.used(case);
         for part in by_part.keys() {
             // What is older goes first, so that it does not overrule what comes now.
             self.redo(DocumentId { case, part: *part }).await?;
         }
+        let urgent: Vec<Part> =
+            by_part.iter().filter(|(_, edits)| edits.iter().any(Edit::is_urgent)).map(|(part, _)| *part).collect();
         for DocumentEdit { document, changes } in self.documents.edit(case, &by_part, self.stamp()).await? {
+            if urgent.contains(&document.part) {
+                self.outbox.urge(document);
+            }
             self.notifier.testify(document, changes.iter().map(|change| &change.hash), ChangeFact::Saved);
         }
         self.notifier.content(case, None);
@@ -305,6 +311,11 @@ impl Engine {
                 }
             }
             LinkInput::Message(message) => self.handle_message(message).await?,
+            LinkInput::Aside(message) => self.handle_aside(message).await?,
+            LinkInput::LaneLost(lane) => {
+                let cases = self.outbox.recall(lane, self.principal.user);
+                cases.into_iter().for_each(|case| self.notifier.sync(case));
+            }
             // Those of a session that was given up came for whoever used the device then.
             LinkInput::Snapshots(_) if self.wipe.is_some() || self.epoch.is_none() => {}
             LinkInput::Snapshots(unbundled) => self.handle_snapshots(unbundled).await?,
@@ -400,8 +411,9 @@ impl Engine {
         self.outbox.pump(&self.store, &outbound, news).await?;
         if !self.is_fetch_open && self.look_for_pending && self.wipe.is_none() {
             let pending = self.store.pending().await?.into_iter();
-            let pending = pending.filter(|document| !self.unfetchable.contains(document));
-            let wanted: Vec<DocumentId> = pending.take(self.fetch_at_once).collect();
+            let mut wanted: Vec<DocumentId> = pending.filter(|document| !self.unfetchable.contains(document)).collect();
+            wanted.sort_by_key(|document| !self.outbox.is_in_use(document.case));
+            wanted.truncate(self.fetch_at_once);
             self.look_for_pending = !wanted.is_empty();
             if !wanted.is_empty()
                 && outbound.try_send(ClientMessage::Fetch(Fetch { documents: wanted.clone() })).is_ok()

@@ -12,16 +12,17 @@ use std::{
 
 use feldakte_core::{
     backoff::Backoff,
-    ids::{Cursor, TenantId},
+    ids::{CaseId, Cursor, TenantId},
+    lane::Lane,
 };
-use feldakte_proto::{ClientMessage, CloseCode, Credential, Hello, ServerMessage, Unbundled, VERSION, Welcome};
+use feldakte_proto::{CloseCode, Credential, Hello, ServerMessage, Unbundled, VERSION, Welcome};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use self::facts::Path;
 use self::race::Race;
-pub(crate) use self::{facts::Facts, ways::Ways};
+pub(crate) use self::{facts::Facts, lanes::Outbound, ways::Ways};
 use crate::{
     environment::Environment,
     renewal::{Credentials, Renewing},
@@ -30,6 +31,7 @@ use crate::{
 
 mod beside;
 mod facts;
+mod lanes;
 mod race;
 mod session;
 mod ways;
@@ -39,9 +41,13 @@ pub(crate) enum LinkInput {
     /// About to dial: the engine says how the device introduces itself.
     Dialling(oneshot::Sender<Introduction>),
     /// In session, as introduced by that number. Messages for the gateway go into `outbound`.
-    Up { welcome: Welcome, introduction: u64, outbound: mpsc::Sender<ClientMessage> },
+    Up { welcome: Welcome, introduction: u64, outbound: Outbound },
     /// A message of the session stream.
     Message(ServerMessage),
+    /// One of another lane.
+    Aside(ServerMessage),
+    /// A lane was lost, and what it carried with it; the session goes on.
+    LaneLost(Lane),
     /// A bundle of snapshots.
     Snapshots(Unbundled),
     /// The gateway has sent all it could of what was fetched.
@@ -61,6 +67,7 @@ pub(crate) struct Introduction {
     pub(crate) cursor: Option<Cursor>,
     pub(crate) active: Option<Credential>,
     pub(crate) delivers: Vec<Credential>,
+    pub(crate) in_use: Vec<CaseId>,
 }
 
 /// The link's data; [`Link::run`] is its task.
@@ -240,9 +247,9 @@ impl Link {
         (connected, place): (Connected, Place),
         introduction: Introduction,
     ) -> Result<Introduced, LinkError> {
-        let Introduction { number, cursor, active, delivers } = introduction;
-        let hello =
-            Hello { versions: vec![VERSION], build: BUILD.into(), cursor, tenant: self.log.clone(), active, delivers };
+        let Introduction { number, cursor, active, delivers, in_use } = introduction;
+        let (versions, build, tenant) = (vec![VERSION], BUILD.into(), self.log.clone());
+        let hello = Hello { versions, build, cursor, tenant, active, delivers, in_use };
         let session = race.begin(connected, hello).await?;
         *self.rtt.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.connection.rtt());
         let local = self.environment.network().local_address(place.address);
@@ -260,8 +267,6 @@ struct Introduced {
 
 /// The build that introduces itself.
 const BUILD: &str = concat!("feldakte-client-sdk ", env!("CARGO_PKG_VERSION"));
-/// Messages that wait for the stream; the engine sends no more until there is room.
-pub(crate) const OUTBOUND: usize = 64;
 /// First ceiling of the back-off: a gateway that restarts is back within a second.
 const BACKOFF_BASE: Duration = Duration::from_millis(250);
 /// Last ceiling: bounds how long a device sleeps through a gateway that is back.

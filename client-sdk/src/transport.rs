@@ -5,6 +5,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use feldakte_core::lane::Lane;
 use feldakte_proto::{ClientMessage, Hello, ServerMessage, Welcome};
 
 use crate::{environment::Environment, error::SdkError, identity::Identity};
@@ -207,6 +208,23 @@ impl Connection {
             Carrier::Grpc(connection) => Ok(Bundles::Grpc(connection.accept_snapshots().await)),
         };
         bundles.map(Snapshots)
+    }
+
+    /// Opens a lane beside the session's.
+    ///
+    /// # Errors
+    /// When it cannot be had: over TCP the session may go on without.
+    pub async fn open_lane(&self, lane: Lane) -> Result<(Sender, Receiver), Gone> {
+        match &self.0 {
+            Carrier::Quic(connection) => {
+                let (sender, receiver) = connection.open_lane(lane).await?;
+                Ok((Sender(Outgoing::Quic(sender)), Receiver(Incoming::Quic(receiver))))
+            }
+            Carrier::Grpc(connection) => {
+                let (sender, receiver) = connection.open_lane(lane).await?;
+                Ok((Sender(Outgoing::Grpc(sender)), Receiver(Incoming::Grpc(receiver))))
+            }
+        }
     }
 
     /// How it has ended; `None` while it has not.

@@ -156,6 +156,15 @@ pub const SEQUENCER_BYTES: usize = 8 << 20;
 /// Bytes of one session's pushes that wait for their commit: a device has its fair share of [`SEQUENCER_BYTES`].
 pub const PUSH_BYTES_IN_FLIGHT: usize = 2 << 20;
 
+/// Cases in use on a device at once: what a screen shows, and a few that were on it lately.
+pub const IN_USE_MAX: usize = 8;
+
+/// Streams of other lanes that a session may have open beside its own.
+pub const LANES_MAX: usize = 2;
+
+/// One frame on the urgent lane: an order and what its document lacks so far. What is larger goes with the session.
+pub const URGENT_FRAME_LEN_MAX: usize = 64 << 10;
+
 /// Live entries a session may lag behind before it is dropped from the tail and reads the store again.
 pub const READER_OUTBOX: usize = 256;
 

@@ -1,12 +1,13 @@
 //! Brings a reader from its cursor to where the live tail begins.
 //!
-//! Few changes are sent as they stand in the log, in log order, so that the cursor moves while they flow. Documents
+//! Few changes are sent as they stand in the log, in log order, so that the cursor moves while they flow; but those of cases
+//! that somebody looks at on the device come before all others. Documents
 //! that are new to the device or far behind are named as *bootstrap* first: the device stores that it wants them,
 //! and fetches snapshots, which are about forty times smaller than their changes.
 
 use feldakte_core::{
     audit::Span,
-    ids::{DocumentId, Position},
+    ids::{CaseId, DocumentId, Position},
     limits,
 };
 use feldakte_proto::{ChangesFrame, RawEntry};
@@ -26,6 +27,8 @@ pub struct CatchUp {
     bootstrap: Vec<DocumentId>,
     /// Documents that are sent change by change.
     tail: Vec<DocumentId>,
+    /// What goes first. The cursor stays until all the rest has been sent as well, up to where it moves.
+    first: std::vec::IntoIter<Position>,
     positions: std::vec::IntoIter<Position>,
     /// From when on, in milliseconds by the gateway's clock, something of it may not be sent any more.
     until_ms: Option<i64>,
@@ -33,13 +36,13 @@ pub struct CatchUp {
 }
 
 impl CatchUp {
-    /// Finds out what the reader lacks. Reads no document.
+    /// Finds out what the reader lacks, who looks at some cases. Reads no document.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn plan(
         store: &SharedStore,
-        reader: &Reader,
+        (reader, in_use): (&Reader, &[CaseId]),
         (after, up_to): (Position, Position),
         now_ms: i64,
     ) -> Result<CatchUp, StoreError> {
@@ -53,15 +56,16 @@ impl CatchUp {
                 Way::End(position) => ends.push(position),
             }
         }
-        let mut positions = match tail.is_empty() {
-            true => Vec::new(),
-            false => store.positions(&reader.tenant, &tail, after, up_to).await?,
-        };
+        bootstrap.sort_by_key(|document| !in_use.contains(&document.case));
+        tail.sort_by_key(|document| !in_use.contains(&document.case));
+        let (those_first, others) = tail.split_at(tail.partition_point(|document| in_use.contains(&document.case)));
+        let first = positions_of(store, reader, those_first, (after, up_to)).await?;
+        let mut positions = positions_of(store, reader, others, (after, up_to)).await?;
         positions.extend(ends);
         positions.sort_unstable();
-        let (reader, positions) = (reader.clone(), positions.into_iter());
+        let (reader, first, positions) = (reader.clone(), first.into_iter(), positions.into_iter());
         let until_ms = changed.iter().filter_map(|change| change.until).min();
-        Ok(CatchUp { reader, after, up_to, bootstrap, tail, positions, until_ms, done: false })
+        Ok(CatchUp { reader, after, up_to, bootstrap, tail, first, positions, until_ms, done: false })
     }
 
     /// Whether a grant that it was planned under has ended since, written down or not.
@@ -71,7 +75,7 @@ impl CatchUp {
 
     /// Whether nothing has to be sent.
     pub fn is_empty(&self) -> bool {
-        self.bootstrap.is_empty() && self.positions.as_slice().is_empty()
+        self.bootstrap.is_empty() && self.first.as_slice().is_empty() && self.positions.as_slice().is_empty()
     }
 
     /// The documents whose changes are in its frames, and the part of the log that they are from.
@@ -93,16 +97,20 @@ impl CatchUp {
             let bootstrap = std::mem::replace(&mut self.bootstrap, rest);
             return Ok(Some(ChangesFrame { to: cursor(self.after), bootstrap, ..ChangesFrame::default() }));
         }
-        let page: Vec<Position> = self.positions.by_ref().take(PAGE_POSITIONS).collect();
+        let comes_first = !self.first.as_slice().is_empty();
+        let rest = if comes_first { &mut self.first } else { &mut self.positions };
+        let page: Vec<Position> = rest.take(PAGE_POSITIONS).collect();
         let (mut entries, bootstrap) = match shared.store.read(&self.reader.tenant, &page).await {
             Err(StoreError::Damaged(_)) => self.read_around_damage(shared, &page).await?,
             entries => (entries?, Vec::new()),
         };
-        self.keep_one_frame(&mut entries, page);
-        self.done = self.positions.as_slice().is_empty();
+        keep_one_frame(&mut entries, page, if comes_first { &mut self.first } else { &mut self.positions });
+        self.done = self.first.as_slice().is_empty() && self.positions.as_slice().is_empty();
         let to = match (self.done, entries.last()) {
+            (true, _) => cursor(self.up_to),
+            (false, _) if comes_first => None,
             (false, Some(last)) => cursor(last.position),
-            _ => cursor(self.up_to),
+            (false, None) => None,
         };
         let raw = |stored: Stored| RawEntry { position: stored.position, entry: stored.encoded };
         let entries = entries.into_iter().map(raw).collect();
@@ -141,22 +149,34 @@ impl CatchUp {
         }
         Ok(None)
     }
+}
 
-    /// Cuts the page where a frame is full; what does not fit is read again with the next one.
-    fn keep_one_frame(&mut self, entries: &mut Vec<Stored>, page: Vec<Position>) {
-        let mut bytes = 0;
-        let fits = entries.iter().take_while(|stored| {
-            bytes += stored.encoded.len() + ENTRY_OVERHEAD;
-            bytes <= limits::CATCH_UP_BYTES
-        });
-        let count = fits.count().max(1).min(entries.len());
-        if count < entries.len() {
-            let next = entries[count].position;
-            entries.truncate(count);
-            let rest: Vec<Position> =
-                page.into_iter().filter(|position| *position >= next).chain(self.positions.by_ref()).collect();
-            self.positions = rest.into_iter();
-        }
+async fn positions_of(
+    store: &SharedStore,
+    reader: &Reader,
+    documents: &[DocumentId],
+    (after, up_to): (Position, Position),
+) -> Result<Vec<Position>, StoreError> {
+    match documents.is_empty() {
+        true => Ok(Vec::new()),
+        false => store.positions(&reader.tenant, documents, after, up_to).await,
+    }
+}
+
+/// Cuts the page where a frame is full; what does not fit is read again with the next one.
+fn keep_one_frame(entries: &mut Vec<Stored>, page: Vec<Position>, positions: &mut std::vec::IntoIter<Position>) {
+    let mut bytes = 0;
+    let fits = entries.iter().take_while(|stored| {
+        bytes += stored.encoded.len() + ENTRY_OVERHEAD;
+        bytes <= limits::CATCH_UP_BYTES
+    });
+    let count = fits.count().max(1).min(entries.len());
+    if count < entries.len() {
+        let next = entries[count].position;
+        entries.truncate(count);
+        let rest: Vec<Position> =
+            page.into_iter().filter(|position| *position >= next).chain(positions.by_ref()).collect();
+        *positions = rest.into_iter();
     }
 }
 

@@ -127,7 +127,7 @@ impl Listeners {
         let mut lagged = 0;
         let mut served: Vec<&Arc<Mailbox>> = Vec::new();
         for mailbox in readers.iter().filter_map(|subject| self.by_subject.get(subject)).flatten() {
-            let is_author = author.is_some_and(|author| Arc::ptr_eq(author, mailbox));
+            let is_author = author.is_some_and(|author| author.session() == mailbox.session());
             // A session may hold the document through its unit and through itself: it hears of it once.
             let again = readers.len() > 1 && served.iter().any(|other| Arc::ptr_eq(other, mailbox));
             if is_author || again {

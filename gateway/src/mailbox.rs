@@ -6,7 +6,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use bytes::Bytes;
@@ -23,6 +23,8 @@ use tokio::sync::Notify;
 pub struct Mailbox {
     session: SessionId,
     parts: PartSet,
+    /// The session's own, in which the log is told in its order; `None` when this is it.
+    own: Option<Arc<Mailbox>>,
     state: Mutex<State>,
     filled: Notify,
     revoked: Notify,
@@ -35,6 +37,8 @@ struct State {
     entry_bytes: usize,
     lagged: bool,
     revoked: Position,
+    /// Of the urgent lane: is told of urgent entries at once, however much waits here.
+    urgent: Weak<Mailbox>,
 }
 
 /// Something to be sent.
@@ -44,6 +48,8 @@ pub enum Mail {
     Answer(Answer),
     /// An entry of the log.
     Entry(Arc<LiveEntry>),
+    /// An entry that the device has pushed on another lane, and is answered there.
+    Own(Position),
 }
 
 /// A push and what became of it, after its commit.
@@ -66,6 +72,8 @@ pub struct LiveEntry {
     pub position: Position,
     /// Whether it holds changes, so that whoever gets it reads something of the case.
     pub has_content: bool,
+    /// Whether it goes ahead of what waits: it came on the urgent lane, and holds changes and nothing of authority.
+    pub is_urgent: bool,
     /// The entry as stored.
     pub encoded: Bytes,
 }
@@ -95,7 +103,22 @@ pub struct MailboxLoad {
 impl Mailbox {
     /// An empty mailbox of a session whose role may have documents of these parts.
     pub fn new(session: SessionId, parts: PartSet) -> Arc<Self> {
-        Arc::new(Self { session, parts, state: Mutex::default(), filled: Notify::new(), revoked: Notify::new() })
+        Self::with(session, parts, None)
+    }
+
+    /// One of another lane of the session whose own this is.
+    pub fn beside(self: &Arc<Self>) -> Arc<Self> {
+        Self::with(self.session, self.parts, Some(self.clone()))
+    }
+
+    fn with(session: SessionId, parts: PartSet, own: Option<Arc<Mailbox>>) -> Arc<Self> {
+        let (filled, revoked) = (Notify::new(), Notify::new());
+        Arc::new(Self { session, parts, own, state: Mutex::default(), filled, revoked })
+    }
+
+    /// Has that one told of urgent entries as well, as long as there is one.
+    pub fn tell_urgent(&self, urgent: &Arc<Mailbox>) {
+        self.lock().urgent = Arc::downgrade(urgent);
     }
 
     /// Whose mailbox this is.
@@ -105,6 +128,9 @@ impl Mailbox {
 
     /// Adds an answer.
     pub fn answer(&self, answer: Answer) {
+        if let Some(own) = &self.own {
+            own.pass(answer.position);
+        }
         self.lock().queue.push_back(Mail::Answer(answer));
         self.filled.notify_one();
     }
@@ -116,6 +142,9 @@ impl Mailbox {
             return true;
         }
         let mut state = self.lock();
+        if let Some(urgent) = state.urgent.upgrade().filter(|_| entry.is_urgent) {
+            urgent.deliver(entry);
+        }
         if state.lagged {
             return false;
         }
@@ -133,9 +162,29 @@ impl Mailbox {
         !lagged
     }
 
-    /// A grant of this reader has ended: what was read for it before may not be sent any more.
+    /// The device has what stands there. One such mail is enough for several in a row.
+    fn pass(&self, position: Position) {
+        let mut state = self.lock();
+        if state.lagged {
+            return;
+        }
+        match state.queue.back_mut() {
+            Some(Mail::Own(last)) => *last = position.max(*last),
+            _ => state.queue.push_back(Mail::Own(position)),
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// A grant of this reader has ended: what was read for it before may not be sent any more. What waits on the urgent lane
+    /// comes in the order of the log, if it still may.
     pub fn revoke(&self, position: Position) {
-        self.lock().revoked = position;
+        let mut state = self.lock();
+        state.revoked = position;
+        if let Some(urgent) = state.urgent.upgrade() {
+            urgent.restart();
+        }
+        drop(state);
         self.revoked.notify_one();
     }
 
@@ -165,7 +214,7 @@ impl Mailbox {
     /// How much waits.
     pub fn load(&self) -> MailboxLoad {
         let state = self.lock();
-        let answers = state.queue.len() - state.entries;
+        let answers = state.queue.iter().filter(|mail| matches!(mail, Mail::Answer(_))).count();
         MailboxLoad { entries: state.entries, entry_bytes: state.entry_bytes, answers }
     }
 
@@ -218,11 +267,16 @@ mod tests {
     use super::*;
 
     fn entry(position: u64, len: usize) -> Arc<LiveEntry> {
+        entry_of(position, len, false)
+    }
+
+    fn entry_of(position: u64, len: usize, is_urgent: bool) -> Arc<LiveEntry> {
         let document = DocumentId { case: CaseId(Uuid::nil()), part: Part::Clinical };
         Arc::new(LiveEntry {
             document,
             position: Position(position),
             has_content: true,
+            is_urgent,
             encoded: Bytes::from(vec![0; len]),
         })
     }
@@ -248,6 +302,7 @@ mod tests {
             .map(|mail| match mail {
                 Mail::Answer(answer) => answer.position.0,
                 Mail::Entry(entry) => entry.position.0,
+                Mail::Own(position) => position.0,
             })
             .collect();
         assert_eq!((order, post.lagged), (vec![1, 2, 3], false));
@@ -265,6 +320,46 @@ mod tests {
         assert!(!mailbox.deliver(&entry(999, 1)), "stays out of the tail until it has read the store");
         mailbox.restart();
         assert!(mailbox.deliver(&entry(1000, 1)));
+    }
+
+    #[tokio::test]
+    async fn an_urgent_entry_goes_ahead_however_far_the_session_lags() {
+        let mailbox = mailbox();
+        let urgent = mailbox.beside();
+        mailbox.tell_urgent(&urgent);
+        mailbox.deliver(&entry(1, limits::READER_OUTBOX_BYTES + 1));
+        assert!(!mailbox.deliver(&entry_of(2, 10, true)), "it has lagged");
+        mailbox.deliver(&entry(3, 10));
+        let ahead = urgent.take(usize::MAX).await;
+        assert!(matches!(ahead.mail.as_slice(), [Mail::Entry(entry)] if entry.position == Position(2)));
+        drop(urgent);
+        mailbox.deliver(&entry_of(4, 10, true));
+    }
+
+    #[tokio::test]
+    async fn a_grant_that_ends_takes_back_what_waits_to_go_ahead() {
+        let mailbox = mailbox();
+        let urgent = mailbox.beside();
+        mailbox.tell_urgent(&urgent);
+        mailbox.deliver(&entry_of(1, 10, true));
+        urgent.answer(answer(2));
+        mailbox.revoke(Position(3));
+        let post = urgent.take(usize::MAX).await;
+        assert!(matches!(post.mail.as_slice(), [Mail::Answer(Answer { push: 2, .. })]), "{:?}", post.mail);
+    }
+
+    #[tokio::test]
+    async fn what_is_answered_on_another_lane_is_passed_in_the_order_of_the_log() {
+        let mailbox = mailbox();
+        let beside = mailbox.beside();
+        mailbox.deliver(&entry(1, 10));
+        beside.answer(answer(2));
+        beside.answer(answer(3));
+        mailbox.deliver(&entry(4, 10));
+        let post = mailbox.take(usize::MAX).await;
+        let passed = matches!(post.mail.as_slice(), [Mail::Entry(_), Mail::Own(Position(3)), Mail::Entry(_)]);
+        assert!(passed, "{:?}", post.mail);
+        assert_eq!(mailbox.load(), MailboxLoad::default());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use feldakte_core::{
     admission::{self, Ledger, Opening},
     change::{Change, ChangeError},
     ids::{DocumentId, Part, TenantId},
+    lane::Lane,
     limits,
 };
 use feldakte_proto::{Push, Reason, Refused, encode_entry};
@@ -37,6 +38,17 @@ pub struct Submitted {
     pub reasons: Vec<Reason>,
 }
 
+/// Where a push comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'p> {
+    /// The session's.
+    pub trail: &'p Arc<Trail>,
+    /// Where the answer goes.
+    pub mailbox: &'p Arc<Mailbox>,
+    /// What it came on: readers are sent what came on the urgent one before all else.
+    pub lane: Lane,
+}
+
 /// Admits what may enter of the push and hands it to the sequencer, in the order of admission.
 ///
 /// # Errors
@@ -44,7 +56,7 @@ pub struct Submitted {
 pub async fn submit(
     shared: &Arc<Shared>,
     speaker: &Speaker,
-    (trail, mailbox): (&Arc<Trail>, &Arc<Mailbox>),
+    origin: Origin<'_>,
     push: Push,
 ) -> Result<Submitted, SessionError> {
     let Push { push, document, changes, user } = push;
@@ -57,7 +69,7 @@ pub async fn submit(
     let bytes = cost.bytes + cost.changes * CHANGE_OVERHEAD;
     let bytes = u32::try_from(bytes.min(limits::SEQUENCER_BYTES as u64)).expect("the limit is far below 4 GiB");
     let room = shared.room.clone().acquire_many_owned(bytes).await.map_err(|_| SessionError::Draining)?;
-    let under_way = UnderWay { shared, speaker, by, trail, mailbox, push, room };
+    let under_way = UnderWay { shared, speaker, by, origin, push, room };
     let ledger = match open_or_refuse(shared, &speaker.log, document).await? {
         Ok(ledger) => ledger,
         Err(reason) => {
@@ -92,8 +104,7 @@ struct UnderWay<'p> {
     shared: &'p Shared,
     speaker: &'p Speaker,
     by: &'p speaker::Author,
-    trail: &'p Arc<Trail>,
-    mailbox: &'p Arc<Mailbox>,
+    origin: Origin<'p>,
     push: u64,
     /// Its share of the queue.
     room: OwnedSemaphorePermit,
@@ -150,11 +161,11 @@ impl<'p> UnderWay<'p> {
 
     /// One without an entry.
     fn submission(self, refused: Vec<Refused>) -> Submission {
-        let Self { shared: _, speaker, by, trail, mailbox, push, room } = self;
-        let (trail, mailbox) = (trail.clone(), mailbox.clone());
+        let Self { shared: _, speaker, by, origin: Origin { trail, mailbox, lane }, push, room } = self;
+        let (trail, mailbox, is_urgent) = (trail.clone(), mailbox.clone(), lane == Lane::Urgent);
         let author = Author::Session { trail, user: by.principal.user, mailbox, push, refused };
         let (tenant, readers, room) = (speaker.log.clone(), Vec::new(), Some(room));
-        Submission { tenant, entry: None, readers, ledger: None, room, author }
+        Submission { tenant, entry: None, is_urgent, readers, ledger: None, room, author }
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Submission {
     pub tenant: TenantId,
     /// What became new and how it is stored; `None` when all was known or refused.
     pub entry: Option<(Entry, Bytes)>,
+    /// Whether readers are sent it before all else.
+    pub is_urgent: bool,
     /// Whose grants let them see the entry.
     pub readers: Vec<Subject>,
     /// Keeps the ledger in memory until the entry is durable; `None` when it cannot be read.
@@ -149,7 +151,7 @@ impl Sequencer {
         let mut waiters = Vec::new();
         let mut acts = Vec::new();
         let mut heads = HashMap::new();
-        for Submission { tenant, entry, readers, ledger: _, room: _, author } in batch {
+        for Submission { tenant, entry, is_urgent, readers, ledger: _, room: _, author } in batch {
             let revoked = entry.as_ref().map(|(entry, _)| entry.revoked.clone()).unwrap_or_default();
             let entry = entry.map(|(entry, encoded)| {
                 let position = positions.next().expect("append gives every entry a position");
@@ -158,7 +160,9 @@ impl Sequencer {
                 self.backlog.touch(entry.document, entry.changes.len());
                 heads.insert(tenant.clone(), position);
                 let has_content = !entry.changes.is_empty();
-                Arc::new(LiveEntry { document: entry.document, position, has_content, encoded })
+                // What is told of authority is told in the order of the log.
+                let is_urgent = is_urgent && is_content_alone(&entry);
+                Arc::new(LiveEntry { document: entry.document, position, has_content, is_urgent, encoded })
             });
             // A push in which nothing was new is answered with where the log stands: what it repeats may have
             // been committed a moment ago in this very batch.
@@ -208,6 +212,11 @@ fn acts_of(tenant: &TenantId, entry: &Entry, position: Position, author: &Author
             ended.map(act).collect()
         }
     }
+}
+
+fn is_content_alone(entry: &Entry) -> bool {
+    let Entry { document: _, grants, revoked, bindings: _, quarantined, changes: _ } = entry;
+    grants.is_empty() && revoked.is_empty() && quarantined.is_empty()
 }
 
 fn appends_of(batch: &[Submission]) -> Vec<Append> {

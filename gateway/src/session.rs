@@ -3,19 +3,18 @@
 //! One task owns the session stream. It never waits for another session: what others produce arrives in the
 //! mailbox, and when that overflows the session reads the store from where it is, as it did when it began.
 
-use std::{collections::VecDeque, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use feldakte_certs::identity;
 use feldakte_core::{
     access::Principal,
     audit,
-    ids::{Cursor, DocumentId, Position, SessionId},
+    ids::{CaseId, Cursor, Position, SessionId},
+    lane::Lane,
     limits,
 };
-use feldakte_proto::{
-    Answer, ClientMessage, Hello, Outcome, Push, Reason, Receipts, ServerMessage, Welcome, WipeOrder, negotiate,
-};
-use tokio::time::Sleep;
+use feldakte_proto::{Answer, ClientMessage, Hello, Outcome, Receipts, ServerMessage, Welcome, WipeOrder, negotiate};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -24,8 +23,7 @@ use crate::{
     gateway::Shared,
     mailbox::{Mailbox, Post},
     outlet::Outlet,
-    pushes::{self, Submitted},
-    quotas::{Rest, UsedUp},
+    quotas::UsedUp,
     renewals,
     requests::Asking,
     snapshots::Fetcher,
@@ -35,9 +33,13 @@ use crate::{
 };
 
 mod error;
+mod intake;
+mod lanes;
 mod tail;
 
 pub use error::SessionError;
+
+use self::intake::{Intake, Room};
 
 /// Serves a connection to its end.
 pub async fn serve(shared: Arc<Shared>, connection: Connection, shutdown: CancellationToken) {
@@ -94,13 +96,18 @@ async fn serve_device(
     let (mailbox, outlet) = (Mailbox::new(id, reader.parts), Outlet::new(connection.clone()));
     let device = Device {
         shared: shared.clone(),
+        in_use: hello.in_use.clone(),
         speaker,
         reader: reader.clone(),
         mailbox: mailbox.clone(),
         trail: trail.clone(),
     };
-    // On the heap, like all that is needed once.
-    let greeting = Box::pin(greet(device, hello, outlet.clone(), (out, messages)));
+    let device = Arc::new(device);
+    let (is_welcome, welcome) = oneshot::channel();
+    // On the heap: most of its time it waits.
+    let lanes = Box::pin(lanes::serve(device.clone(), outlet.clone(), welcome));
+    // Like all that is needed once.
+    let greeting = Box::pin(greet((device, is_welcome), hello, outlet.clone(), (out, messages)));
     let served = async {
         match greeting.await {
             Ok(session) => {
@@ -114,6 +121,7 @@ async fn serve_device(
     let error = tokio::select! {
         biased;
         error = served => error,
+        error = lanes => error,
         error = lapse(&mailbox, &outlet) => error,
         () = connection.closed() => SessionError::Gone,
     };
@@ -175,6 +183,8 @@ impl Drop for OpenSession<'_> {
 /// An identified device on a connection.
 struct Device {
     shared: Arc<Shared>,
+    /// What is looked at on it.
+    in_use: Vec<CaseId>,
     speaker: Arc<Speaker>,
     reader: Reader,
     mailbox: Arc<Mailbox>,
@@ -188,28 +198,21 @@ impl Device {
 }
 
 struct Session {
-    device: Device,
+    device: Arc<Device>,
     outlet: Arc<Outlet>,
     messages: Receiver,
     out: Sender,
     fetcher: Fetcher,
     /// Everything this device may see up to here has been sent.
     sent: Position,
-    /// Bytes of each push that waits for its answer.
-    in_flight: VecDeque<u32>,
-    last_push: u64,
-    /// The device has used up a share: until then it is not read from.
-    rest: Option<Pin<Box<Sleep>>>,
-    rest_logged: bool,
-    /// Reasons of refusals that have been logged, one bit each.
-    reasons_logged: u32,
+    intake: Intake,
     /// The audit log cannot be written: nothing is sent until it can. Pushes are taken: losing them would be worse.
     withheld: bool,
 }
 
 /// Answers the device's `Hello`. Not a byte leaves before the certificate has been judged.
 async fn greet(
-    device: Device,
+    (device, is_welcome): (Arc<Device>, oneshot::Sender<()>),
     hello: Box<Hello>,
     outlet: Arc<Outlet>,
     (out, messages): (Sender, Receiver),
@@ -217,23 +220,11 @@ async fn greet(
     let version = negotiate(&hello.versions).ok_or(SessionError::Version)?;
     let shared = device.shared.clone();
     let restored_to = shared.open_tenant(&device.reader.tenant).await?;
-    let (sent, in_flight) = (after_of(&device, hello.cursor), VecDeque::new());
+    let sent = after_of(&device, hello.cursor);
+    let intake = Intake::new(device.clone(), device.mailbox.clone(), Lane::Session, ROOM);
     let fetcher = Fetcher::new(outlet.clone(), device.reader.clone(), device.trail.clone());
     Box::pin(device.trail.begin(&device.speaker)).await;
-    let mut session = Session {
-        device,
-        outlet,
-        messages,
-        out,
-        fetcher,
-        sent,
-        in_flight,
-        last_push: 0,
-        rest: None,
-        rest_logged: false,
-        reasons_logged: 0,
-        withheld: false,
-    };
+    let mut session = Session { device, outlet, messages, out, fetcher, sent, intake, withheld: false };
     let planned = session.device.mailbox.last_revoked();
     let (head, catch_up) = session.join_tail().await?;
     let id = session.device.mailbox.session();
@@ -251,6 +242,8 @@ async fn greet(
         delivers: delivers.clone(),
     };
     session.send(ServerMessage::Welcome(welcome)).await?;
+    // Nobody waits any more: the session ends anyway.
+    let _ = is_welcome.send(());
     if let Some(order) = shared.wipes.of(session.device.speaker.principal.device) {
         session.send(ServerMessage::Wipe(WipeOrder { order: order.into_bytes() })).await?;
     }
@@ -312,13 +305,6 @@ fn receipts_in(receipts: &Receipts) -> u64 {
     (purged.len() + reads.len() + logins.len()) as u64 + opened.len() as u64 * limits::RECEIPTS_AN_EMERGENCY
 }
 
-async fn over(rest: &mut Option<Pin<Box<Sleep>>>) {
-    match rest {
-        Some(rest) => rest.await,
-        None => std::future::pending().await,
-    }
-}
-
 enum Step {
     /// The audit log can be written again.
     Resume,
@@ -331,8 +317,6 @@ impl Session {
     async fn run(mut self, shutdown: &CancellationToken) -> SessionError {
         // Turn about: a device behind a slow link always has mail, and what it writes has to be read all the same.
         let mut messages_first = false;
-        // What was used up in an earlier session stays used up.
-        self.rest_if_used_up();
         loop {
             let step = tokio::select! {
                 biased;
@@ -344,10 +328,7 @@ impl Session {
                 Step::Resume => Box::pin(self.resume()).await,
                 // On the heap: every idle session would carry its room.
                 Step::Post(post) => Box::pin(self.handle_post(post)).await,
-                Step::Rested => {
-                    self.rest_if_used_up();
-                    Ok(())
-                }
+                Step::Rested => Ok(()),
                 Step::Message(Ok(Some(message))) => self.handle_message(message).await,
                 Step::Message(Ok(None)) => Err(SessionError::Gone),
                 Step::Message(Err(error)) => Err(error.into()),
@@ -359,10 +340,7 @@ impl Session {
     }
 
     async fn next_step(&mut self, messages_first: bool) -> Step {
-        let bytes: usize = self.in_flight.iter().map(|bytes| *bytes as usize).sum();
-        let has_room = self.in_flight.len() < limits::PUSHES_IN_FLIGHT && bytes < limits::PUSH_BYTES_IN_FLIGHT;
-        let may_read = self.rest.is_none();
-        let has_room = has_room && may_read;
+        let has_room = self.intake.has_room();
         let (mailbox, messages, audit) = (&self.device.mailbox, &mut self.messages, &self.device.shared.audit);
         if messages_first && has_room {
             return tokio::select! {
@@ -377,18 +355,19 @@ impl Session {
             () = audit.available(), if self.withheld => Step::Resume,
             post = mailbox.take(limits::CATCH_UP_BYTES) => Step::Post(post),
             message = messages.next_message(), if has_room => Step::Message(message),
-            () = over(&mut self.rest), if !may_read => Step::Rested,
+            () = self.intake.rested() => Step::Rested,
         }
     }
 
     async fn handle_message(&mut self, message: ClientMessage) -> Result<(), SessionError> {
         match message {
             // On the heap: every idle session would carry the room of a push.
-            ClientMessage::Push(push) => Box::pin(self.handle_push(push)).await,
+            ClientMessage::Push(push) => Box::pin(self.intake.push(push)).await,
             ClientMessage::Fetch(fetch) => {
                 self.fetcher.fetch(&self.device.shared, fetch.documents).map_err(SessionError::Unexpected)
             }
             ClientMessage::Hello(_) => Err(SessionError::Unexpected("a second hello")),
+            ClientMessage::Enter(_) => Err(SessionError::Unexpected("the session's stream is no other lane")),
             // These as well.
             ClientMessage::Renew(renew) => {
                 let answer = Box::pin(renewals::answer(&self.device.shared, self.outlet.connection(), renew)).await;
@@ -409,61 +388,14 @@ impl Session {
         }
     }
 
-    async fn handle_push(&mut self, push: Push) -> Result<(), SessionError> {
-        if push.push <= self.last_push {
-            return Err(SessionError::Unexpected("push numbers must ascend"));
-        }
-        self.last_push = push.push;
-        let Device { shared, speaker, mailbox, trail, .. } = &self.device;
-        let document = push.document;
-        let Submitted { bytes, cost, reasons } = pushes::submit(shared, speaker, (trail, mailbox), push).await?;
-        shared.quotas.charge(speaker.principal.device, &speaker.log, cost);
-        self.log_refusals(document, reasons);
-        self.in_flight.push_back(bytes);
-        self.rest_if_used_up();
-        Ok(())
-    }
-
     /// Beyond their share receipts are answered unread: the device keeps them for later, and what else it has to say is heard.
     async fn answer_receipts(&mut self, receipts: Receipts) -> ServerMessage {
         let device = self.device.speaker.principal.device;
         match self.device.shared.quotas.try_take_receipts(device, receipts_in(&receipts)) {
             Ok(()) => self.device.asking().receipts(receipts).await,
             Err(UsedUp) => {
-                self.note_used_up("receipts");
+                self.intake.note_used_up("receipts");
                 ServerMessage::Answer(Answer { request: receipts.request, outcome: Outcome::TooOften })
-            }
-        }
-    }
-
-    fn rest_if_used_up(&mut self) {
-        let Device { shared, speaker, .. } = &self.device;
-        let rest = shared.quotas.rest(speaker.principal.device, &speaker.log);
-        self.rest = rest.map(|rest| Box::pin(tokio::time::sleep_until(rest.until)));
-        if let Some(Rest { share, .. }) = rest {
-            self.note_used_up(share);
-        }
-    }
-
-    fn note_used_up(&mut self, share: &'static str) {
-        let Device { shared, speaker, mailbox, .. } = &self.device;
-        shared.metrics.devices_slowed.get_or_create(&vec![("share", share)]).inc();
-        // Once per session, as refusals are.
-        if !self.rest_logged {
-            self.rest_logged = true;
-            warn!(session = %mailbox.session(), device = %speaker.principal.device, share, "share used up; read slowly");
-        }
-    }
-
-    /// Once per reason and session: enough to find the device, too little to fill a disk.
-    fn log_refusals(&mut self, document: DocumentId, reasons: Vec<Reason>) {
-        for reason in reasons {
-            let bit = 1 << reason as u32;
-            self.device.trail.note_refusal(document, reason);
-            if self.reasons_logged & bit == 0 {
-                self.reasons_logged |= bit;
-                let (id, device) = (self.device.mailbox.session(), self.device.speaker.principal.device);
-                warn!(session = %id, %device, ?reason, "refused");
             }
         }
     }
@@ -474,6 +406,9 @@ impl Session {
         Ok(())
     }
 }
+
+/// Pushes of the session's own lane that wait for their commit.
+const ROOM: Room = Room { pushes: limits::PUSHES_IN_FLIGHT, bytes: limits::PUSH_BYTES_IN_FLIGHT };
 
 #[cfg(test)]
 mod tests {

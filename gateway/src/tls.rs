@@ -120,10 +120,10 @@ fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("far below the largest QUIC integer");
     quic::configure(&mut transport)
-        // The session stream; the rest is room for the lanes of later versions.
-        .max_concurrent_bidi_streams(VarInt::from_u32(4))
+        // The session's, its other lanes, and one that is about to take the place of another.
+        .max_concurrent_bidi_streams(VarInt::from_u32(2 + limits::LANES_MAX as u32))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .send_window(SEND_WINDOW)
         .datagram_receive_buffer_size(None)
@@ -131,8 +131,10 @@ fn transport() -> TransportConfig {
     transport
 }
 
-/// One full frame in flight per device: what a hostile device can make the gateway hold.
-const RECEIVE_WINDOW: u32 = limits::FRAME_LEN_MAX as u32;
+/// 20 Mbit/s at a round trip of 200 ms.
+const STREAM_WINDOW: u32 = 512 << 10;
+/// What a hostile device can make the gateway hold. Two lanes that nobody reads from leave room for the urgent one.
+const RECEIVE_WINDOW: u32 = 2 * STREAM_WINDOW + limits::URGENT_FRAME_LEN_MAX as u32;
 /// Unacknowledged bytes per device.
 const SEND_WINDOW: u64 = 2 << 20;
 

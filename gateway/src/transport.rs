@@ -3,6 +3,7 @@
 //! What carries it is known below this file and by those who accept connections. Nothing else may tell transports apart.
 
 use bytes::Bytes;
+use feldakte_core::lane::Lane;
 use feldakte_proto::{ClientMessage, CloseCode, DecodeError};
 use rustls_pki_types::CertificateDer;
 
@@ -27,7 +28,7 @@ enum Incoming {
     Grpc(grpc::Receiver),
 }
 
-/// A way to the device: the session's own, or one beside it for snapshots.
+/// A way to the device: the session's own, or one beside it.
 pub struct Sender(Outgoing);
 
 enum Outgoing {
@@ -109,11 +110,29 @@ impl Connection {
     pub async fn accept_session(&self) -> Result<(Sender, Receiver), ReceiveError> {
         let accepted = match &self.0 {
             Carrier::Quic(connection) => {
-                let accepted = connection.accept_session().await;
+                let accepted = connection.accept_stream().await;
                 accepted.map(|(out, messages)| (Outgoing::Quic(out), Incoming::Quic(messages)))
             }
             Carrier::Grpc(connection) => {
                 let accepted = connection.accept_session().await;
+                accepted.map(|(out, messages)| (Outgoing::Grpc(out), Incoming::Grpc(messages)))
+            }
+        };
+        accepted.map(|(out, messages)| (Sender(out), Receiver(messages))).ok_or(ReceiveError::Gone)
+    }
+
+    /// Waits for the device to open a stream beside the session's. What lane it is, it says first.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn accept_lane(&self) -> Result<(Sender, Receiver), ReceiveError> {
+        let accepted = match &self.0 {
+            Carrier::Quic(connection) => {
+                let accepted = connection.accept_stream().await;
+                accepted.map(|(out, messages)| (Outgoing::Quic(out), Incoming::Quic(messages)))
+            }
+            Carrier::Grpc(connection) => {
+                let accepted = connection.accept_lane().await;
                 accepted.map(|(out, messages)| (Outgoing::Grpc(out), Incoming::Grpc(messages)))
             }
         };
@@ -210,6 +229,14 @@ impl Sender {
             Outgoing::Quic(sender) => sender.send(frame).await,
             // On the heap, as below: a session over QUIC would have to carry its room.
             Outgoing::Grpc(sender) => Box::pin(sender.send(frame)).await,
+        }
+    }
+
+    /// From here on it goes before and behind what its lane does. Over TCP that is decided by what shares a connection.
+    pub fn set_lane(&self, lane: Lane) {
+        match &self.0 {
+            Outgoing::Quic(sender) => sender.set_lane(lane),
+            Outgoing::Grpc(_) => {}
         }
     }
 

@@ -7,6 +7,7 @@ use feldakte_core::{
         ActorId, CaseId, ChangeHash, Cursor, DeviceId, DocumentId, Epoch, Part, Position, SessionId, TenantId, UnitId,
         UserId,
     },
+    lane::Lane,
     limits,
     log::{Binding, Entry, Quarantine, QuarantineReason},
 };
@@ -59,17 +60,19 @@ pub(crate) fn unbundled() -> impl Strategy<Value = Unbundled> {
 pub(crate) fn client_message() -> impl Strategy<Value = ClientMessage> {
     let cursor =
         (any::<[u8; 16]>(), position()).prop_map(|(epoch, position)| Cursor { epoch: epoch_of(epoch), position });
-    let users = (option::of(tenant()), option::of(credential()), vec(credential(), 0..4));
+    let cases = vec(document().prop_map(|document| document.case), 0..=limits::IN_USE_MAX);
+    let users = (option::of(tenant()), option::of(credential()), vec(credential(), 0..4), cases);
     let hello = (vec(any::<u32>(), 0..16), "\\PC{0,16}", option::of(cursor), users).prop_map(
-        |(versions, build, cursor, (tenant, active, delivers))| {
-            ClientMessage::Hello(Hello { versions, build, cursor, tenant, active, delivers })
+        |(versions, build, cursor, (tenant, active, delivers, in_use))| {
+            ClientMessage::Hello(Hello { versions, build, cursor, tenant, active, delivers, in_use })
         },
     );
     let push = (any::<u64>(), document(), vec(blob(), 0..6), option::of(user()))
         .prop_map(|(push, document, changes, user)| ClientMessage::Push(Push { push, document, changes, user }));
     let fetch = vec(document(), 0..20).prop_map(|documents| ClientMessage::Fetch(Fetch { documents }));
     let renew = (any::<u64>(), text()).prop_map(|(request, csr)| ClientMessage::Renew(Renew { request, csr }));
-    prop_oneof![hello, push, fetch, break_glass(), share(), receipts(), renew]
+    let enter = select(&Lane::ALL[..]).prop_map(ClientMessage::Enter);
+    prop_oneof![hello, push, fetch, break_glass(), share(), receipts(), renew, enter]
 }
 
 fn break_glass() -> impl Strategy<Value = ClientMessage> {

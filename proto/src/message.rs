@@ -1,8 +1,9 @@
-//! Messages of the session stream as the rest of the product sees them.
+//! Messages of the session and its other lanes as the rest of the product sees them.
 
 use bytes::Bytes;
 use feldakte_core::{
-    ids::{Cursor, DocumentId, Epoch, Position, SessionId, TenantId, UserId},
+    ids::{CaseId, Cursor, DocumentId, Epoch, Position, SessionId, TenantId, UserId},
+    lane::Lane,
     limits,
 };
 
@@ -39,6 +40,8 @@ pub enum ClientMessage {
     Receipts(Receipts),
     /// A new certificate wanted.
     Renew(Renew),
+    /// First on a stream beside the session's: which lane it is.
+    Enter(Lane),
 }
 
 /// From gateway to device.
@@ -73,6 +76,8 @@ pub struct Hello {
     pub active: Option<Credential>,
     /// Whose unsent work it delivers besides.
     pub delivers: Vec<Credential>,
+    /// Cases that somebody looks at on it.
+    pub in_use: Vec<CaseId>,
 }
 
 /// The gateway takes the session.
@@ -168,6 +173,7 @@ impl ClientMessage {
             ClientMessage::Share(request) => pb::client_frame::Body::Share(request.into()),
             ClientMessage::Receipts(receipts) => pb::client_frame::Body::Receipts(receipts.into()),
             ClientMessage::Renew(request) => pb::client_frame::Body::Renew(request.into()),
+            ClientMessage::Enter(lane) => pb::client_frame::Body::Enter(pb::Enter { lane: lane.number() }),
         };
         frame_of(&pb::ClientFrame { body: Some(body) })
     }
@@ -186,6 +192,9 @@ impl ClientMessage {
             pb::client_frame::Body::Share(request) => ClientMessage::Share(request.try_into()?),
             pb::client_frame::Body::Receipts(receipts) => ClientMessage::Receipts(receipts.try_into()?),
             pb::client_frame::Body::Renew(request) => ClientMessage::Renew(request.try_into()?),
+            pb::client_frame::Body::Enter(pb::Enter { lane }) => {
+                ClientMessage::Enter(Lane::from_number(lane).ok_or(DecodeError::UnknownValue("lane"))?)
+            }
         })
     }
 }
@@ -222,7 +231,7 @@ impl ServerMessage {
 }
 
 impl From<&Hello> for pb::Hello {
-    fn from(Hello { versions, build, cursor, tenant, active, delivers }: &Hello) -> Self {
+    fn from(Hello { versions, build, cursor, tenant, active, delivers, in_use }: &Hello) -> Self {
         Self {
             versions: versions.clone(),
             build: build.clone(),
@@ -230,6 +239,7 @@ impl From<&Hello> for pb::Hello {
             tenant: tenant.as_ref().map(TenantId::to_string).unwrap_or_default(),
             active: active.as_ref().map(pb::Credential::from),
             delivers: delivers.iter().map(pb::Credential::from).collect(),
+            in_use: in_use.iter().map(|case| Bytes::copy_from_slice(case.as_bytes())).collect(),
         }
     }
 }
@@ -237,16 +247,18 @@ impl From<&Hello> for pb::Hello {
 impl TryFrom<pb::Hello> for Hello {
     type Error = DecodeError;
     fn try_from(
-        pb::Hello { versions, build, cursor, tenant, active, delivers }: pb::Hello,
+        pb::Hello { versions, build, cursor, tenant, active, delivers, in_use }: pb::Hello,
     ) -> Result<Self, DecodeError> {
         convert::at_most("versions", versions.len(), VERSIONS_MAX)?;
         convert::at_most("build", build.len(), BUILD_LEN_MAX)?;
         convert::at_most("delivers", delivers.len(), limits::DELIVERS_MAX)?;
+        convert::at_most("in_use", in_use.len(), limits::IN_USE_MAX)?;
         let cursor = cursor.map(convert::cursor_from_pb).transpose()?;
         let tenant = (!tenant.is_empty()).then(|| tenant.parse()).transpose()?;
         let active = active.map(Credential::try_from).transpose()?;
         let delivers = delivers.into_iter().map(Credential::try_from).collect::<Result<_, _>>()?;
-        Ok(Self { versions, build, cursor, tenant, active, delivers })
+        let in_use = in_use.iter().map(|case| CaseId::from_slice(case)).collect::<Result<_, _>>()?;
+        Ok(Self { versions, build, cursor, tenant, active, delivers, in_use })
     }
 }
 

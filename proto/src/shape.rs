@@ -15,7 +15,7 @@ use crate::error::DecodeError;
 pub(crate) struct Shape(&'static [(u32, &'static Shape)]);
 
 pub(crate) const CLIENT_FRAME: Shape =
-    Shape(&[(1, &HELLO), (2, &LEAF), (3, &LEAF), (4, &LEAF), (5, &SHARE), (6, &RECEIPTS), (7, &LEAF)]);
+    Shape(&[(1, &HELLO), (2, &LEAF), (3, &LEAF), (4, &LEAF), (5, &SHARE), (6, &RECEIPTS), (7, &LEAF), (8, &LEAF)]);
 pub(crate) const SERVER_FRAME: Shape =
     Shape(&[(1, &WELCOME), (2, &DURABLE), (3, &CHANGES), (4, &LEAF), (5, &LEAF), (6, &LEAF)]);
 pub(crate) const ENTRY: Shape = Shape(&[(2, &GRANT), (3, &SUBJECT), (4, &LEAF), (5, &LEAF)]);

@@ -1,6 +1,6 @@
 //! The documents this device has open: loaded from the store on demand, dropped after any failure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use feldakte_core::{
@@ -17,7 +17,7 @@ use tracing::warn;
 use crate::{
     error::SdkError,
     intent,
-    store::{DocumentEdit, LocalDocument, LocalStoreError, OwnChange, SharedLocalStore},
+    store::{DocumentEdit, DocumentState, LocalDocument, LocalStoreError, OwnChange, SharedLocalStore},
 };
 
 /// Open documents.
@@ -153,6 +153,24 @@ impl Documents {
     pub(super) async fn view(&mut self, id: DocumentId) -> Result<(DocumentView, Vec<Binding>), SdkError> {
         let (open, authors) = self.open_with_authors(id).await?;
         Ok((DocumentView::of(id.part, &mut open.document, &authors), open.bindings.clone()))
+    }
+
+    /// Whether the document is here, and all that these changes stand on.
+    pub(super) async fn may_apply(&mut self, id: DocumentId, changes: &[Bytes]) -> Result<bool, SdkError> {
+        let is_absent = |state: DocumentState| state.revoked || state.bootstrap_pending;
+        if self.store.document(id).await?.is_none_or(is_absent) || self.store.is_hidden(id).await? {
+            return Ok(false);
+        }
+        let document = &mut self.open(id).await?.document;
+        let mut coming = BTreeSet::new();
+        for change in changes {
+            let Ok(change) = Change::parse(change.clone()) else { return Ok(false) };
+            if !change.deps.iter().all(|dep| coming.contains(dep) || document.contains(*dep)) {
+                return Ok(false);
+            }
+            coming.insert(change.hash);
+        }
+        Ok(true)
     }
 
     /// What the document's events come to.

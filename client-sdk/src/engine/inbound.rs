@@ -11,10 +11,8 @@ use feldakte_core::{
     log::Entry,
 };
 use feldakte_proto::{
-    ChangesFrame, ClientMessage, Durable, RawEntry, Reason, ServerMessage, Snapshot, Unbundled, Welcome, WipeOrder,
-    decode_entry,
+    ChangesFrame, Durable, RawEntry, Reason, ServerMessage, Snapshot, Unbundled, Welcome, WipeOrder, decode_entry,
 };
-use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{
@@ -25,17 +23,14 @@ use super::{
 };
 use crate::{
     error::SdkError,
+    link::Outbound,
     store::{Answer, Received, ReceivedEntry, ReceivedSnapshot, Revoked},
     view::LinkState,
     witness::ChangeFact,
 };
 
 impl Engine {
-    pub(super) async fn begin_session(
-        &mut self,
-        welcome: Welcome,
-        outbound: mpsc::Sender<ClientMessage>,
-    ) -> Result<(), SdkError> {
+    pub(super) async fn begin_session(&mut self, welcome: Welcome, outbound: Outbound) -> Result<(), SdkError> {
         let Welcome { epoch, head, caught_up, server_time_ms, restored_to, active, delivers, .. } = welcome;
         self.drop_session();
         self.clock_offset_ms = Some(server_time_ms.saturating_sub(self.environment.now_ms()));
@@ -86,6 +81,30 @@ impl Engine {
             }
             ServerMessage::Welcome(_) => Ok(()),
         }
+    }
+
+    /// What came on another lane than the session's: answers, and copies of entries that the log brings again in their place.
+    pub(super) async fn handle_aside(&mut self, message: ServerMessage) -> Result<(), SdkError> {
+        match message {
+            ServerMessage::Changes(_) if self.epoch.is_none() || self.wipe.is_some() => Ok(()),
+            ServerMessage::Changes(ahead) => self.handle_ahead(ahead.entries).await,
+            ServerMessage::Durable(_) => self.handle_message(message).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes what stands on nothing that is still to come.
+    async fn handle_ahead(&mut self, entries: Vec<RawEntry>) -> Result<(), SdkError> {
+        for RawEntry { position, entry } in entries {
+            let Ok(entry) = decode_entry(entry) else { continue };
+            let is_plain = entry.grants.is_empty() && entry.revoked.is_empty() && entry.quarantined.is_empty();
+            if !is_plain || !self.documents.may_apply(entry.document, &entry.changes).await? {
+                continue;
+            }
+            let entries = vec![self.received_entry(position, entry)];
+            self.store_received(Received { entries, ..Received::default() }).await?;
+        }
+        Ok(())
     }
 
     async fn handle_changes(&mut self, epoch: Epoch, frame: ChangesFrame) -> Result<(), SdkError> {
@@ -201,7 +220,8 @@ impl Engine {
         };
         // Refused for good; read only when a refusal may have been for the sake of another one.
         let mut lost: Option<BTreeSet<ChangeHash>> = None;
-        for (index, Flying { hash, deps }) in changes.into_iter().enumerate() {
+        let asked = changes.into_iter().enumerate().filter(|(_, change)| !change.is_settled);
+        for (index, Flying { hash, deps, .. }) in asked {
             let Some(refused) = refused.iter().find(|refused| refused.index as usize == index) else {
                 answer.durable.push(hash);
                 continue;
@@ -230,6 +250,8 @@ impl Engine {
             let lost = lost.into_iter().map(|(hash, _)| *hash);
             answer.refused.extend(self.doomed(document, lost).await?);
         }
+        let settled = answer.durable.iter().chain(answer.refused.iter().map(|(hash, _)| hash));
+        self.outbox.settle(document, settled);
         self.store.save_answer(&answer).await?;
         self.look_for_ended = true;
         // Of what it was not sent before, the device asks whether it may see it.

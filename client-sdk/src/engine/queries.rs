@@ -18,6 +18,7 @@ impl Engine {
         if states.is_empty() {
             return Err(SdkError::UnknownCase);
         }
+        self.outbox.used(case);
         let mut documents = Vec::with_capacity(states.len());
         let mut authors = Vec::new();
         for state in &states {

@@ -239,7 +239,8 @@ impl Engine {
         };
         let cursor = self.store.cursor_of(self.users.introduced).await?;
         let number = *self.control.introduction.borrow();
-        Ok(Introduction { number, cursor, active, delivers })
+        let in_use = self.outbox.in_use().collect();
+        Ok(Introduction { number, cursor, active, delivers, in_use })
     }
 
     /// What the gateway made of the introduction. `false` when the session is not one that can go on.

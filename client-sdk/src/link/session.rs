@@ -1,11 +1,16 @@
 //! One session from its beginning to its end, or to another one in its place.
 
+use feldakte_core::lane::Lane;
 use feldakte_proto::{ClientMessage, CloseCode, decode_bundle};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{Introduced, Link, LinkInput, OUTBOUND, beside::Beside};
+use super::{
+    Introduced, Link, LinkInput,
+    beside::Beside,
+    lanes::{Outbound, Queues},
+};
 use crate::transport::{Connection, LinkError, ReceiveError, Receiver, Sender, Session};
 
 impl Link {
@@ -20,7 +25,7 @@ impl Link {
         shutdown: &CancellationToken,
     ) -> Result<Introduced, LinkError> {
         let Session { connection, sender, receiver, welcome } = session;
-        let (outbound, queue) = mpsc::channel(OUTBOUND);
+        let (outbound, queues) = Outbound::new();
         let up = LinkInput::Up { welcome, introduction: number, outbound };
         self.engine.send(up).await.map_err(|_| LinkError::Closed(CloseCode::Done))?;
         let beside = Beside::default();
@@ -30,7 +35,7 @@ impl Link {
             let carried = async {
                 tokio::select! {
                     biased;
-                    error = self.carry(&connection, (sender, receiver), queue) => error,
+                    error = self.carry(&connection, (sender, receiver), queues) => error,
                     () = self.control.facts.measure(&connection, path) => LinkError::Unreachable,
                 }
             };
@@ -80,12 +85,14 @@ impl Link {
         &self,
         connection: &Connection,
         (sender, receiver): (Sender, Receiver),
-        queue: mpsc::Receiver<ClientMessage>,
+        Queues { urgent, session, background }: Queues,
     ) -> LinkError {
         tokio::select! {
             biased;
             error = self.receive(receiver) => error,
-            () = send(sender, queue) => LinkError::Unreachable,
+            error = self.carry_lane(connection, Lane::Urgent, urgent) => error,
+            () = send(sender, session) => LinkError::Unreachable,
+            error = self.carry_lane(connection, Lane::Background, background) => error,
             error = self.receive_snapshots(connection) => error,
             () = self.credentials.keep_fresh(&self.engine) => LinkError::Unreachable,
         }

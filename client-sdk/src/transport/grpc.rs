@@ -1,5 +1,5 @@
-//! A session over gRPC: a call on one TCP connection, snapshots by calls on another, which is there only while there are
-//! any.
+//! A session over gRPC: a call on one TCP connection, its urgent lane beside it, and on another connection its background and
+//! snapshots. That one is there only while it is needed.
 
 use std::{
     sync::{
@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use feldakte_certs::policy;
+use feldakte_core::lane::Lane;
 use feldakte_proto::{
     ClientMessage, CloseCode, DecodeError, FrameError, ServerMessage,
     grpc::{Frame, SERVER_FRAME_LEN_MAX, SessionName, close_code_of},
@@ -49,6 +50,7 @@ pub(super) struct Connected {
 
 pub(super) struct Connection {
     line: Arc<Line>,
+    name: SessionName,
     /// The code with which the gateway ended the session.
     closed: Arc<OnceLock<CloseCode>>,
     bulk: Bulk,
@@ -57,13 +59,15 @@ pub(super) struct Connection {
 
 pub(super) struct Sender {
     frames: mpsc::Sender<Frame>,
-    /// Fetches so far.
-    fetches: watch::Sender<u64>,
+    /// Fetches so far; none are sent on other lanes than the session's.
+    fetches: Option<watch::Sender<u64>>,
 }
 
 pub(super) struct Receiver {
     stream: Streaming<Frame>,
     closed: Arc<OnceLock<CloseCode>>,
+    /// Of a lane: its connection is needed as long as it is.
+    _line: Option<Arc<Line>>,
 }
 
 pub(super) fn client_config(identity: &Identity) -> Result<Arc<ClientConfig>, SdkError> {
@@ -100,7 +104,7 @@ impl Connected {
         };
         let name = SessionName::read(answer.metadata()).ok_or(LinkError::Unexpected)?;
         let closed = Arc::<OnceLock<CloseCode>>::default();
-        let mut receiver = Receiver { stream: answer.into_inner(), closed: closed.clone() };
+        let mut receiver = Receiver { stream: answer.into_inner(), closed: closed.clone(), _line: None };
         let first = match receiver.next_frame().await {
             Ok(Some(frame)) => ServerMessage::decode(frame)?,
             Ok(None) => return Err(LinkError::Unreachable),
@@ -110,9 +114,9 @@ impl Connected {
             Err(ReceiveError::Decode(error)) => return Err(error.into()),
         };
         let fetches = watch::Sender::new(0);
-        let bulk = Bulk::new(environment, tls, place, name, fetches.subscribe());
-        let connection = Connection { line: Arc::new(line), closed, bulk, is_probing: Arc::default() };
-        Ok((connection, Sender { frames, fetches }, receiver, first))
+        let bulk = Bulk::new(environment, tls, place, name.clone(), fetches.subscribe());
+        let connection = Connection { line: Arc::new(line), name, closed, bulk, is_probing: Arc::default() };
+        Ok((connection, Sender { frames, fetches: Some(fetches) }, receiver, first))
     }
 }
 
@@ -128,6 +132,24 @@ async fn end_of(line: &Line, status: &Status) -> LinkError {
 impl Connection {
     pub(super) async fn accept_snapshots(&self) -> Snapshots {
         self.bulk.next_answer().await
+    }
+
+    /// Only the urgent one shares the session's connection.
+    pub(super) async fn open_lane(&self, lane: Lane) -> Result<(Sender, Receiver), Gone> {
+        let line = match lane {
+            Lane::Urgent => self.line.clone(),
+            _ => self.bulk.line().await.ok_or(Gone)?,
+        };
+        let (frames, queue) = mpsc::channel(1);
+        // There is room, and the one who takes it out is here.
+        let _ = frames.try_send(Frame::of(&ClientMessage::Enter(lane).encode()));
+        let mut request = Request::new(Messages(queue));
+        self.name.write(request.metadata_mut());
+        let mut client = line.client().max_decoding_message_size(SERVER_FRAME_LEN_MAX);
+        let stream = client.lane(request).await.map_err(|_| Gone)?.into_inner();
+        // One that holds on to the session's own would keep it open.
+        let line = Some(line).filter(|_| lane != Lane::Urgent);
+        Ok((Sender { frames, fetches: None }, Receiver { stream, closed: self.closed.clone(), _line: line }))
     }
 
     pub(super) fn end(&self) -> Option<LinkError> {
@@ -167,8 +189,8 @@ impl Connection {
 impl Sender {
     pub(super) async fn send(&mut self, message: &ClientMessage) -> Result<(), Gone> {
         self.frames.send(Frame::of(&message.encode())).await.map_err(|_| Gone)?;
-        if let ClientMessage::Fetch(_) = message {
-            self.fetches.send_modify(|fetches| *fetches += 1);
+        if let (ClientMessage::Fetch(_), Some(fetches)) = (message, &self.fetches) {
+            fetches.send_modify(|fetches| *fetches += 1);
         }
         Ok(())
     }

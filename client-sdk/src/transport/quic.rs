@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use feldakte_certs::policy;
-use feldakte_core::limits;
+use feldakte_core::{lane::Lane, limits};
 use feldakte_proto::{ClientMessage, CloseCode, DecodeError, FrameDecoder, ServerMessage, quic};
 use quinn::{
     ClientConfig, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, TransportErrorCode, VarInt,
@@ -83,6 +83,14 @@ impl Connection {
             Ok(None) | Err(ReceiveError::Gone) => Err(lost()),
             Err(ReceiveError::Decode(error)) => Err(error.into()),
         }
+    }
+
+    pub(super) async fn open_lane(&self, lane: Lane) -> Result<(Sender, Receiver), Gone> {
+        let (out, stream) = self.0.open_bi().await.map_err(|_| Gone)?;
+        out.set_priority(lane.priority()).map_err(|_| Gone)?;
+        let mut sender = Sender(out);
+        sender.send(&ClientMessage::Enter(lane)).await?;
+        Ok((sender, Receiver::new(stream)))
     }
 
     pub(super) fn traffic(&self) -> Traffic {

@@ -117,7 +117,7 @@ impl Trail {
     pub fn note_live(&self, mail: &[Mail], sent: Position) {
         let entries = mail.iter().filter_map(|mail| match mail {
             Mail::Entry(entry) if entry.position > sent && entry.has_content => Some(entry),
-            Mail::Entry(_) | Mail::Answer(_) => None,
+            Mail::Entry(_) | Mail::Own(_) | Mail::Answer(_) => None,
         });
         self.audit.note_all(entries.map(|entry| self.read(entry.document, Some(Span::of(entry.position)))));
     }

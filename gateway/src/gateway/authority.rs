@@ -284,6 +284,7 @@ impl Shared {
             readers.dedup();
             let encoded = encode_entry(&entry);
             slot.send(Submission {
+                is_urgent: false,
                 tenant: ledger.tenant().clone(),
                 entry: Some((entry, encoded)),
                 readers,

@@ -1,4 +1,4 @@
-//! The calls of a connection: session, bulk and probe.
+//! The calls of a connection: session, its other lanes, bulk and probe.
 
 use std::sync::Arc;
 
@@ -59,6 +59,12 @@ impl Calls {
         self.door.errands.answer(request).await
     }
 
+    /// The caller's session of that name. One that does not exist looks like one that is somebody else's.
+    fn find(&self, name: &SessionName) -> Result<Connection, Status> {
+        let session = self.door.names.find(name).filter(|session| session.is_of(&self.caller.line));
+        session.ok_or_else(|| self.refuse_stranger())
+    }
+
     /// Somebody else's session: who asks is an enrolled device all the same.
     fn refuse_stranger(&self) -> Status {
         let shared = &self.door.shared;
@@ -77,6 +83,7 @@ impl Calls {
 impl SyncService for Calls {
     type SessionStream = Outgoing;
     type BulkStream = Outgoing;
+    type LaneStream = Outgoing;
     type ProbeStream = tokio_stream::Empty<Result<Frame, Status>>;
 
     async fn session(&self, request: Request<Streaming<Frame>>) -> Result<Response<Outgoing>, Status> {
@@ -104,9 +111,7 @@ impl SyncService for Calls {
     async fn bulk(&self, request: Request<Frame>) -> Result<Response<Outgoing>, Status> {
         let malformed = |error| status_of(CloseCode::from(&error));
         let BulkRequest { session, fetch } = BulkRequest::decode(request.into_inner()).map_err(malformed)?;
-        // A name that does not exist looks like one that is somebody else's.
-        let session = self.door.names.find(&session).filter(|session| session.is_of(&self.caller.line));
-        let session = session.ok_or_else(|| self.refuse_stranger())?;
+        let session = self.find(&session)?;
         if !self.caller.decide(Purpose::Bulk(session.ended())) {
             return Err(status_of(CloseCode::Protocol));
         }
@@ -115,6 +120,16 @@ impl SyncService for Calls {
             NotAnswered::TooMany => Status::resource_exhausted("too many fetches"),
         })?;
         Ok(Response::new(outgoing.begun().await?))
+    }
+
+    async fn lane(&self, request: Request<Streaming<Frame>>) -> Result<Response<Outgoing>, Status> {
+        let name = SessionName::read(request.metadata()).ok_or_else(|| status_of(CloseCode::Protocol))?;
+        let session = self.find(&name)?;
+        if !session.is_on(&self.caller.line) && !self.caller.decide(Purpose::Bulk(session.ended())) {
+            return Err(status_of(CloseCode::Protocol));
+        }
+        let outgoing = session.enter(&self.caller.line, request.into_inner());
+        outgoing.map(Response::new).map_err(|_| Status::resource_exhausted("too many lanes"))
     }
 
     async fn probe(&self, _: Request<Frame>) -> Result<Response<Self::ProbeStream>, Status> {

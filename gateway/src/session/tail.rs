@@ -26,6 +26,10 @@ impl Session {
                     frame.to = (!lagged).then_some(entry.position);
                     frame.entries.push(RawEntry { position: entry.position, entry: entry.encoded.clone() });
                 }
+                Mail::Own(position) => {
+                    self.sent = self.sent.max(position);
+                    frame.to = (!lagged).then_some(self.sent);
+                }
                 Mail::Answer(answer) => {
                     self.flush(&mut frame).await?;
                     self.send_answer(answer, lagged).await?;
@@ -78,7 +82,7 @@ impl Session {
 
     pub(super) async fn send_answer(&mut self, answer: Answer, lagged: bool) -> Result<(), SessionError> {
         let Answer { push, position, refused } = answer;
-        self.in_flight.pop_front();
+        self.intake.answered();
         let cursor = if lagged {
             None
         } else {
@@ -89,7 +93,7 @@ impl Session {
     }
 
     pub(super) async fn flush(&mut self, frame: &mut ChangesFrame) -> Result<(), SessionError> {
-        if frame.entries.is_empty() {
+        if frame.entries.is_empty() && frame.to.is_none() {
             return Ok(());
         }
         self.send(ServerMessage::Changes(std::mem::take(frame))).await
@@ -97,10 +101,11 @@ impl Session {
 
     /// Registers for the live tail and finds out what lies before it.
     pub(super) async fn join_tail(&mut self) -> Result<(Position, Option<CatchUp>), SessionError> {
-        let Device { shared, reader, mailbox, .. } = &self.device;
+        let Device { shared, reader, mailbox, in_use, .. } = &*self.device;
         shared.hub.unregister(reader, mailbox);
         let head = shared.hub.register(reader, mailbox);
-        let catch_up = CatchUp::plan(&shared.store, reader, (self.sent, head), shared.environment.latest_ms()).await?;
+        let catch_up =
+            CatchUp::plan(&shared.store, (reader, in_use), (self.sent, head), shared.environment.latest_ms()).await?;
         if catch_up.is_empty() {
             self.sent = self.sent.max(head);
             self.outlet.passed(self.sent);

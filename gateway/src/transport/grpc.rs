@@ -1,10 +1,11 @@
-//! A device's session over gRPC: a call on one TCP connection, and calls for its snapshots on another.
+//! A device's session over gRPC: a call on one TCP connection, its urgent lane beside it, and on another connection its
+//! background and calls for its snapshots.
 //!
 //! The second connection is bound to the session by the name that the session's answer carried and by the same device
 //! certificate: see [`Connection::is_of`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -23,7 +24,7 @@ use self::call::TellsEnd;
 pub use self::{
     call::{Outgoing, Sender},
     data::Counted,
-    gauge::Gauge,
+    gauge::{Gauge, GaugeMark},
     socket::Socket,
 };
 use super::ReceiveError;
@@ -53,10 +54,16 @@ struct Inner {
     line: Line,
     end: watch::Sender<Option<End>>,
     begun: Mutex<Option<(Sender, Receiver)>>,
+    lanes: Mutex<Lanes>,
+    lane_called: Notify,
     fetches: AtomicU64,
     bulk: Mutex<Bulk>,
     bulk_called: Notify,
 }
+
+/// Lanes that the device has called for, and the session has not taken yet.
+#[derive(Debug, Default)]
+struct Lanes(VecDeque<(Sender, Receiver)>);
 
 /// Where snapshots go.
 #[derive(Debug, Default)]
@@ -97,8 +104,8 @@ pub struct Reserved {
 /// What had been handed over on both connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {
-    session: u64,
-    bulk: u64,
+    session: GaugeMark,
+    bulk: GaugeMark,
     bulk_number: u64,
 }
 
@@ -135,9 +142,10 @@ impl Connection {
     pub fn begin(line: Line, messages: Streaming<Frame>) -> (Self, Outgoing) {
         let (end, ended) = watch::channel(None);
         let (sender, outgoing) = call::call(line.gauge.clone(), ended, Some(TellsEnd(end.clone())));
-        let receiver = Receiver { stream: Box::new(messages), len_max: limits::HELLO_LEN_MAX };
-        let (begun, fetches, bulk) = (Mutex::new(Some((sender, receiver))), AtomicU64::new(0), Mutex::default());
-        (Self(Arc::new(Inner { line, end, begun, fetches, bulk, bulk_called: Notify::new() })), outgoing)
+        let (begun, fetches, bulk) =
+            (Mutex::new(Some((sender, Receiver::new(messages)))), AtomicU64::new(0), Mutex::default());
+        let (lanes, lane_called, bulk_called) = (Mutex::default(), Notify::new(), Notify::new());
+        (Self(Arc::new(Inner { line, end, begun, lanes, lane_called, fetches, bulk, bulk_called })), outgoing)
     }
 
     /// Tells of its end.
@@ -162,18 +170,47 @@ impl Connection {
         if bulk.calls.len() >= CALLS_MAX {
             return Err(NotAnswered::TooMany);
         }
-        if bulk.line.as_ref().is_none_or(|last| !Arc::ptr_eq(&last.gauge, &line.gauge)) {
-            bulk.number += 1;
-            if let Some(last) = bulk.line.replace(line.clone()) {
-                last.cut.cancel();
-            }
-        }
+        bulk.come_from(line);
         let (sender, outgoing) = call::call(line.gauge.clone(), self.ended(), None);
         bulk.calls.insert(fetch, sender);
         bulk.last = fetch;
         drop(bulk);
         self.0.bulk_called.notify_waiters();
         Ok(outgoing)
+    }
+
+    /// Whether `line` carries the session itself.
+    pub fn is_on(&self, line: &Line) -> bool {
+        Arc::ptr_eq(&self.0.line.gauge, &line.gauge)
+    }
+
+    /// Takes a call on `line` as a lane of the session; what it returns is the response.
+    ///
+    /// # Errors
+    /// When too many of them wait.
+    pub fn enter(&self, line: &Line, messages: Streaming<Frame>) -> Result<Outgoing, NotAnswered> {
+        let mut lanes = self.0.lanes();
+        if lanes.0.len() >= LANES_MAX {
+            return Err(NotAnswered::TooMany);
+        }
+        match self.is_on(line) {
+            true => line.gauge.share(),
+            false => self.0.bulk().come_from(line),
+        }
+        let (sender, outgoing) = call::call(line.gauge.clone(), self.ended(), None);
+        lanes.0.push_back((sender.aside(), Receiver::new(messages)));
+        drop(lanes);
+        self.0.lane_called.notify_one();
+        Ok(outgoing)
+    }
+
+    pub(super) async fn accept_lane(&self) -> Option<(Sender, Receiver)> {
+        loop {
+            if let Some(lane) = self.0.lanes().0.pop_front() {
+                return Some(lane);
+            }
+            self.0.lane_called.notified().await;
+        }
     }
 
     pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
@@ -208,26 +245,43 @@ impl Connection {
 
     pub(super) fn mark(&self) -> Mark {
         let bulk = self.0.bulk();
-        let bulk_handed_over = bulk.line.as_ref().map_or(0, |line| line.gauge.handed_over());
-        Mark { session: self.0.line.gauge.handed_over(), bulk: bulk_handed_over, bulk_number: bulk.number }
+        let bulk_mark = bulk.line.as_ref().map(|line| line.gauge.mark()).unwrap_or_default();
+        Mark { session: self.0.line.gauge.mark(), bulk: bulk_mark, bulk_number: bulk.number }
     }
 
-    pub(super) fn has_left(&self, Mark { session, bulk: handed_over, bulk_number }: Mark) -> bool {
+    pub(super) fn has_left(&self, Mark { session, bulk: bulk_mark, bulk_number }: Mark) -> bool {
         let bulk = self.0.bulk();
         // A connection that was replaced is cut: nothing leaves on it any more.
         let is_cut = bulk.number != bulk_number;
-        let bulk_has_left = bulk.line.as_ref().is_none_or(|line| line.gauge.has_left(handed_over));
+        let bulk_has_left = bulk.line.as_ref().is_none_or(|line| line.gauge.has_left(bulk_mark));
         self.0.line.gauge.has_left(session) && (is_cut || bulk_has_left)
     }
 }
 
 impl Inner {
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn bulk(&self) -> MutexGuard<'_, Bulk> {
         self.bulk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Bulk {
+    /// Calls come from this connection; the one before, if it was another, is cut.
+    fn come_from(&mut self, line: &Line) {
+        if self.line.as_ref().is_some_and(|last| Arc::ptr_eq(&last.gauge, &line.gauge)) {
+            return;
+        }
+        self.number += 1;
+        if let Some(last) = self.line.replace(line.clone()) {
+            last.cut.cancel();
+        }
+        // Answers to several fetches and a lane go side by side.
+        line.gauge.share();
+    }
+
     fn call_for(&mut self, fetch: u64) -> Called {
         match self.calls.remove(&fetch) {
             Some(sender) => Called::For(sender),
@@ -261,6 +315,11 @@ impl Reserved {
 }
 
 impl Receiver {
+    /// What comes first has no more room than a hello.
+    fn new(messages: Streaming<Frame>) -> Self {
+        Self { stream: Box::new(messages), len_max: limits::HELLO_LEN_MAX }
+    }
+
     pub(super) fn set_len_max(&mut self, len_max: usize) {
         self.len_max = len_max;
     }
@@ -291,5 +350,7 @@ fn judge(status: &Status) -> ReceiveError {
     }
 }
 
+/// Lanes beside the session's that wait to be taken.
+const LANES_MAX: usize = 2;
 /// As many as a session may have fetches under way.
 const CALLS_MAX: usize = 4;

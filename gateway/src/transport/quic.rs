@@ -1,4 +1,5 @@
-//! A device's connection over QUIC: the session is its first bidirectional stream, snapshots come on unidirectional ones.
+//! A device's connection over QUIC: the session is its first bidirectional stream, other lanes are the next ones, snapshots
+//! come on unidirectional ones.
 
 use std::sync::{
     Arc,
@@ -6,7 +7,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use feldakte_core::limits;
+use feldakte_core::{lane::Lane, limits};
 use feldakte_proto::{CloseCode, DecodeError, FrameDecoder};
 use quinn::{RecvStream, SendStream, VarInt};
 use rustls_pki_types::CertificateDer;
@@ -42,16 +43,16 @@ impl Connection {
         &self.chain
     }
 
-    pub(super) async fn accept_session(&self) -> Option<(Sender, Receiver)> {
+    pub(super) async fn accept_stream(&self) -> Option<(Sender, Receiver)> {
         let (out, stream) = self.quic.accept_bi().await.ok()?;
         Some((self.sender(out), Receiver { stream, decoder: FrameDecoder::new(limits::HELLO_LEN_MAX) }))
     }
 
     pub(super) async fn open_snapshots(&self) -> Option<Sender> {
         let stream = self.quic.open_uni().await.ok()?;
-        // Fails only when the connection is gone, which the next write tells.
-        let _ = stream.set_priority(SNAPSHOT_PRIORITY);
-        Some(self.sender(stream))
+        let sender = self.sender(stream);
+        sender.set_lane(Lane::Snapshots);
+        Some(sender)
     }
 
     fn sender(&self, stream: SendStream) -> Sender {
@@ -108,6 +109,11 @@ impl Sender {
         Ok(())
     }
 
+    pub(super) fn set_lane(&self, lane: Lane) {
+        // Fails only when the connection is gone, which the next write tells.
+        let _ = self.stream.set_priority(lane.priority());
+    }
+
     /// A connection that is gone already needs no end.
     pub(super) fn finish(mut self) {
         let _ = self.stream.finish();
@@ -125,5 +131,3 @@ fn number(code: CloseCode) -> VarInt {
 
 /// Bytes taken from the transport at once.
 const READ_AT_ONCE: usize = 64 << 10;
-/// Below the session stream, whose priority is 0.
-const SNAPSHOT_PRIORITY: i32 = -10;

@@ -7,6 +7,7 @@ use feldakte_client_sdk::environment::Network;
 use feldakte_core::{
     access::Principal,
     ids::{ChangeHash, Cursor, DocumentId, TenantId, UserId},
+    lane::Lane,
     log::Entry,
 };
 use feldakte_proto::{
@@ -18,6 +19,7 @@ use quinn::{ConnectionError, Endpoint};
 pub use self::{
     dial::Dial,
     grpc::{GrpcPipe, Line, tls},
+    lane::RawLane,
     quic::QuicPipe,
 };
 use super::{
@@ -31,6 +33,7 @@ use super::{
 
 mod dial;
 mod grpc;
+mod lane;
 mod quic;
 
 /// An open connection with a session stream.
@@ -76,7 +79,8 @@ pub fn hello(cursor: Option<Cursor>) -> ClientMessage {
 }
 
 fn hello_of(active: Option<Credential>, delivers: Vec<Credential>) -> Hello {
-    Hello { versions: vec![VERSION], build: "raw".into(), cursor: None, tenant: None, active, delivers }
+    let (versions, build, in_use) = (vec![VERSION], "raw".into(), Vec::new());
+    Hello { versions, build, cursor: None, tenant: None, active, delivers, in_use }
 }
 
 impl RawClient {
@@ -200,6 +204,23 @@ impl RawClient {
             Ok(ServerMessage::Welcome(welcome)) => Some((client, welcome)),
             _ => None,
         }
+    }
+
+    /// Opens a stream beside the session's; over TCP the background has a connection of its own.
+    pub async fn open_lane(&mut self, lane: Lane) -> RawLane {
+        match &mut self.pipe {
+            Pipe::Quic(pipe) => RawLane::over_quic(&pipe.connection).await,
+            Pipe::Grpc(pipe) => {
+                let name = pipe.name();
+                let line = if lane == Lane::Urgent { &pipe.line } else { pipe.bulk().await };
+                RawLane::over_grpc(line, &name).await.expect("the gateway takes it")
+            }
+        }
+    }
+
+    /// The same, having said which lane it is.
+    pub async fn enter(&mut self, lane: Lane) -> RawLane {
+        self.open_lane(lane).await.enter(lane).await
     }
 
     /// Sends a message. That the gateway has closed meanwhile shows at the next read.

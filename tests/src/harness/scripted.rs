@@ -16,7 +16,8 @@ use feldakte_proto::{
     Refused, ServerMessage, VERSION, Welcome, WipeOrder,
 };
 use quinn::{Connection, Endpoint, RecvStream, SendStream, crypto::rustls::QuicServerConfig};
-use tokio::task::JoinSet;
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{local::Site, within};
@@ -58,8 +59,9 @@ pub struct Session {
     /// How the tablet introduced itself.
     pub hello: Hello,
     out: SendStream,
-    input: RecvStream,
-    decoder: FrameDecoder,
+    /// What comes on all lanes.
+    messages: mpsc::UnboundedReceiver<ClientMessage>,
+    _readers: AbortOnDropHandle<()>,
 }
 
 impl Session {
@@ -75,7 +77,6 @@ impl Session {
         bootstrap: &[DocumentId],
     ) -> Self {
         let (connection, out, input) = within("the tablet begins a session", first_session(endpoint)).await;
-        let decoder = FrameDecoder::new(limits::FRAME_LEN_MAX);
         let hello = Hello {
             versions: vec![],
             build: String::new(),
@@ -83,8 +84,11 @@ impl Session {
             tenant: None,
             active: None,
             delivers: vec![],
+            in_use: vec![],
         };
-        let mut session = Self { connection, hello, out, input, decoder };
+        let (tell, messages) = mpsc::unbounded_channel();
+        let readers = AbortOnDropHandle::new(tokio::spawn(read_lanes(connection.clone(), input, tell)));
+        let mut session = Self { connection, hello, out, messages, _readers: readers };
         session.hello = match session.next().await {
             ClientMessage::Hello(hello) => hello,
             _ => panic!("the tablet does not introduce itself"),
@@ -126,11 +130,10 @@ impl Session {
     async fn next_of_all(&mut self) -> ClientMessage {
         within("the tablet says something", async {
             loop {
-                if let Some(frame) = self.decoder.next_frame().expect("a tablet's frame") {
-                    return ClientMessage::decode(frame).expect("a tablet's message");
+                match self.messages.recv().await.expect("the session lives") {
+                    ClientMessage::Enter(_) => {}
+                    message => return message,
                 }
-                let chunk = self.input.read_chunk(usize::MAX, true).await.expect("the session lives");
-                self.decoder.extend(&chunk.expect("the stream is open").bytes);
             }
         })
         .await
@@ -212,6 +215,28 @@ impl Session {
 fn is_of_logins_alone(receipts: &Receipts) -> bool {
     let Receipts { request: _, purged, wiped, reads, opened, logins } = receipts;
     !logins.is_empty() && purged.is_empty() && wiped.is_none() && reads.is_empty() && opened.is_empty()
+}
+
+/// Until the connection ends. Answers go on the session's own stream, whatever lane they are for.
+async fn read_lanes(connection: Connection, session: RecvStream, tell: mpsc::UnboundedSender<ClientMessage>) {
+    let mut lanes = JoinSet::new();
+    lanes.spawn(read_lane(session, tell.clone()));
+    let mut open = Vec::new();
+    while let Ok((out, input)) = connection.accept_bi().await {
+        open.push(out);
+        lanes.spawn(read_lane(input, tell.clone()));
+    }
+}
+
+async fn read_lane(mut input: RecvStream, tell: mpsc::UnboundedSender<ClientMessage>) {
+    let mut decoder = FrameDecoder::new(limits::FRAME_LEN_MAX);
+    while let Ok(Some(chunk)) = input.read_chunk(usize::MAX, true).await {
+        decoder.extend(&chunk.bytes);
+        while let Some(frame) = decoder.next_frame().expect("a tablet's frame") {
+            // The test may have seen enough.
+            let _ = tell.send(ClientMessage::decode(frame).expect("a tablet's message"));
+        }
+    }
 }
 
 /// Of all attempts the one that goes on: a tablet that waits dials again, and drops what it does not need.

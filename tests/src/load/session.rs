@@ -74,6 +74,7 @@ impl Session {
             tenant: None,
             active: None,
             delivers: Vec::new(),
+            in_use: Vec::new(),
         };
         sender.send(&ClientMessage::Hello(hello)).await?;
         match receiver.next().await? {

@@ -1,7 +1,8 @@
-//! Snapshots over gRPC: the answer to each fetch is a call of its own, on a second connection.
+//! The second connection of a session over gRPC: snapshots, the answer to each fetch a call of its own, and what else is in no
+//! hurry.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -23,15 +24,17 @@ pub(super) struct Bulk {
     tls: Arc<ClientConfig>,
     place: Place,
     session: SessionName,
-    state: Mutex<State>,
+    fetches: Mutex<Fetches>,
+    line: Mutex<Weak<Line>>,
 }
 
-struct State {
-    /// Fetches that the gateway was sent.
-    fetches: watch::Receiver<u64>,
+struct Fetches {
+    /// Those that the gateway was sent.
+    sent: watch::Receiver<u64>,
     /// Those that were called for.
     called: u64,
-    line: Option<Line>,
+    /// The connection that the last one came on, for a while.
+    kept: Option<Arc<Line>>,
 }
 
 /// The answer to one fetch.
@@ -48,42 +51,50 @@ impl Bulk {
         session: SessionName,
         fetches: watch::Receiver<u64>,
     ) -> Self {
-        let state = Mutex::new(State { fetches, called: 0, line: None });
-        Self { environment, tls, place, session, state }
+        let fetches = Mutex::new(Fetches { sent: fetches, called: 0, kept: None });
+        Self { environment, tls, place, session, fetches, line: Mutex::default() }
     }
 
     /// Waits for a fetch, then for the beginning of its answer.
     pub(super) async fn next_answer(&self) -> Snapshots {
-        let mut state = self.state.lock().await;
-        state.wait_for_fetch().await;
-        state.called += 1;
-        let request = BulkRequest { session: self.session.clone(), fetch: state.called };
+        let mut fetches = self.fetches.lock().await;
+        fetches.wait_for_next().await;
+        fetches.called += 1;
+        let request = BulkRequest { session: self.session.clone(), fetch: fetches.called };
         loop {
-            match self.call(&mut state, &request).await {
-                Ok(stream) => return Snapshots { stream: Some(stream) },
+            match self.call(&request).await {
+                Ok((snapshots, line)) => {
+                    fetches.kept = Some(line);
+                    return snapshots;
+                }
                 Err(Some(status)) if is_final(&status) => return Snapshots { stream: None },
                 // The connection failed, not the call: the gateway waits for it.
                 Err(_) => {
-                    state.line = None;
+                    fetches.kept = None;
+                    *self.line.lock().await = Weak::new();
                     tokio::time::sleep(AGAIN_AFTER.mul_f64(0.5 + self.environment.draw())).await;
                 }
             }
         }
     }
 
-    async fn call(&self, state: &mut State, request: &BulkRequest) -> Result<Streaming<Frame>, Option<Status>> {
-        let line = match state.line.take().filter(Line::is_open) {
-            Some(line) => line,
-            None => {
-                let dialled = Line::connect(&self.environment, &self.tls, &self.place, BULK_WINDOWS);
-                let dialled = tokio::time::timeout(DIAL_WITHIN, dialled).await;
-                dialled.map_err(|_| None)?.map_err(|_| None)?
-            }
-        };
-        let line = state.line.insert(line);
+    /// The connection; made when there is none. It ends with the last who holds it.
+    pub(super) async fn line(&self) -> Option<Arc<Line>> {
+        let mut line = self.line.lock().await;
+        if let Some(line) = line.upgrade().filter(|line| line.is_open()) {
+            return Some(line);
+        }
+        let dialled = Line::connect(&self.environment, &self.tls, &self.place, BULK_WINDOWS);
+        let dialled = Arc::new(tokio::time::timeout(DIAL_WITHIN, dialled).await.ok()?.ok()?);
+        *line = Arc::downgrade(&dialled);
+        Some(dialled)
+    }
+
+    async fn call(&self, request: &BulkRequest) -> Result<(Snapshots, Arc<Line>), Option<Status>> {
+        let line = self.line().await.ok_or(None)?;
         let mut client = line.client().max_decoding_message_size(BULK_LEN_MAX);
-        let answer = client.bulk(Request::new(request.encode())).await;
-        Ok(answer.map_err(Some)?.into_inner())
+        let stream = client.bulk(Request::new(request.encode())).await.map_err(Some)?.into_inner();
+        Ok((Snapshots { stream: Some(stream) }, line))
     }
 }
 
@@ -92,15 +103,15 @@ fn is_final(status: &Status) -> bool {
     close_code_of(status).is_some() || matches!(status.code(), Code::NotFound | Code::ResourceExhausted)
 }
 
-impl State {
+impl Fetches {
     /// Lets go of a connection that nobody needs: an idle device pays for one.
-    async fn wait_for_fetch(&mut self) {
+    async fn wait_for_next(&mut self) {
         let called = self.called;
-        let is_due = |fetches: &u64| *fetches > called;
-        if tokio::time::timeout(LINGER, self.fetches.wait_for(is_due)).await.is_err() {
-            self.line = None;
+        let is_due = |sent: &u64| *sent > called;
+        if tokio::time::timeout(LINGER, self.sent.wait_for(is_due)).await.is_err() {
+            self.kept = None;
         }
-        if self.fetches.wait_for(is_due).await.is_err() {
+        if self.sent.wait_for(is_due).await.is_err() {
             // The session is over.
             std::future::pending::<()>().await;
         }

@@ -26,6 +26,8 @@ pub struct Sender {
     frames: mpsc::Sender<Frame>,
     verdict: Arc<OnceLock<CloseCode>>,
     gauge: Arc<Gauge>,
+    /// What goes beside it on its connection does not hold it up.
+    is_aside: bool,
 }
 
 /// Where they are taken out: the stream of a response.
@@ -53,17 +55,27 @@ pub fn call(
         // Whoever would tell is gone, and with it the session.
         end.wait_for(Option::is_some).await.ok().and_then(|end| *end).unwrap_or(End::Gone)
     });
-    let sender = Sender { frames, verdict: verdict.clone(), gauge };
+    let sender = Sender { frames, verdict: verdict.clone(), gauge, is_aside: false };
     (sender, Outgoing { frames: queue, verdict, session_end, first: None, is_over: false, tells_end })
 }
 
 impl Sender {
-    /// Returns when HTTP/2 has given it to TLS: what waits above is what a session has not decided to send.
+    /// Of a lane beside the session's.
+    pub(super) fn aside(self) -> Self {
+        Self { is_aside: true, ..self }
+    }
+
+    /// Returns when HTTP/2 has given it to TLS: what waits above is what a session has not decided to send. Beside
+    /// another call nobody can tell, and it returns when there is room for the next one.
     pub(crate) async fn send(&mut self, frame: Bytes) -> Result<(), SendError> {
         let frame = Frame::of(&frame);
-        let room = self.frames.reserve().await.map_err(|_| SendError::Gone)?;
+        let room = tokio::time::timeout(limits::WRITE_STALL_MAX, self.frames.reserve()).await;
+        let room = room.map_err(|_| SendError::Stalled)?.map_err(|_| SendError::Gone)?;
         let handed_over = self.gauge.hand_over((PREFIX_LEN + frame.0.len()) as u64);
         room.send(frame);
+        if self.is_aside {
+            return Ok(());
+        }
         tokio::select! {
             biased;
             carried = self.gauge.until_carried(handed_over, limits::WRITE_STALL_MAX) => {

@@ -19,7 +19,18 @@ pub struct Gauge {
     handed_over: AtomicU64,
     carried: AtomicU64,
     carries: Notify,
+    /// How often all of it had been.
+    emptied: AtomicU64,
+    /// Calls of which one may overtake another: that so much has been given does not tell of which.
+    is_shared: AtomicBool,
     is_blocked: AtomicBool,
+}
+
+/// What was under way at some moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GaugeMark {
+    handed_over: u64,
+    emptied: u64,
 }
 
 impl Gauge {
@@ -33,15 +44,27 @@ impl Gauge {
         self.handed_over.fetch_add(bytes, Ordering::Relaxed) + bytes
     }
 
-    /// Bytes of messages that have been put on their way so far.
-    pub fn handed_over(&self) -> u64 {
-        self.handed_over.load(Ordering::Relaxed)
+    /// What is under way at this moment.
+    pub fn mark(&self) -> GaugeMark {
+        let emptied = self.emptied.load(Ordering::Relaxed);
+        let handed_over = self.handed_over.load(Ordering::Relaxed);
+        // What is empty has been emptied since.
+        let is_carried = self.carried.load(Ordering::Relaxed) >= handed_over;
+        GaugeMark { handed_over, emptied: emptied.wrapping_sub(u64::from(is_carried)) }
+    }
+
+    /// Several calls go on it from here on.
+    pub fn share(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
     }
 
     /// HTTP/2 has given so many of them to TLS.
     pub fn carry(&self, bytes: u64) {
         if bytes > 0 {
-            self.carried.fetch_add(bytes, Ordering::Relaxed);
+            let carried = self.carried.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            if carried >= self.handed_over.load(Ordering::Relaxed) {
+                self.emptied.fetch_add(1, Ordering::Relaxed);
+            }
             self.carries.notify_waiters();
         }
     }
@@ -66,8 +89,11 @@ impl Gauge {
         self.is_blocked.store(is_blocked, Ordering::Relaxed);
     }
 
-    /// Whether everything has gone out on the network up to when so much had been handed over.
-    pub fn has_left(&self, handed_over: u64) -> bool {
+    /// Whether everything has gone out on the network that was under way then.
+    pub fn has_left(&self, GaugeMark { handed_over, emptied }: GaugeMark) -> bool {
+        if self.is_shared.load(Ordering::Relaxed) && self.emptied.load(Ordering::Relaxed) == emptied {
+            return false;
+        }
         let Some(since) = self.carried.load(Ordering::Relaxed).checked_sub(handed_over) else { return false };
         let in_tls = if self.is_blocked.load(Ordering::Relaxed) { TLS_BUFFER } else { 0 };
         // What waits was given last: when it is no more than what came since, none of it is older.
@@ -76,7 +102,7 @@ impl Gauge {
 
     /// Whether nothing is under way.
     pub fn is_empty(&self) -> bool {
-        self.has_left(self.handed_over())
+        self.has_left(self.mark())
     }
 
     /// When the socket is dropped, what the kernel holds is thrown away.
@@ -122,13 +148,31 @@ mod tests {
     fn what_tls_may_still_hold_has_not_left() {
         let gauge = Gauge::default();
         gauge.hand_over(100);
-        assert!(!gauge.has_left(gauge.handed_over()), "HTTP/2 holds it");
+        let mark = gauge.mark();
+        assert!(!gauge.has_left(mark), "HTTP/2 holds it");
         gauge.carry(100);
         gauge.block(true);
-        assert!(!gauge.has_left(100), "TLS may hold it");
+        assert!(!gauge.has_left(mark), "TLS may hold it");
+        gauge.hand_over(TLS_BUFFER);
         gauge.carry(TLS_BUFFER);
-        assert!(gauge.has_left(100), "whatever TLS holds is younger");
+        assert!(gauge.has_left(mark), "whatever TLS holds is younger");
         gauge.block(false);
-        assert!(gauge.has_left(100 + TLS_BUFFER));
+        assert!(gauge.is_empty());
+    }
+
+    #[test]
+    fn what_overtakes_on_a_shared_connection_does_not_hide_what_stays() {
+        let gauge = Gauge::default();
+        gauge.share();
+        assert!(gauge.has_left(gauge.mark()), "nothing is under way");
+        gauge.hand_over(100);
+        let mark = gauge.mark();
+        for _ in 0..10 {
+            gauge.hand_over(50);
+            gauge.carry(50);
+        }
+        assert!(!gauge.has_left(mark), "only what came later has gone");
+        gauge.carry(100);
+        assert!(gauge.has_left(mark));
     }
 }

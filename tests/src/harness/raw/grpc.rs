@@ -197,10 +197,7 @@ impl GrpcPipe {
     pub(super) async fn receive_snapshots(&mut self) -> Vec<Bytes> {
         self.fetches += 1;
         let request = BulkRequest { session: self.name(), fetch: self.fetches };
-        if self.bulk.is_none() {
-            self.bulk = Line::connect(&self.dial, &self.gateway, BULK_WINDOW).await;
-        }
-        let mut client = self.bulk.as_ref().expect("a second connection").client();
+        let mut client = self.bulk().await.client();
         let answer = within("the fetch is answered", client.bulk(request.encode())).await.expect("the session lives");
         let (mut stream, mut all) = (answer.into_inner(), Vec::new());
         while let Some(Frame(content)) =
@@ -209,6 +206,14 @@ impl GrpcPipe {
             all.push(content);
         }
         all
+    }
+
+    /// The second connection, made when there is none.
+    pub(super) async fn bulk(&mut self) -> &Line {
+        if self.bulk.is_none() {
+            self.bulk = Line::connect(&self.dial, &self.gateway, BULK_WINDOW).await;
+        }
+        self.bulk.as_ref().expect("a second connection")
     }
 
     /// The session's name.

@@ -1,0 +1,163 @@
+//! What a session sends, each message on its lane: what waits on one delays nothing on those before it.
+
+use std::time::Duration;
+
+use feldakte_core::lane::Lane;
+use feldakte_proto::ClientMessage;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tracing::debug;
+
+use super::{Link, LinkInput};
+use crate::transport::{Connection, LinkError, ReceiveError, Receiver};
+
+/// Where the engine puts messages to the gateway.
+#[derive(Debug, Clone)]
+pub(crate) struct Outbound {
+    urgent: mpsc::Sender<ClientMessage>,
+    session: mpsc::Sender<ClientMessage>,
+    background: mpsc::Sender<ClientMessage>,
+}
+
+/// Where the link takes them.
+pub(super) struct Queues {
+    pub(super) urgent: mpsc::Receiver<ClientMessage>,
+    pub(super) session: mpsc::Receiver<ClientMessage>,
+    pub(super) background: mpsc::Receiver<ClientMessage>,
+}
+
+impl Outbound {
+    pub(super) fn new() -> (Self, Queues) {
+        let (urgent, urgent_queue) = mpsc::channel(QUEUE);
+        let (session, session_queue) = mpsc::channel(QUEUE);
+        let (background, background_queue) = mpsc::channel(QUEUE);
+        let queues = Queues { urgent: urgent_queue, session: session_queue, background: background_queue };
+        (Self { urgent, session, background }, queues)
+    }
+
+    /// On the session's own lane.
+    ///
+    /// # Errors
+    /// When the link is gone or its queue is full.
+    pub(crate) fn try_send(&self, message: ClientMessage) -> Result<(), TrySendError<ClientMessage>> {
+        self.session.try_send(message)
+    }
+
+    /// The queue of a lane; what has none of its own goes with the session.
+    pub(crate) fn lane(&self, lane: Lane) -> &mpsc::Sender<ClientMessage> {
+        match lane {
+            Lane::Urgent => &self.urgent,
+            Lane::Background => &self.background,
+            _ => &self.session,
+        }
+    }
+}
+
+/// How a lane ended.
+enum Ended {
+    /// Nothing was left to say, and everything was answered.
+    InPeace,
+    /// It could not be had or was lost, and what it carried with it.
+    Lost,
+    /// The gateway sent something we do not understand.
+    Error(LinkError),
+    /// The session is over.
+    Over,
+}
+
+impl Link {
+    /// Serves a lane beside the session's for as long as that goes on. The urgent one is there from the beginning, for what
+    /// the gateway has to say on it; the other while there is something to send.
+    pub(super) async fn carry_lane(
+        &self,
+        connection: &Connection,
+        lane: Lane,
+        mut queue: mpsc::Receiver<ClientMessage>,
+    ) -> LinkError {
+        let mut first = None;
+        loop {
+            if lane != Lane::Urgent && first.is_none() {
+                first = queue.recv().await;
+                if first.is_none() {
+                    return std::future::pending().await;
+                }
+            }
+            match self.serve_lane((connection, lane), first.take(), &mut queue).await {
+                Ended::InPeace if lane != Lane::Urgent => {}
+                Ended::InPeace | Ended::Lost => {
+                    debug!(?lane, "lane lost");
+                    while queue.try_recv().is_ok() {}
+                    if self.engine.send(LinkInput::LaneLost(lane)).await.is_err() {
+                        return std::future::pending().await;
+                    }
+                    tokio::time::sleep(AGAIN_AFTER.mul_f64(0.5 + self.environment.draw())).await;
+                }
+                Ended::Error(error) => return error,
+                // Whoever carries the session's own stream says how it ended.
+                Ended::Over => return std::future::pending().await,
+            }
+        }
+    }
+
+    async fn serve_lane(
+        &self,
+        (connection, lane): (&Connection, Lane),
+        first: Option<ClientMessage>,
+        queue: &mut mpsc::Receiver<ClientMessage>,
+    ) -> Ended {
+        let Ok((mut sender, mut receiver)) = connection.open_lane(lane).await else { return Ended::Lost };
+        let send = async {
+            if let Some(first) = first
+                && sender.send(&first).await.is_err()
+            {
+                return Ended::Lost;
+            }
+            loop {
+                let next = match lane {
+                    Lane::Urgent => queue.recv().await,
+                    _ => match tokio::time::timeout(LINGER, queue.recv()).await {
+                        Ok(next) => next,
+                        Err(_) => return Ended::InPeace,
+                    },
+                };
+                let Some(next) = next else { return Ended::Over };
+                if sender.send(&next).await.is_err() {
+                    return Ended::Lost;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            ended = self.receive_lane(&mut receiver) => return ended,
+            ended = send => match ended {
+                Ended::InPeace => {}
+                ended => return ended,
+            },
+        }
+        // The gateway still answers what it has taken, and then lets go as well.
+        drop(sender);
+        self.receive_lane(&mut receiver).await
+    }
+
+    /// Ends in peace when the gateway has let go.
+    async fn receive_lane(&self, receiver: &mut Receiver) -> Ended {
+        loop {
+            match receiver.next_message().await {
+                Ok(Some(message)) => {
+                    if self.engine.send(LinkInput::Aside(message)).await.is_err() {
+                        return Ended::Over;
+                    }
+                }
+                Ok(None) => return Ended::InPeace,
+                Err(ReceiveError::Gone) => return Ended::Lost,
+                Err(ReceiveError::Decode(error)) => return Ended::Error(error.into()),
+            }
+        }
+    }
+}
+
+/// Messages that wait for each lane; the engine sends no more until there is room.
+const QUEUE: usize = 64;
+/// How long a lane with nothing to send stays.
+const LINGER: Duration = Duration::from_secs(10);
+/// Between two tries for a lane that was lost.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);

@@ -1,0 +1,151 @@
+//! The lanes beside the session's. What is pushed on one waits for nothing that goes on another, and is admitted, answered
+//! and recorded like everything.
+//!
+//! The log is told on the session's stream alone, in its order. The urgent lane brings copies of urgent entries, which move
+//! no cursor: a device that is still being caught up hears of an order at once, and again in its place.
+
+use std::sync::Arc;
+
+use feldakte_core::{ids::Position, lane::Lane, limits};
+use feldakte_proto::{ChangesFrame, ClientMessage, Durable, RawEntry, ServerMessage};
+use tokio::{sync::oneshot, task::JoinSet};
+
+use super::{
+    Device, SessionError,
+    intake::{Intake, Room},
+};
+use crate::{
+    mailbox::{Answer, Mail, Mailbox, Post},
+    outlet::Outlet,
+    transport::{ReceiveError, Receiver, Sender},
+};
+
+/// Serves those that the device opens once it is welcome; ends when the session has to.
+pub(super) async fn serve(device: Arc<Device>, outlet: Arc<Outlet>, welcome: oneshot::Receiver<()>) -> SessionError {
+    if welcome.await.is_err() {
+        // Whoever says no says why.
+        std::future::pending::<()>().await;
+    }
+    let mut lanes = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = outlet.connection().accept_lane(), if lanes.len() < limits::LANES_MAX => match accepted {
+                Ok(stream) => drop(lanes.spawn(open(device.clone(), outlet.clone(), stream))),
+                Err(error) => return error.into(),
+            },
+            Some(ended) = lanes.join_next() => match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error,
+                // It has panicked; nothing of it is left.
+                Err(_) => return SessionError::Gone,
+            },
+        }
+    }
+}
+
+async fn open(
+    device: Arc<Device>,
+    outlet: Arc<Outlet>,
+    (out, mut messages): (Sender, Receiver),
+) -> Result<(), SessionError> {
+    let first = tokio::time::timeout(limits::HELLO_WITHIN, messages.next_message()).await;
+    let lane = match first.map_err(|_| SessionError::HelloTimeout)?? {
+        Some(ClientMessage::Enter(lane @ (Lane::Urgent | Lane::Background))) => lane,
+        _ => return Err(SessionError::Unexpected("a stream that does not say which lane it is")),
+    };
+    out.set_lane(lane);
+    let mailbox = device.mailbox.beside();
+    let (len_max, room) = match lane {
+        Lane::Urgent => {
+            device.mailbox.tell_urgent(&mailbox);
+            (limits::URGENT_FRAME_LEN_MAX, URGENT_ROOM)
+        }
+        _ => (limits::FRAME_LEN_MAX, BACKGROUND_ROOM),
+    };
+    messages.set_len_max(len_max);
+    let intake = Intake::new(device.clone(), mailbox.clone(), lane, room);
+    Open { device, outlet, out, messages, mailbox, intake }.run().await
+}
+
+/// One of them.
+struct Open {
+    device: Arc<Device>,
+    outlet: Arc<Outlet>,
+    out: Sender,
+    messages: Receiver,
+    mailbox: Arc<Mailbox>,
+    intake: Intake,
+}
+
+enum Step {
+    Post(Post),
+    Message(Result<Option<ClientMessage>, ReceiveError>),
+    Rested,
+}
+
+impl Open {
+    /// Until the device lets go of it.
+    async fn run(mut self) -> Result<(), SessionError> {
+        let mut is_open = true;
+        while is_open || !self.intake.is_idle() {
+            let has_room = is_open && self.intake.has_room();
+            let step = tokio::select! {
+                biased;
+                post = self.mailbox.take(limits::CATCH_UP_BYTES) => Step::Post(post),
+                message = self.messages.next_message(), if has_room => Step::Message(message),
+                () = self.intake.rested() => Step::Rested,
+            };
+            match step {
+                Step::Post(post) => self.handle_post(post).await?,
+                Step::Message(Ok(Some(ClientMessage::Push(push)))) => self.intake.push(push).await?,
+                Step::Message(Ok(Some(_))) => return Err(SessionError::Unexpected("only pushes come on that lane")),
+                Step::Message(Ok(None)) => is_open = false,
+                // Over TCP a lane may be lost and the session go on.
+                Step::Message(Err(ReceiveError::Gone)) => return Ok(()),
+                Step::Message(Err(error)) => return Err(error.into()),
+                Step::Rested => {}
+            }
+        }
+        self.out.finish();
+        Ok(())
+    }
+
+    async fn handle_post(&mut self, Post { mail, lagged }: Post) -> Result<(), SessionError> {
+        if lagged {
+            // The session's own stream brings them all.
+            self.mailbox.restart();
+        }
+        // Nothing unrecorded is sent ahead either; what is withheld comes in its place.
+        let may_tell = self.device.shared.audit.is_available();
+        if may_tell {
+            self.device.trail.note_live(&mail, Position::START);
+        }
+        for mail in mail {
+            match mail {
+                Mail::Answer(answer) => self.send_answer(answer).await?,
+                Mail::Entry(entry) if may_tell => {
+                    let entry = RawEntry { position: entry.position, entry: entry.encoded.clone() };
+                    let ahead = ChangesFrame { entries: vec![entry], ..ChangesFrame::default() };
+                    self.send(ServerMessage::Changes(ahead)).await?;
+                }
+                Mail::Entry(_) | Mail::Own(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_answer(&mut self, Answer { push, position, refused }: Answer) -> Result<(), SessionError> {
+        self.intake.answered();
+        // The cursor moves on the session's stream, behind what comes before.
+        self.send(ServerMessage::Durable(Durable { push, position, cursor: None, refused })).await
+    }
+
+    async fn send(&mut self, message: ServerMessage) -> Result<(), SessionError> {
+        Ok(self.outlet.send_frame(&mut self.out, message.encode()).await?)
+    }
+}
+
+/// Orders are small, and each waits for the answer to a few at most.
+const URGENT_ROOM: Room = Room { pushes: 16, bytes: 256 << 10 };
+/// Half of what the session's own lane may: behind it there is time.
+const BACKGROUND_ROOM: Room = Room { pushes: limits::PUSHES_IN_FLIGHT / 2, bytes: limits::PUSH_BYTES_IN_FLIGHT / 2 };
