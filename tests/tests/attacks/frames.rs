@@ -227,6 +227,7 @@ fn versions(versions: Vec<u32>) -> Bytes {
         tenant: None,
         active: None,
         delivers: Vec::new(),
+        in_use: Vec::new(),
     })
     .encode()
 }

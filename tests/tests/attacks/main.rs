@@ -10,6 +10,7 @@ mod flood;
 mod frames;
 mod grpc;
 mod half_open;
+mod lanes;
 mod lapse;
 mod malicious_gateway;
 mod shares;

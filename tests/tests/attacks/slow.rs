@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use feldakte_core::limits;
-use feldakte_proto::CloseCode;
+use feldakte_core::{lane::Lane, limits};
+use feldakte_proto::{ClientMessage, CloseCode};
 use feldakte_tests::harness::{
     address::Transport,
     author::Author,
@@ -111,7 +111,7 @@ async fn nobody_opens_more_streams_than_allowed_and_datagrams_are_not_taken() {
     for open in opening {
         if open.is_finished() {
             let mut stream = open.await.unwrap().unwrap();
-            stream.0.write_all(&hello(None).encode()).await.unwrap();
+            stream.0.write_all(&ClientMessage::Enter(Lane::Background).encode()).await.unwrap();
             opened.push(stream);
         } else {
             open.abort();

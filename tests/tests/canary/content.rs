@@ -156,7 +156,7 @@ fn nothing_that_carries_changes_shows_them() {
     let snapshot = StoredSnapshot { position, chunks: bytes.clone(), bindings: vec![], quarantined: vec![] };
     shown.show(&snapshot);
     shown.show(&Stored { position, encoded: encoded.clone() });
-    shown.show(&LiveEntry { document: id, position, has_content: true, encoded: encoded.clone() });
+    shown.show(&LiveEntry { document: id, position, has_content: true, is_urgent: false, encoded: encoded.clone() });
     shown.show(&Append { tenant: "dortmund".parse().unwrap(), entry, encoded });
     assert_unnamed("what was formatted", &shown.0);
 }

@@ -12,6 +12,7 @@ mod enrolment;
 mod giving;
 mod grpc;
 mod kills;
+mod lanes;
 mod logs;
 mod long;
 mod marks;

@@ -80,6 +80,8 @@ async fn two_operators_shred_a_case_and_every_device_loses_it_for_good(over: Tra
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(refusal(anna.post::<ShredOutcome>(&path, &REQUEST).await), "conflict");
 
+    // Its device is somebody else's below, and would take over from him.
+    a.go_offline().await;
     // What is pushed to it now is refused by its name, also in a part that was never written.
     let (mut raw, _) = RawClient::session(&enrolled[0], gateway.address, None).await;
     for part in [Part::Clinical, Part::Identity] {

@@ -1,12 +1,15 @@
 //! What devices and gateway do, whatever the network is like.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use feldakte_client_sdk::{
     Client, SignIn,
-    view::{Edit, LinkState, SyncState, Value},
+    view::{CaseEvent, Edit, LinkState, OrderStep, SyncState, Value},
 };
-use feldakte_core::ids::{CaseId, Part};
+use feldakte_core::{
+    ids::{CaseId, Part},
+    limits,
+};
 use feldakte_tests::{
     harness::{
         tablet::{Tablet, texts},
@@ -159,6 +162,45 @@ pub async fn a_lost_acknowledgement_loses_and_repeats_nothing(world: &World) {
     assert_eq!((entries(&a, case).await, entries(&b, case).await), (ENTRIES, ENTRIES));
     assert_eq!(metrics.changes_durable.get(), durable + ENTRIES as u64);
     assert_all_in_log(&a);
+}
+
+/// On a link that takes a quarter of a minute for what was written without one.
+pub async fn an_edit_and_an_order_pass_a_backlog(world: &World) {
+    const CASES: usize = 50;
+    const TEXT: usize = 12 << 10;
+    let (a, b, case) = shared_case(world).await;
+    a.go_offline().await;
+    for n in 0..CASES {
+        a.create(&format!("{n:TEXT$}")).await;
+    }
+    // What was written last is in use, and goes with the session.
+    for _ in 0..limits::IN_USE_MAX {
+        a.create("klein").await;
+    }
+    link(&a).change(|conditions| conditions.up.rate = Some(300_000));
+    a.client.go_online();
+    a.wait_link(LinkState::Connected).await;
+    let durable = world.gateway.metrics().changes_durable.get();
+    until("the backlog is on its way", || world.gateway.metrics().changes_durable.get() > durable).await;
+
+    let since = Instant::now();
+    add_pain(&a, case, 7).await;
+    a.wait_durable(case).await;
+    let edit = since.elapsed();
+    let (order, part) = (a.client.new_order_id(), Part::Clinical);
+    let event = CaseEvent::Order {
+        order,
+        step: OrderStep::Proposed { content: fields(&[("drug", Value::Text("N02AA01".into()))]) },
+    };
+    let since = Instant::now();
+    a.client.edit(case, vec![Edit::Record { part, event }]).await.unwrap();
+    a.wait_durable(case).await;
+    let order = since.elapsed();
+    let waiting = a.client.status().await.unwrap().sync;
+    println!("edit durable after {edit:?}, order after {order:?}; {} changes wait", waiting.local + waiting.sent);
+    assert!(waiting.local + waiting.sent > CASES as u64 / 2, "the backlog had gone already");
+    assert!(edit.max(order) < Duration::from_secs(3), "edit {edit:?}, order {order:?}");
+    b.wait_equal(&a, case).await;
 }
 
 pub async fn another_address_amid_edits_loses_nothing(world: &World) {

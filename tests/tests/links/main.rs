@@ -46,7 +46,8 @@ suite! { urban: Profile::URBAN, Transports::Both;
 }
 
 suite! { moving: Profile::MOVING, Transports::Both;
-    sample: a_lost_acknowledgement_loses_and_repeats_nothing, what_a_user_with_a_pin_writes_is_his;
+    sample: a_lost_acknowledgement_loses_and_repeats_nothing, what_a_user_with_a_pin_writes_is_his,
+        an_edit_and_an_order_pass_a_backlog;
     rest: an_edit_arrives_at_the_other_device, an_order_is_given, work_without_a_link_is_delivered_when_it_is_back,
         a_session_that_was_cut_resumes_from_its_cursor, hundreds_of_documents_are_caught_up,
         a_denied_device_loses_its_session, another_address_amid_edits_loses_nothing, edits_outlive_the_weather;
@@ -79,7 +80,7 @@ suite! { basement: Profile::BASEMENT, Transports::Both;
 
 suite! { hostile: Profile::HOSTILE, Transports::Both;
     sample: another_address_amid_edits_loses_nothing, hundreds_of_documents_are_caught_up;
-    rest: an_edit_arrives_at_the_other_device, an_order_is_given, work_without_a_link_is_delivered_when_it_is_back,
+    rest: an_edit_and_an_order_pass_a_backlog, an_edit_arrives_at_the_other_device, an_order_is_given, work_without_a_link_is_delivered_when_it_is_back,
         a_session_that_was_cut_resumes_from_its_cursor, a_denied_device_loses_its_session,
         what_a_user_with_a_pin_writes_is_his, a_lost_acknowledgement_loses_and_repeats_nothing,
         edits_outlive_the_weather;
@@ -96,8 +97,9 @@ suite! { dual: Profile::DUAL, Transports::Both;
 
 // Each transport alone, where the other one cannot come to its help.
 suite! { moving_over_grpc: Profile::MOVING, Transports::Grpc;
-    sample: an_order_is_given, a_session_that_was_cut_resumes_from_its_cursor;
-    rest: an_edit_arrives_at_the_other_device, work_without_a_link_is_delivered_when_it_is_back,
+    sample: an_order_is_given, an_edit_and_an_order_pass_a_backlog;
+    rest: an_edit_arrives_at_the_other_device, a_session_that_was_cut_resumes_from_its_cursor,
+        work_without_a_link_is_delivered_when_it_is_back,
         hundreds_of_documents_are_caught_up, a_denied_device_loses_its_session, what_a_user_with_a_pin_writes_is_his,
         a_lost_acknowledgement_loses_and_repeats_nothing, another_address_amid_edits_loses_nothing,
         edits_outlive_the_weather;
