@@ -8,6 +8,7 @@
 mod bars;
 mod behaviours;
 mod emulator;
+mod month;
 mod world;
 
 use feldakte_client_sdk::Transports;

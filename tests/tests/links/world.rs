@@ -7,7 +7,7 @@ use feldakte_tests::{
     harness::{
         address::Transport,
         crew,
-        local::{LocalGateway, Site},
+        local::{Clock, LocalGateway, Site},
         pki::Enrolled,
         raw::RawClient,
         region::{Region, Way},
@@ -27,6 +27,11 @@ pub struct World {
 impl World {
     /// Nothing where there are no emulated links, which is said.
     pub async fn under(profile: Profile, transports: Transports) -> Option<Self> {
+        Self::under_at(profile, transports, &Clock::default()).await
+    }
+
+    /// The same with a clock of the test's.
+    pub async fn under_at(profile: Profile, transports: Transports, clock: &Clock) -> Option<Self> {
         if !can_be_emulated() {
             return None;
         }
@@ -35,7 +40,7 @@ impl World {
         let region = Region::new(Profile { passes_udp, ..profile }).unwrap();
         let over = if transports == Transports::Grpc { Transport::Grpc } else { Transport::Quic };
         let site = Site::within(region, over);
-        let mut gateway = site.start().await;
+        let mut gateway = site.start_at(clock).await;
         if transports == Transports::Both {
             gateway.address = gateway.address.over_any();
         }
