@@ -10,7 +10,7 @@ use std::{
 };
 
 use feldakte_client_sdk::view::LinkState;
-use feldakte_core::{ids::Epoch, limits};
+use feldakte_core::{ids::Epoch, lane::Lane, limits};
 use feldakte_gateway::store::StoreError;
 use feldakte_tests::{
     harness::{
@@ -230,7 +230,10 @@ async fn what_an_idle_session_costs(over: Transport) {
     let mut held = Vec::new();
     let mut open = async |count: usize| {
         for _ in 0..count {
-            held.push(RawClient::session(&site.pki.enrol(&crew("rtw-1")), gateway.address, None).await);
+            let (mut session, _) = RawClient::session(&site.pki.enrol(&crew("rtw-1")), gateway.address, None).await;
+            // As devices have it from the beginning.
+            let urgent = session.enter(Lane::Urgent).await;
+            held.push((session, urgent));
         }
     };
     open(100).await;
