@@ -1,5 +1,7 @@
 //! What goes before what between a device and the gateway.
 
+use std::time::Duration;
+
 /// A lane: streams of a lower number go first, whatever waits on the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
@@ -46,6 +48,12 @@ impl Lane {
         }
     }
 }
+
+/// How long after a message that is alone on the urgent lane its tail follows: far enough not to share its packet.
+///
+/// A lost packet is noticed when a later one is confirmed, about a round trip after it was sent (RFC 9002, 6.1; RFC 8985). Of a
+/// lone one nothing is heard before a timer of several round trips, of 0.2 s and more over TCP.
+pub const TAIL_AFTER: Duration = Duration::from_millis(3);
 
 #[cfg(test)]
 mod tests {

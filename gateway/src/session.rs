@@ -367,7 +367,9 @@ impl Session {
                 self.fetcher.fetch(&self.device.shared, fetch.documents).map_err(SessionError::Unexpected)
             }
             ClientMessage::Hello(_) => Err(SessionError::Unexpected("a second hello")),
-            ClientMessage::Enter(_) => Err(SessionError::Unexpected("the session's stream is no other lane")),
+            ClientMessage::Enter(_) | ClientMessage::Tail => {
+                Err(SessionError::Unexpected("the session's stream is no other lane"))
+            }
             // These as well.
             ClientMessage::Renew(renew) => {
                 let answer = Box::pin(renewals::answer(&self.device.shared, self.outlet.connection(), renew)).await;

@@ -72,7 +72,7 @@ pub(crate) fn client_message() -> impl Strategy<Value = ClientMessage> {
     let fetch = vec(document(), 0..20).prop_map(|documents| ClientMessage::Fetch(Fetch { documents }));
     let renew = (any::<u64>(), text()).prop_map(|(request, csr)| ClientMessage::Renew(Renew { request, csr }));
     let enter = select(&Lane::ALL[..]).prop_map(ClientMessage::Enter);
-    prop_oneof![hello, push, fetch, break_glass(), share(), receipts(), renew, enter]
+    prop_oneof![hello, push, fetch, break_glass(), share(), receipts(), renew, enter, Just(ClientMessage::Tail)]
 }
 
 fn break_glass() -> impl Strategy<Value = ClientMessage> {

@@ -42,6 +42,8 @@ pub enum ClientMessage {
     Renew(Renew),
     /// First on a stream beside the session's: which lane it is.
     Enter(Lane),
+    /// Nothing: see [`feldakte_core::lane::TAIL_AFTER`].
+    Tail,
 }
 
 /// From gateway to device.
@@ -59,6 +61,8 @@ pub enum ServerMessage {
     Wipe(WipeOrder),
     /// A new certificate.
     Renewed(Renewed),
+    /// Nothing: see [`feldakte_core::lane::TAIL_AFTER`].
+    Tail,
 }
 
 /// A device introduces itself; who it is stands in its certificate.
@@ -173,6 +177,7 @@ impl ClientMessage {
             ClientMessage::Share(request) => pb::client_frame::Body::Share(request.into()),
             ClientMessage::Receipts(receipts) => pb::client_frame::Body::Receipts(receipts.into()),
             ClientMessage::Renew(request) => pb::client_frame::Body::Renew(request.into()),
+            ClientMessage::Tail => pb::client_frame::Body::Tail(pb::Tail {}),
             ClientMessage::Enter(lane) => pb::client_frame::Body::Enter(pb::Enter { lane: lane.number() }),
         };
         frame_of(&pb::ClientFrame { body: Some(body) })
@@ -192,6 +197,7 @@ impl ClientMessage {
             pb::client_frame::Body::Share(request) => ClientMessage::Share(request.try_into()?),
             pb::client_frame::Body::Receipts(receipts) => ClientMessage::Receipts(receipts.try_into()?),
             pb::client_frame::Body::Renew(request) => ClientMessage::Renew(request.try_into()?),
+            pb::client_frame::Body::Tail(pb::Tail {}) => ClientMessage::Tail,
             pb::client_frame::Body::Enter(pb::Enter { lane }) => {
                 ClientMessage::Enter(Lane::from_number(lane).ok_or(DecodeError::UnknownValue("lane"))?)
             }
@@ -209,6 +215,7 @@ impl ServerMessage {
             ServerMessage::Answer(answer) => pb::server_frame::Body::Answer(answer.into()),
             ServerMessage::Wipe(order) => pb::server_frame::Body::Wipe(order.into()),
             ServerMessage::Renewed(renewed) => pb::server_frame::Body::Renewed(renewed.into()),
+            ServerMessage::Tail => pb::server_frame::Body::Tail(pb::Tail {}),
         };
         frame_of(&pb::ServerFrame { body: Some(body) })
     }
@@ -226,6 +233,7 @@ impl ServerMessage {
             pb::server_frame::Body::Answer(answer) => ServerMessage::Answer(answer.try_into()?),
             pb::server_frame::Body::Wipe(order) => ServerMessage::Wipe(order.try_into()?),
             pb::server_frame::Body::Renewed(renewed) => ServerMessage::Renewed(renewed.try_into()?),
+            pb::server_frame::Body::Tail(pb::Tail {}) => ServerMessage::Tail,
         })
     }
 }

@@ -14,10 +14,19 @@ use crate::error::DecodeError;
 /// Which fields of a message are messages themselves. A field that is missing here is caught by a test.
 pub(crate) struct Shape(&'static [(u32, &'static Shape)]);
 
-pub(crate) const CLIENT_FRAME: Shape =
-    Shape(&[(1, &HELLO), (2, &LEAF), (3, &LEAF), (4, &LEAF), (5, &SHARE), (6, &RECEIPTS), (7, &LEAF), (8, &LEAF)]);
+pub(crate) const CLIENT_FRAME: Shape = Shape(&[
+    (1, &HELLO),
+    (2, &LEAF),
+    (3, &LEAF),
+    (4, &LEAF),
+    (5, &SHARE),
+    (6, &RECEIPTS),
+    (7, &LEAF),
+    (8, &LEAF),
+    (9, &LEAF),
+]);
 pub(crate) const SERVER_FRAME: Shape =
-    Shape(&[(1, &WELCOME), (2, &DURABLE), (3, &CHANGES), (4, &LEAF), (5, &LEAF), (6, &LEAF)]);
+    Shape(&[(1, &WELCOME), (2, &DURABLE), (3, &CHANGES), (4, &LEAF), (5, &LEAF), (6, &LEAF), (7, &LEAF)]);
 pub(crate) const ENTRY: Shape = Shape(&[(2, &GRANT), (3, &SUBJECT), (4, &LEAF), (5, &LEAF)]);
 pub(crate) const BUNDLE: Shape = LEAF;
 pub(crate) const BULK_REQUEST: Shape = LEAF;

@@ -79,7 +79,7 @@ impl Engine {
                 self.handle_renewed(renewed);
                 Ok(())
             }
-            ServerMessage::Welcome(_) => Ok(()),
+            ServerMessage::Welcome(_) | ServerMessage::Tail => Ok(()),
         }
     }
 

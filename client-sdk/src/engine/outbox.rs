@@ -126,8 +126,8 @@ impl Outbox {
         let before = self.in_use.len();
         self.in_use.retain(|other| *other != case);
         if before == self.in_use.len() {
-            // What of it waits behind may go ahead now.
-            self.seen.session = 0;
+            // What of it waits behind may go ahead now, and what of the one that makes room may not.
+            self.seen = Seen::default();
         }
         self.in_use.push_front(case);
         self.in_use.truncate(limits::IN_USE_MAX);

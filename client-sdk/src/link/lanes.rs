@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use feldakte_core::lane::Lane;
+use feldakte_core::lane::{Lane, TAIL_AFTER};
 use feldakte_proto::ClientMessage;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tracing::debug;
@@ -111,8 +111,13 @@ impl Link {
             {
                 return Ended::Lost;
             }
+            let mut is_tail_due = false;
             loop {
                 let next = match lane {
+                    Lane::Urgent if is_tail_due => match tokio::time::timeout(TAIL_AFTER, queue.recv()).await {
+                        Ok(next) => next,
+                        Err(_) => Some(ClientMessage::Tail),
+                    },
                     Lane::Urgent => queue.recv().await,
                     _ => match tokio::time::timeout(LINGER, queue.recv()).await {
                         Ok(next) => next,
@@ -120,6 +125,7 @@ impl Link {
                     },
                 };
                 let Some(next) = next else { return Ended::Over };
+                is_tail_due = next != ClientMessage::Tail;
                 if sender.send(&next).await.is_err() {
                     return Ended::Lost;
                 }

@@ -6,9 +6,13 @@
 
 use std::sync::Arc;
 
-use feldakte_core::{ids::Position, lane::Lane, limits};
+use feldakte_core::{
+    ids::Position,
+    lane::{Lane, TAIL_AFTER},
+    limits,
+};
 use feldakte_proto::{ChangesFrame, ClientMessage, Durable, RawEntry, ServerMessage};
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 
 use super::{
     Device, SessionError,
@@ -64,7 +68,7 @@ async fn open(
     };
     messages.set_len_max(len_max);
     let intake = Intake::new(device.clone(), mailbox.clone(), lane, room);
-    Open { device, outlet, out, messages, mailbox, intake }.run().await
+    Open { device, outlet, out, messages, mailbox, intake, tail: None, lane }.run().await
 }
 
 /// One of them.
@@ -75,9 +79,13 @@ struct Open {
     messages: Receiver,
     mailbox: Arc<Mailbox>,
     intake: Intake,
+    /// Of the urgent lane: when the tail of the last message is due.
+    tail: Option<Instant>,
+    lane: Lane,
 }
 
 enum Step {
+    Tail,
     Post(Post),
     Message(Result<Option<ClientMessage>, ReceiveError>),
     Rested,
@@ -94,16 +102,22 @@ impl Open {
                 post = self.mailbox.take(limits::CATCH_UP_BYTES) => Step::Post(post),
                 message = self.messages.next_message(), if has_room => Step::Message(message),
                 () = self.intake.rested() => Step::Rested,
+                () = due(self.tail) => Step::Tail,
             };
             match step {
                 Step::Post(post) => self.handle_post(post).await?,
                 Step::Message(Ok(Some(ClientMessage::Push(push)))) => self.intake.push(push).await?,
+                Step::Message(Ok(Some(ClientMessage::Tail))) => {}
                 Step::Message(Ok(Some(_))) => return Err(SessionError::Unexpected("only pushes come on that lane")),
                 Step::Message(Ok(None)) => is_open = false,
                 // Over TCP a lane may be lost and the session go on.
                 Step::Message(Err(ReceiveError::Gone)) => return Ok(()),
                 Step::Message(Err(error)) => return Err(error.into()),
                 Step::Rested => {}
+                Step::Tail => {
+                    self.send(ServerMessage::Tail).await?;
+                    self.tail = None;
+                }
             }
         }
         self.out.finish();
@@ -141,7 +155,16 @@ impl Open {
     }
 
     async fn send(&mut self, message: ServerMessage) -> Result<(), SessionError> {
-        Ok(self.outlet.send_frame(&mut self.out, message.encode()).await?)
+        self.outlet.send_frame(&mut self.out, message.encode()).await?;
+        self.tail = (self.lane == Lane::Urgent).then(|| Instant::now() + TAIL_AFTER);
+        Ok(())
+    }
+}
+
+async fn due(tail: Option<Instant>) {
+    match tail {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -131,7 +131,7 @@ impl Session {
         within("the tablet says something", async {
             loop {
                 match self.messages.recv().await.expect("the session lives") {
-                    ClientMessage::Enter(_) => {}
+                    ClientMessage::Enter(_) | ClientMessage::Tail => {}
                     message => return message,
                 }
             }

@@ -5,13 +5,13 @@ use clap::ValueEnum;
 /// How bulk and echo get to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Contender {
-    /// QUIC with our congestion control; bulk on the lowest lane, the echo on the highest.
+    /// QUIC with our congestion control; bulk on the lowest lane, the echo on the highest, each message with a tail.
     Quic,
-    /// The same with quinn's CUBIC.
+    /// Two lanes without tails, with quinn's CUBIC.
     QuicCubic,
     /// One TCP connection with CUBIC that carries both in frames of 16 KB at most, as HTTP/2 does.
     Tcp,
-    /// Two TCP connections with CUBIC, one for each.
+    /// Two TCP connections with CUBIC, one for each, and tails, as over gRPC.
     TcpPair,
 }
 

@@ -11,6 +11,7 @@ use feldakte_certs::{authority::Authority, deny::DenyList, pem, policy, request:
 use feldakte_core::{
     access::{Principal, Role},
     ids::DeviceId,
+    lane::TAIL_AFTER,
 };
 use quinn::{
     ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerConfig, TransportConfig,
@@ -36,16 +37,16 @@ pub async fn start(
     let address = SocketAddr::from((network.address(), PORT));
     let gateway = network.gateway().enter(|| Endpoint::server(server, address))?;
     let device = link.device().enter(|| Endpoint::client(SocketAddr::from((link.address(), 0))))?;
-    tasks.spawn(serve(gateway, ends.clone()));
+    tasks.spawn(serve(gateway, ends.clone(), contender == Contender::Quic));
     let connection = device.connect_with(client, address, "localhost")?.await.context("no connection")?;
     let (mut to, mut from) = connection.open_bi().await?;
     to.set_priority(HIGHEST)?;
     // A client believes it is connected before the server has all of its handshake: what is lost of that is not measured.
-    let mut message: Message = [0; size_of::<Message>()];
-    to.write_all(&message).await?;
-    from.read_exact(&mut message).await?;
+    let has_tails = contender == Contender::Quic;
+    send_message(&mut to, &[0; size_of::<Message>()], has_tails).await?;
+    next_message(&mut from).await?;
     tasks.spawn(upload(connection));
-    tasks.spawn(exchange(device, to, from, ends.clone()));
+    tasks.spawn(exchange(device, (to, has_tails), from, ends.clone()));
     Ok(())
 }
 
@@ -57,37 +58,60 @@ async fn upload(connection: Connection) -> Result<()> {
     }
 }
 
-async fn exchange(_endpoint: Endpoint, to: SendStream, from: RecvStream, ends: Ends) -> Result<()> {
-    tokio::try_join!(send(to, &ends), take_back(from, &ends)).map(|((), ())| ())
+async fn exchange(
+    _endpoint: Endpoint,
+    (to, has_tails): (SendStream, bool),
+    from: RecvStream,
+    ends: Ends,
+) -> Result<()> {
+    tokio::try_join!(send(to, has_tails, &ends), take_back(from, &ends)).map(|((), ())| ())
 }
 
-async fn send(mut to: SendStream, ends: &Ends) -> Result<()> {
+async fn send(mut to: SendStream, has_tails: bool, ends: &Ends) -> Result<()> {
     let mut clock = Ends::clock();
     loop {
-        to.write_all(&ends.next_message(&mut clock).await).await?;
+        let message = ends.next_message(&mut clock).await;
+        send_message(&mut to, &message, has_tails).await?;
+    }
+}
+
+async fn send_message(to: &mut SendStream, message: &Message, has_tails: bool) -> Result<()> {
+    to.write_all(&[&[MESSAGE], message.as_slice()].concat()).await?;
+    if has_tails {
+        tokio::time::sleep(TAIL_AFTER).await;
+        to.write_all(&[TAIL]).await?;
+    }
+    Ok(())
+}
+
+async fn next_message(from: &mut RecvStream) -> Result<Message> {
+    let (mut kind, mut message) = ([0], [0; size_of::<Message>()]);
+    loop {
+        from.read_exact(&mut kind).await?;
+        if kind != [TAIL] {
+            from.read_exact(&mut message).await?;
+            return Ok(message);
+        }
     }
 }
 
 async fn take_back(mut from: RecvStream, ends: &Ends) -> Result<()> {
-    let mut message: Message = [0; size_of::<Message>()];
     loop {
-        from.read_exact(&mut message).await?;
-        ends.on_back(&message).await;
+        ends.on_back(&next_message(&mut from).await?).await;
     }
 }
 
-async fn serve(endpoint: Endpoint, ends: Ends) -> Result<()> {
+async fn serve(endpoint: Endpoint, ends: Ends, has_tails: bool) -> Result<()> {
     let connection = endpoint.accept().await.context("closed")?.await?;
-    tokio::try_join!(answer(&connection), count(&connection, &ends)).map(|((), ())| ())
+    tokio::try_join!(answer(&connection, has_tails), count(&connection, &ends)).map(|((), ())| ())
 }
 
-async fn answer(connection: &Connection) -> Result<()> {
+async fn answer(connection: &Connection, has_tails: bool) -> Result<()> {
     let (mut to, mut from) = connection.accept_bi().await?;
     to.set_priority(HIGHEST)?;
-    let mut message: Message = [0; size_of::<Message>()];
     loop {
-        from.read_exact(&mut message).await?;
-        to.write_all(&message).await?;
+        let message = next_message(&mut from).await?;
+        send_message(&mut to, &message, has_tails).await?;
     }
 }
 
@@ -139,6 +163,8 @@ fn principal() -> Principal {
 }
 
 const PORT: u16 = 4433;
+const MESSAGE: u8 = 1;
+const TAIL: u8 = 2;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const WINDOW: u32 = 1 << 20;
 const LOWEST: i32 = 0;

@@ -8,9 +8,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
+use feldakte_core::lane::TAIL_AFTER;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -30,7 +32,7 @@ use crate::netns::{link::Link, network::Network};
 pub async fn start_one(network: &Network, link: &Link, ends: &Ends, tasks: &mut JoinSet<Result<()>>) -> Result<()> {
     let (device, gateway) = connect(network, link, PORT).await?;
     let (from, to) = device.into_split();
-    tasks.spawn(serve(gateway, ends.arrived.clone()));
+    tasks.spawn(serve(gateway, ends.arrived.clone(), None));
     tasks.spawn(take_back(from, ends.clone()));
     tasks.spawn(send_both(to, ends.clone()));
     Ok(())
@@ -43,7 +45,7 @@ pub async fn start_one(network: &Network, link: &Link, ends: &Ends, tasks: &mut 
 pub async fn start_pair(network: &Network, link: &Link, ends: &Ends, tasks: &mut JoinSet<Result<()>>) -> Result<()> {
     let (device, gateway) = connect(network, link, PORT).await?;
     let (from, to) = device.into_split();
-    tasks.spawn(serve(gateway, Arc::default()));
+    tasks.spawn(serve(gateway, Arc::default(), Some(TAIL_AFTER)));
     tasks.spawn(take_back(from, ends.clone()));
     tasks.spawn(send_messages(to, ends.clone()));
     upload(network, link, ends.arrived.clone(), tasks).await
@@ -60,7 +62,7 @@ pub async fn upload(
     tasks: &mut JoinSet<Result<()>>,
 ) -> Result<()> {
     let (device, gateway) = connect(network, link, PORT + 1).await?;
-    tasks.spawn(serve(gateway, arrived));
+    tasks.spawn(serve(gateway, arrived, None));
     let (from, mut to) = device.into_split();
     tasks.spawn(async move {
         let _open = from;
@@ -115,6 +117,8 @@ async fn send_messages(mut to: OwnedWriteHalf, ends: Ends) -> Result<()> {
     loop {
         let message = ends.next_message(&mut clock).await;
         send_message(&mut to, &message).await?;
+        tokio::time::sleep(TAIL_AFTER).await;
+        to.write_all(&[TAIL]).await?;
     }
 }
 
@@ -133,20 +137,29 @@ async fn send_bulk(to: &mut OwnedWriteHalf) -> Result<()> {
 async fn take_back(mut from: OwnedReadHalf, ends: Ends) -> Result<()> {
     let mut message: Message = [0; size_of::<Message>()];
     loop {
+        if from.read_u8().await? == TAIL {
+            continue;
+        }
         from.read_exact(&mut message).await?;
         ends.on_back(&message).await;
     }
 }
 
-async fn serve(mut stream: TcpStream, arrived: Arc<AtomicU64>) -> Result<()> {
+async fn serve(stream: TcpStream, arrived: Arc<AtomicU64>, tail_after: Option<Duration>) -> Result<()> {
+    let (mut stream, mut to) = stream.into_split();
     let mut bulk = vec![0; BULK_LEN];
     let mut message: Message = [0; size_of::<Message>()];
     loop {
         match stream.read_u8().await? {
             MESSAGE => {
                 stream.read_exact(&mut message).await?;
-                stream.write_all(&message).await?;
+                send_message(&mut to, &message).await?;
+                if let Some(after) = tail_after {
+                    tokio::time::sleep(after).await;
+                    to.write_all(&[TAIL]).await?;
+                }
             }
+            TAIL => {}
             _ => {
                 stream.read_exact(&mut bulk).await?;
                 arrived.fetch_add(BULK_LEN as u64, Ordering::Relaxed);
@@ -158,5 +171,6 @@ async fn serve(mut stream: TcpStream, arrived: Arc<AtomicU64>) -> Result<()> {
 const PORT: u16 = 8443;
 const BULK: u8 = 0;
 const MESSAGE: u8 = 1;
+const TAIL: u8 = 2;
 /// A frame of HTTP/2 by default.
 const BULK_LEN: usize = 16 << 10;

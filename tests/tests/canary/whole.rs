@@ -263,8 +263,8 @@ async fn broken_frames() {
     let enrolled = site.pki.enrol(&crew("rtw-1"));
     let framed = |body: &[u8]| [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], body].concat();
     let hello = |versions: Vec<u32>| {
-        let (cursor, tenant, active, delivers) = (None, None, None, Vec::new());
-        ClientMessage::Hello(Hello { versions, build: NAME.into(), cursor, tenant, active, delivers }).encode()
+        let (cursor, tenant, active, delivers, in_use) = (None, None, None, Vec::new(), Vec::new());
+        ClientMessage::Hello(Hello { versions, build: NAME.into(), cursor, tenant, active, delivers, in_use }).encode()
     };
     let first = [
         hello(vec![99]),

@@ -7,7 +7,7 @@ use feldakte_core::{
     lane::Lane,
     limits,
 };
-use feldakte_proto::{ChangesFrame, Durable, ServerMessage, decode_entry};
+use feldakte_proto::{ChangesFrame, ClientMessage, Durable, ServerMessage, decode_entry};
 use feldakte_tests::harness::{
     address::Transport,
     author::{Author, name_of},
@@ -141,6 +141,41 @@ async fn what_was_written_before_a_restart_goes_behind_and_arrives(over: Transpo
     assert_eq!(metrics.changes_refused.get_or_create(&vec![("reason", "UnknownDependency".to_owned())]).get(), 0);
 }
 
+/// Each takes the place of another while both lanes are full.
+async fn looking_at_one_case_after_the_other_leaves_none_behind(over: Transport) {
+    const CASES: usize = 5 * limits::IN_USE_MAX;
+    const TEXT: usize = 24 << 10;
+    let site = Site::over(over);
+    let gateway = site.start().await;
+    let enrolled = site.pki.enrol(&crew("rtw-1"));
+    let tablet = Tablet::open(enrolled.identity(), gateway.address, memory_store()).await;
+    let mut cases = Vec::new();
+    for n in 0..CASES {
+        cases.push(tablet.create(&format!("{n:TEXT$}")).await);
+    }
+    tablet.client.go_online();
+    for case in &cases {
+        tablet.client.read(*case).await.unwrap();
+        tablet.set(*case, "gcs", "15").await;
+    }
+    tablet.wait_all_safe().await;
+}
+
+async fn a_message_that_is_alone_on_the_urgent_lane_is_followed_by_its_tail(over: Transport) {
+    let site = Site::over(over);
+    let gateway = site.start().await;
+    let writer = site.pki.enrol(&crew("rtw-1"));
+    let (mut session, _) = RawClient::session(&writer, gateway.address, None).await;
+    let mut urgent = session.enter(Lane::Urgent).await;
+    let mut author = Author::new(&writer.principal, new_document());
+    urgent.push(author.document, author.begin(1)).await;
+    assert!(matches!(urgent.next_of_all().await, Some(ServerMessage::Durable(_))));
+    assert_eq!(urgent.next_of_all().await, Some(ServerMessage::Tail));
+    urgent.send(&ClientMessage::Tail).await;
+    urgent.push(author.document, vec![author.set("gcs", "3").bytes]).await;
+    assert!(matches!(urgent.next_of_all().await, Some(ServerMessage::Durable(_))));
+}
+
 /// A device may let go of a lane and open it again; what it has pushed is answered before.
 async fn a_lane_that_was_let_go_is_answered_to_its_end(over: Transport) {
     let site = Site::over(over);
@@ -166,6 +201,8 @@ feldakte_tests::over_both!(
     what_is_told_of_authority_does_not_go_ahead,
     what_was_written_before_a_restart_goes_behind_and_arrives,
     a_lane_that_was_let_go_is_answered_to_its_end,
+    looking_at_one_case_after_the_other_leaves_none_behind,
+    a_message_that_is_alone_on_the_urgent_lane_is_followed_by_its_tail,
 );
 
 /// What the gateway may send of a stream before it is read.

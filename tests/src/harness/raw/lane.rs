@@ -63,8 +63,18 @@ impl RawLane {
         self.last_push
     }
 
-    /// The next message; `None` at the end.
+    /// The next message that says something; `None` at the end.
     pub async fn next(&mut self) -> Option<ServerMessage> {
+        loop {
+            match self.next_of_all().await {
+                Some(ServerMessage::Tail) => {}
+                message => return message,
+            }
+        }
+    }
+
+    /// Tails among them.
+    pub async fn next_of_all(&mut self) -> Option<ServerMessage> {
         let frame = match &mut self.pipe {
             Pipe::Quic { input, decoder, .. } => loop {
                 if let Some(frame) = decoder.next_frame().expect("the gateway's frames are well-formed") {
