@@ -227,6 +227,9 @@ pub fn as_sessions_need(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_MAX)?;
+    // Radio links lose what no queue has dropped, and CUBIC takes each loss for one. Where the system has it and lets us.
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(stream).set_tcp_congestion(b"bbr");
     Ok(())
 }
 

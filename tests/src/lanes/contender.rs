@@ -11,13 +11,25 @@ pub enum Contender {
     QuicCubic,
     /// One TCP connection with CUBIC that carries both in frames of 16 KB at most, as HTTP/2 does.
     Tcp,
-    /// Two TCP connections with CUBIC, one for each, and tails, as over gRPC.
+    /// Two TCP connections with BBR, one for each, and tails, as sessions over gRPC where the system has BBR.
     TcpPair,
+    /// The same with CUBIC.
+    TcpPairCubic,
 }
 
 impl Contender {
     /// Every one, in the table's order.
-    pub const ALL: [Contender; 4] = [Self::Quic, Self::QuicCubic, Self::Tcp, Self::TcpPair];
+    pub const ALL: [Contender; 5] = [Self::Quic, Self::QuicCubic, Self::Tcp, Self::TcpPair, Self::TcpPairCubic];
+
+    /// How far from the bars it may be: over the fallback twice as far as over QUIC. `None` for those that are measured beside
+    /// ours.
+    pub fn bars_factor(self) -> Option<u32> {
+        match self {
+            Self::Quic => Some(1),
+            Self::TcpPair => Some(2),
+            _ => None,
+        }
+    }
 
     /// Its name in the table.
     pub fn name(self) -> &'static str {
@@ -25,7 +37,8 @@ impl Contender {
             Self::Quic => "QUIC",
             Self::QuicCubic => "QUIC, CUBIC",
             Self::Tcp => "one TCP connection",
-            Self::TcpPair => "two TCP connections",
+            Self::TcpPair => "two TCP connections, BBR",
+            Self::TcpPairCubic => "two TCP connections",
         }
     }
 }

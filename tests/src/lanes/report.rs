@@ -31,9 +31,9 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// Whether ours met every bar.
+    /// Whether ours met every bar, over QUIC and over the fallback.
     pub fn is_met(&self) -> bool {
-        self.rows.iter().filter(|row| row.contender == Contender::Quic).all(Row::is_met)
+        self.rows.iter().all(|row| row.is_met().unwrap_or(true))
     }
 }
 
@@ -47,13 +47,13 @@ impl Row {
         median(self.figures.iter().map(|seen| (figure(seen) * 1e6) as u64).collect()) as f64 / 1e6
     }
 
-    fn is_met(&self) -> bool {
+    /// `None` when there are no bars for it.
+    fn is_met(&self) -> Option<bool> {
+        let factor = self.contender.bars_factor()?;
         let Bars { p50, p95, p99, used } = self.cell.bars;
-        let within = |bar: Option<Duration>, share| bar.is_none_or(|bar| self.echo(share) <= bar);
-        within(p50, 0.5)
-            && within(p95, 0.95)
-            && within(p99, 0.99)
-            && used.is_none_or(|used| self.share(|seen| seen.used) >= used)
+        let within = |bar: Option<Duration>, share| bar.is_none_or(|bar| self.echo(share) <= bar * factor);
+        let uses = |used| self.share(|seen| seen.used) >= used / f64::from(factor);
+        Some(within(p50, 0.5) && within(p95, 0.95) && within(p99, 0.99) && used.is_none_or(uses))
     }
 }
 
@@ -77,10 +77,10 @@ impl fmt::Display for Row {
         let percent = |figure| (self.share(figure) * 100.0).round();
         let neighbour =
             if self.cell.has_neighbour { format!("{} %", percent(|seen| seen.neighbour)) } else { "–".to_owned() };
-        let bars = match (self.contender, self.is_met()) {
-            (Contender::Quic, true) => "met",
-            (Contender::Quic, false) => "**missed**",
-            _ => "",
+        let bars = match self.is_met() {
+            Some(true) => "met",
+            Some(false) => "**missed**",
+            None => "",
         };
         let (name, transport) = (&self.cell.name, self.contender.name());
         let used = percent(|seen| seen.used);

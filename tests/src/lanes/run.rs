@@ -60,7 +60,8 @@ pub async fn run(cell: &Cell, contender: Contender, length: Duration, seed: u64)
     match contender {
         Contender::Quic | Contender::QuicCubic => quic::start(contender, &network, &link, &ends, &mut tasks).await?,
         Contender::Tcp => tcp::start_one(&network, &link, &ends, &mut tasks).await?,
-        Contender::TcpPair => tcp::start_pair(&network, &link, &ends, &mut tasks).await?,
+        Contender::TcpPair => tcp::start_pair((&network, &link), &ends, c"bbr", &mut tasks).await?,
+        Contender::TcpPairCubic => tcp::start_pair((&network, &link), &ends, c"cubic", &mut tasks).await?,
     }
     let before = (neighbour.load(Ordering::Relaxed), link.emulator.counts(Direction::Up));
     let start = Instant::now();

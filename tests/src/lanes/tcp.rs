@@ -1,6 +1,7 @@
 //! Bulk and echo over TCP, without TLS: what connections do to each other, and streams within one.
 
 use std::{
+    ffi::CStr,
     io,
     net::SocketAddr,
     os::fd::AsRawFd,
@@ -30,7 +31,7 @@ use crate::netns::{link::Link, network::Network};
 /// # Errors
 /// When there is no connection.
 pub async fn start_one(network: &Network, link: &Link, ends: &Ends, tasks: &mut JoinSet<Result<()>>) -> Result<()> {
-    let (device, gateway) = connect(network, link, PORT).await?;
+    let (device, gateway) = connect((network, link), PORT, c"cubic").await?;
     let (from, to) = device.into_split();
     tasks.spawn(serve(gateway, ends.arrived.clone(), None));
     tasks.spawn(take_back(from, ends.clone()));
@@ -42,13 +43,18 @@ pub async fn start_one(network: &Network, link: &Link, ends: &Ends, tasks: &mut 
 ///
 /// # Errors
 /// When there is no connection.
-pub async fn start_pair(network: &Network, link: &Link, ends: &Ends, tasks: &mut JoinSet<Result<()>>) -> Result<()> {
-    let (device, gateway) = connect(network, link, PORT).await?;
+pub async fn start_pair(
+    on: (&Network, &Link),
+    ends: &Ends,
+    control: &CStr,
+    tasks: &mut JoinSet<Result<()>>,
+) -> Result<()> {
+    let (device, gateway) = connect(on, PORT, control).await?;
     let (from, to) = device.into_split();
     tasks.spawn(serve(gateway, Arc::default(), Some(TAIL_AFTER)));
     tasks.spawn(take_back(from, ends.clone()));
     tasks.spawn(send_messages(to, ends.clone()));
-    upload(network, link, ends.arrived.clone(), tasks).await
+    upload_with(on, ends.arrived.clone(), control, tasks).await
 }
 
 /// A connection that uploads and nothing else.
@@ -61,7 +67,16 @@ pub async fn upload(
     arrived: Arc<AtomicU64>,
     tasks: &mut JoinSet<Result<()>>,
 ) -> Result<()> {
-    let (device, gateway) = connect(network, link, PORT + 1).await?;
+    upload_with((network, link), arrived, c"cubic", tasks).await
+}
+
+async fn upload_with(
+    on: (&Network, &Link),
+    arrived: Arc<AtomicU64>,
+    control: &CStr,
+    tasks: &mut JoinSet<Result<()>>,
+) -> Result<()> {
+    let (device, gateway) = connect(on, PORT + 1, control).await?;
     tasks.spawn(serve(gateway, arrived, None));
     let (from, mut to) = device.into_split();
     tasks.spawn(async move {
@@ -73,7 +88,7 @@ pub async fn upload(
     Ok(())
 }
 
-async fn connect(network: &Network, link: &Link, port: u16) -> Result<(TcpStream, TcpStream)> {
+async fn connect((network, link): (&Network, &Link), port: u16, control: &CStr) -> Result<(TcpStream, TcpStream)> {
     let address = SocketAddr::from((network.address(), port));
     let listener = network.gateway().enter(|| {
         let listener = std::net::TcpListener::bind(address)?;
@@ -84,15 +99,14 @@ async fn connect(network: &Network, link: &Link, port: u16) -> Result<(TcpStream
     let (device, gateway) = tokio::try_join!(socket.connect(address), listener.accept()).context("no connection")?;
     for stream in [&device, &gateway.0] {
         stream.set_nodelay(true)?;
-        use_cubic(stream)?;
+        use_control(stream, control).with_context(|| format!("no congestion control {control:?}"))?;
     }
     Ok((device, gateway.0))
 }
 
 /// The system's own choice may be another one.
 #[expect(unsafe_code, reason = "the standard library knows no congestion control")]
-fn use_cubic(stream: &TcpStream) -> io::Result<()> {
-    let name = c"cubic";
+fn use_control(stream: &TcpStream, name: &CStr) -> io::Result<()> {
     // SAFETY: setsockopt reads as many bytes as it is told from a string that outlives the call.
     let result = unsafe {
         let len = name.count_bytes() as libc::socklen_t;

@@ -30,7 +30,11 @@ impl Socket {
     /// When the socket is gone already.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_MAX)?;
+        let socket = SockRef::from(&stream);
+        socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
+        // Radio links lose what no queue has dropped, and CUBIC takes each loss for one. Where the system has it and lets us.
+        #[cfg(target_os = "linux")]
+        let _ = socket.set_tcp_congestion(b"bbr");
         let stream = Arc::new(stream);
         let gauge = Arc::new(Gauge::new(Arc::downgrade(&stream)));
         Ok(Self { stream, gauge })
