@@ -42,7 +42,7 @@ fn config(pki: &Path) -> Result<ServerConfig> {
     let mut transport = TransportConfig::default();
     transport.max_concurrent_bidi_streams(0u32.into()).max_concurrent_uni_streams(0u32.into());
     transport.datagram_receive_buffer_size(None);
-    transport.max_idle_timeout(Some(IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("50 s fit")));
+    transport.max_idle_timeout(Some(IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("a minute fits")));
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config.transport_config(Arc::new(transport));
     Ok(config)

@@ -139,7 +139,7 @@ impl Ids {
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport.keep_alive_interval(Some(limits::KEEP_ALIVE));
-    let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("50 s fit");
+    let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("a minute fits");
     transport.max_idle_timeout(Some(idle));
     transport.max_concurrent_bidi_streams(0u32.into());
     transport.max_concurrent_uni_streams(SNAPSHOT_STREAMS.into());
