@@ -9,7 +9,12 @@ pub use congestion::{Control, ControlFactory};
 
 /// Sets what both ends have in common; windows, streams and timers are each end's own.
 pub fn configure(transport: &mut TransportConfig) -> &mut TransportConfig {
-    transport.congestion_controller_factory(ControlFactory::shared()).ack_frequency_config(Some(acknowledgements()))
+    transport
+        .congestion_controller_factory(ControlFactory::shared())
+        .ack_frequency_config(Some(acknowledgements()))
+        // Packets of 1,200 bytes, which pass everywhere. A search for larger ones costs 11 KB each way and connection where the
+        // path takes less than 1,452, and saves 0.6 %: bytes that a device that often dials again does not win back.
+        .mtu_discovery_config(None)
 }
 
 /// What is asked of the other end. Lone messages are acknowledged sooner than by default: what is lost is sent again
