@@ -16,7 +16,10 @@ use feldakte_core::{
     ids::{CaseId, ChangeHash, Cursor, DocumentId, Epoch, Part, Position, TenantId, UserId},
 };
 use feldakte_proto::{ClientMessage, CloseCode, Fetch, Reason};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
 use tracing::warn;
 
 pub(crate) use self::requests::Asked;
@@ -167,8 +170,7 @@ impl Engine {
     }
 
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut link: mpsc::Receiver<LinkInput>) {
-        let mut retry = tokio::time::interval(RETRY_EVERY);
-        retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut retried, mut retry_after) = (Instant::now(), Duration::ZERO);
         loop {
             // Commands first: a tablet that receives a flood still saves what its user types. The link has its
             // turn after each: a tablet that is written to without a pause still hears what has become durable.
@@ -181,11 +183,21 @@ impl Engine {
                         let _ = reply.send(Ok(()));
                         return;
                     }
-                    Some(command) => self.handle_both(command, &mut link).await,
+                    Some(command) => {
+                        retry_after = RETRY_EVERY;
+                        self.handle_both(command, &mut link).await
+                    }
                     None => return self.store.close().await,
                 },
-                Some(input) = link.recv() => self.handle_link(input).await,
-                _ = retry.tick(), if self.is_anything_timed() => self.handle_retry().await,
+                Some(input) = link.recv() => {
+                    retry_after = RETRY_EVERY;
+                    self.handle_link(input).await
+                }
+                () = sleep_until(retried + retry_after), if self.is_anything_timed() => {
+                    retried = Instant::now();
+                    retry_after = self.rests_for();
+                    self.handle_retry().await
+                }
             };
             if let Err(error) = failed {
                 // What was not stored was neither answered nor acknowledged; the session starts over.
@@ -242,6 +254,18 @@ impl Engine {
 
     fn is_anything_timed(&self) -> bool {
         self.outbound.is_some() || self.purge_after.is_some() || self.emergencies.are_any_open()
+    }
+
+    /// Until waiting changes are offered again, and until the device's clock is looked at. In a session in which nothing
+    /// happens and nothing waits a phone is left to sleep.
+    fn rests_for(&self) -> Duration {
+        let is_waiting = self.outbound.is_none()
+            || *self.control.unanswered.borrow() > 0
+            || self.outbox.is_anything_waiting()
+            || self.requests.are_receipts_waiting()
+            || !self.unfetchable.is_empty()
+            || self.emergencies.are_any_open();
+        if is_waiting { RETRY_EVERY } else { LOOK_EVERY }
     }
 
     async fn create(&mut self, edits: Vec<Edit>) -> Result<CaseId, SdkError> {
@@ -459,3 +483,5 @@ const LINK_INPUTS_PER_COMMAND: usize = 4;
 const FETCH_AT_ONCE: usize = 128;
 /// How often waiting changes are offered again.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
+/// The same while nothing waits.
+const LOOK_EVERY: Duration = Duration::from_secs(60);

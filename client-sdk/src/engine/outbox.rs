@@ -198,6 +198,11 @@ impl Outbox {
         self.held.insert((document, hash));
     }
 
+    /// Whether a change has to be offered again.
+    pub(super) fn is_anything_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Offers waiting changes again.
     pub(super) fn retry_waiting(&mut self) {
         if self.waiting.is_empty() {

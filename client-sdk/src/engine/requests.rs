@@ -87,6 +87,11 @@ impl Requests {
         }
     }
 
+    /// Whether receipts will be due by themselves.
+    pub(super) fn are_receipts_waiting(&self) -> bool {
+        self.receipts != Due::Later
+    }
+
     fn are_receipts_due(&self) -> bool {
         match self.receipts {
             Due::Now => true,
