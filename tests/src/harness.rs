@@ -20,6 +20,7 @@ pub mod faulty_store;
 pub mod http;
 pub mod issuer;
 pub mod local;
+pub mod mission;
 pub mod pki;
 pub mod process;
 pub mod raw;
@@ -27,6 +28,7 @@ pub mod region;
 pub mod scripted;
 pub mod tablet;
 pub mod team;
+pub mod wire;
 
 /// How long an event may take on a machine that is busy with other tests, and over a link that is gone for a minute.
 pub const PATIENCE: Duration = Duration::from_secs(120);

@@ -38,11 +38,13 @@ use tokio::{net::TcpListener, sync::watch};
 use super::{
     LOOK_AGAIN,
     address::{Address, Transport},
+    new_epoch,
     pki::Pki,
     process,
     region::Region,
     within,
 };
+use crate::{memory_audit_store::MemoryAuditStore, memory_matter_store::MemoryMatterStore, memory_store::MemoryStore};
 
 /// A directory with a PKI and a gateway's store, and the port its gateways listen on.
 pub struct Site {
@@ -160,6 +162,13 @@ impl Site {
     async fn start_on_in(&self, store: SharedStore, environment: Environment) -> (Gateway, Address) {
         let disks = Disks { store, matters: self.matters(None).await, audit: self.audit().await };
         self.serve(disks, DenyList::default(), environment, local_users()).await
+    }
+
+    /// Starts a gateway on stores in memory. Nothing of it waits for another thread: the runtime's clock may be paused.
+    pub async fn start_in_memory(&self) -> (Gateway, Address) {
+        let store = MemoryStore::new(new_epoch(), || Duration::ZERO);
+        let disks = Disks { store, matters: MemoryMatterStore::new(), audit: MemoryAuditStore::new() };
+        self.serve(disks, DenyList::default(), Environment::system(), local_users()).await
     }
 
     /// Starts a gateway on an audit store of the test's, where the last one listened.

@@ -19,6 +19,7 @@ mod marks;
 mod operation;
 mod projector;
 mod quarantine;
+mod radio;
 mod readers;
 mod receipts;
 mod reconnect;
