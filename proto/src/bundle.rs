@@ -2,8 +2,6 @@
 //!
 //! Unpacking is bounded before it begins: a bundle names its length, and a bundle that holds more is damaged.
 
-use std::io::{self, Read};
-
 use bytes::Bytes;
 use feldakte_core::{
     ids::{DocumentId, Position},
@@ -12,7 +10,7 @@ use feldakte_core::{
 };
 use prost::Message;
 
-use crate::{convert, error::DecodeError, frame::frame_of, pb, shape};
+use crate::{convert, error::DecodeError, frame::frame_of, packed::unpack, pb, shape};
 
 /// A document as of a position.
 #[cfg_attr(test, derive(Debug))]
@@ -113,7 +111,7 @@ pub fn decode_bundle(frame: Bytes) -> Result<Unbundled, SnapshotError> {
     if len > max {
         return Err(SnapshotError::TooLarge { len, max });
     }
-    let raw = unpack(&packed, len).map_err(|_| SnapshotError::Damaged)?;
+    let raw = unpack(&packed, len, ZSTD_WINDOW_LOG_MAX).map_err(|_| SnapshotError::Damaged)?;
     if raw.len() != len {
         return Err(SnapshotError::Damaged);
     }
@@ -122,15 +120,6 @@ pub fn decode_bundle(frame: Bytes) -> Result<Unbundled, SnapshotError> {
         snapshots: snapshots.into_iter().map(Snapshot::try_from).collect::<Result<_, _>>()?,
         unavailable: convert::documents_from_pb(unavailable)?,
     })
-}
-
-/// Unpacks until the end, or one byte more than claimed. Memory follows what is really there, not the claim.
-fn unpack(packed: &[u8], len: usize) -> io::Result<Vec<u8>> {
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
-    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-    let mut raw = Vec::new();
-    decoder.take(len as u64 + 1).read_to_end(&mut raw)?;
-    Ok(raw)
 }
 
 impl TryFrom<pb::Snapshot> for Snapshot {

@@ -22,6 +22,19 @@ pub enum DecodeError {
     /// A number stands for nothing we know.
     #[error("field `{0}` has an unknown value")]
     UnknownValue(&'static str),
+    /// Says that it unpacks to more than allowed.
+    #[error("{what}: {len} bytes unpacked, limit {max}")]
+    TooLarge {
+        /// What was packed.
+        what: &'static str,
+        /// What it claims.
+        len: usize,
+        /// What is allowed.
+        max: usize,
+    },
+    /// Packed bytes are damaged, or unpack to another length than they claim.
+    #[error("{0} do not unpack to what they say")]
+    Packing(&'static str),
     /// More items than allowed.
     #[error("{what}: {count} items, limit {max}")]
     TooMany {
@@ -96,7 +109,7 @@ impl CloseCode {
 impl From<&DecodeError> for CloseCode {
     fn from(error: &DecodeError) -> Self {
         match error {
-            DecodeError::Frame(FrameError::TooLarge { .. }) => CloseCode::TooLarge,
+            DecodeError::Frame(FrameError::TooLarge { .. }) | DecodeError::TooLarge { .. } => CloseCode::TooLarge,
             _ => CloseCode::Protocol,
         }
     }
@@ -141,7 +154,10 @@ mod tests {
     fn decode_errors_close_with_the_code_that_names_them() {
         let too_large = DecodeError::Frame(FrameError::TooLarge { len: 2, max: 1 });
         assert_eq!(CloseCode::from(&too_large), CloseCode::TooLarge);
+        let unpacked = DecodeError::TooLarge { what: "changes", len: 2, max: 1 };
+        assert_eq!(CloseCode::from(&unpacked), CloseCode::TooLarge);
         let protocol = [
+            DecodeError::Packing("changes"),
             DecodeError::Frame(FrameError::Empty),
             DecodeError::Protobuf("entry"),
             DecodeError::MissingField("body"),

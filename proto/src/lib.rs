@@ -15,6 +15,7 @@ mod error;
 mod frame;
 pub mod grpc;
 mod message;
+mod packed;
 pub mod quic;
 mod shape;
 
@@ -34,5 +35,6 @@ pub use entry::{decode_entry, encode_entry};
 pub use error::{CloseCode, DecodeError};
 pub use frame::{FrameDecoder, FrameError, HEADER_LEN, encode_frame};
 pub use message::{
-    ChangesFrame, ClientMessage, Durable, Fetch, Hello, Push, RawEntry, ServerMessage, VERSION, Welcome, negotiate,
+    ChangesFrame, ClientMessage, Durable, Fetch, Hello, Push, RawEntry, ServerMessage, VERSION, VERSIONS, Welcome,
+    negotiate,
 };

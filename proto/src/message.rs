@@ -12,15 +12,18 @@ use crate::{
     convert::{self, Refused},
     error::DecodeError,
     frame::frame_of,
-    pb, shape,
+    packed, pb, shape,
 };
 
-/// The protocol version this build speaks.
-pub const VERSION: u32 = 1;
+/// The protocol version this build speaks best. In version 1 nothing on the session stream is packed.
+pub const VERSION: u32 = 2;
+
+/// All that it speaks, best first.
+pub const VERSIONS: [u32; 2] = [VERSION, 1];
 
 /// The version both sides speak: the device's first choice that we know.
 pub fn negotiate(offered: &[u32]) -> Option<u32> {
-    offered.iter().copied().find(|version| *version == VERSION)
+    offered.iter().copied().find(|version| VERSIONS.contains(version))
 }
 
 /// From device to gateway.
@@ -183,6 +186,17 @@ impl ClientMessage {
         frame_of(&pb::ClientFrame { body: Some(body) })
     }
 
+    /// The same for a gateway that speaks that version: packed where that makes it smaller.
+    pub fn encode_for(&self, version: u32) -> Bytes {
+        match self {
+            ClientMessage::Push(push) if version >= PACKED_SINCE => {
+                let body = pb::client_frame::Body::Push(packed::push(push.into()));
+                frame_of(&pb::ClientFrame { body: Some(body) })
+            }
+            _ => self.encode(),
+        }
+    }
+
     /// Reads one frame's content.
     ///
     /// # Errors
@@ -218,6 +232,17 @@ impl ServerMessage {
             ServerMessage::Tail => pb::server_frame::Body::Tail(pb::Tail {}),
         };
         frame_of(&pb::ServerFrame { body: Some(body) })
+    }
+
+    /// The same for a device that speaks that version: packed where that makes it smaller.
+    pub fn encode_for(&self, version: u32) -> Bytes {
+        match self {
+            ServerMessage::Changes(changes) if version >= PACKED_SINCE => {
+                let body = pb::server_frame::Body::Changes(packed::changes(changes.into()));
+                frame_of(&pb::ServerFrame { body: Some(body) })
+            }
+            _ => self.encode(),
+        }
     }
 
     /// Reads one frame's content.
@@ -311,13 +336,15 @@ impl TryFrom<pb::Welcome> for Welcome {
 impl From<&Push> for pb::Push {
     fn from(Push { push, document, changes, user }: &Push) -> Self {
         let (document, user) = (convert::document_to_pb(*document), convert::user_to_pb(*user));
-        Self { push: *push, document, changes: changes.clone(), user }
+        Self { push: *push, document, changes: changes.clone(), user, packed: None }
     }
 }
 
 impl TryFrom<pb::Push> for Push {
     type Error = DecodeError;
-    fn try_from(pb::Push { push, document, changes, user }: pb::Push) -> Result<Self, DecodeError> {
+    fn try_from(push: pb::Push) -> Result<Self, DecodeError> {
+        let pb::Push { push, document, changes, user, packed } = push;
+        let changes = packed::unpacked_changes(changes, packed)?;
         convert::at_most("changes", changes.len(), limits::PUSH_CHANGES_MAX)?;
         let (document, user) = (DocumentId::from_slice(&document)?, convert::user_from_pb(&user)?);
         Ok(Self { push, document, changes, user })
@@ -367,13 +394,16 @@ impl From<&ChangesFrame> for pb::Changes {
             entries: entries.iter().map(positioned).collect(),
             bootstrap: bootstrap.iter().copied().map(convert::document_to_pb).collect(),
             caught_up: *caught_up,
+            packed: Vec::new(),
         }
     }
 }
 
 impl TryFrom<pb::Changes> for ChangesFrame {
     type Error = DecodeError;
-    fn try_from(pb::Changes { to, entries, bootstrap, caught_up }: pb::Changes) -> Result<Self, DecodeError> {
+    fn try_from(changes: pb::Changes) -> Result<Self, DecodeError> {
+        let pb::Changes { to, entries, bootstrap, caught_up, packed } = changes;
+        let entries = packed::unpacked_entries(entries, packed)?;
         let raw = |pb::Positioned { position, entry }| RawEntry { position: Position(position), entry };
         Ok(Self {
             to: (to > 0).then_some(Position(to)),
@@ -384,6 +414,8 @@ impl TryFrom<pb::Changes> for ChangesFrame {
     }
 }
 
+/// The version from which on pushes and entries may be packed.
+const PACKED_SINCE: u32 = 2;
 /// Versions a device may offer: one build speaks a handful.
 const VERSIONS_MAX: usize = 16;
 /// Length of the build text.

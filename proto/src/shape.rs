@@ -16,7 +16,7 @@ pub(crate) struct Shape(&'static [(u32, &'static Shape)]);
 
 pub(crate) const CLIENT_FRAME: Shape = Shape(&[
     (1, &HELLO),
-    (2, &LEAF),
+    (2, &PUSH),
     (3, &LEAF),
     (4, &LEAF),
     (5, &SHARE),
@@ -29,6 +29,8 @@ pub(crate) const SERVER_FRAME: Shape =
     Shape(&[(1, &WELCOME), (2, &DURABLE), (3, &CHANGES), (4, &LEAF), (5, &LEAF), (6, &LEAF), (7, &LEAF)]);
 pub(crate) const ENTRY: Shape = Shape(&[(2, &GRANT), (3, &SUBJECT), (4, &LEAF), (5, &LEAF)]);
 pub(crate) const BUNDLE: Shape = LEAF;
+pub(crate) const CHUNKS: Shape = LEAF;
+pub(crate) const RUN: Shape = Shape(&[(1, &LEAF)]);
 pub(crate) const BULK_REQUEST: Shape = LEAF;
 pub(crate) const SNAPSHOTS: Shape = Shape(&[(1, &SNAPSHOT)]);
 const HELLO: Shape = Shape(&[(3, &LEAF), (5, &LEAF), (6, &LEAF)]);
@@ -37,7 +39,8 @@ const SHARE: Shape = Shape(&[(4, &SUBJECT)]);
 const RECEIPTS: Shape = Shape(&[(4, &LEAF), (5, &LEAF), (6, &LEAF)]);
 const SUBJECT: Shape = Shape(&[(4, &LEAF)]);
 const DURABLE: Shape = Shape(&[(4, &LEAF)]);
-const CHANGES: Shape = Shape(&[(2, &LEAF)]);
+const CHANGES: Shape = Shape(&[(2, &LEAF), (5, &LEAF)]);
+const PUSH: Shape = Shape(&[(5, &LEAF)]);
 const GRANT: Shape = Shape(&[(1, &SUBJECT)]);
 const SNAPSHOT: Shape = Shape(&[(4, &LEAF), (5, &LEAF)]);
 const LEAF: Shape = Shape(&[]);
@@ -143,6 +146,8 @@ mod tests {
             ("ServerFrame", SERVER_FRAME),
             ("Entry", ENTRY),
             ("Bundle", BUNDLE),
+            ("Chunks", CHUNKS),
+            ("Run", RUN),
             ("BulkRequest", BULK_REQUEST),
             ("Snapshots", SNAPSHOTS),
         ];
@@ -183,6 +188,9 @@ mod tests {
         for list in [2, 3, 4, 5, 6] {
             refused(&[], list, &ENTRY);
         }
+        refused(&[], 1, &CHUNKS);
+        refused(&[], 1, &RUN);
+        refused(&[3], 5, &SERVER_FRAME); // packed runs
         refused(&[], 1, &SNAPSHOTS);
         refused(&[], 2, &SNAPSHOTS);
         refused(&[1], 4, &SNAPSHOTS); // bindings of one snapshot
@@ -199,6 +207,7 @@ mod tests {
             size_of::<pb::Grant>(),
             size_of::<pb::Subject>(),
             size_of::<pb::Positioned>(),
+            size_of::<pb::Packed>(),
             size_of::<pb::Refused>(),
             size_of::<Bytes>(),
         ];

@@ -128,7 +128,7 @@ fn a_bomb_unpacks_to_no_more_than_it_claims() {
     assert!(bomb.len() < 64 << 10, "it is small: {}", bomb.len());
     assert_eq!(decode_bundle(bomb.clone()), Err(SnapshotError::Damaged));
     let pb::Bundle { raw_len: _, packed } = pb::Bundle::decode(bomb).expect("a bundle");
-    let raw = unpack(&packed, 100).expect("what is read of it is sound");
+    let raw = unpack(&packed, 100, ZSTD_WINDOW_LOG_MAX).expect("what is read of it is sound");
     assert_eq!(raw.len(), 101);
     assert!(raw.capacity() <= 4 << 10, "{} bytes were allocated", raw.capacity());
 }
@@ -136,7 +136,7 @@ fn a_bomb_unpacks_to_no_more_than_it_claims() {
 #[test]
 fn a_small_bundle_allocates_little_whatever_it_claims() {
     let packed = zstd::bulk::compress(b"small", ZSTD_LEVEL).expect("memory");
-    let raw = unpack(&packed, limits::BUNDLE_RAW_MAX).expect("sound");
+    let raw = unpack(&packed, limits::BUNDLE_RAW_MAX, ZSTD_WINDOW_LOG_MAX).expect("sound");
     assert_eq!(raw, b"small");
     assert!(raw.capacity() <= 4 << 10, "{} bytes were allocated", raw.capacity());
 }
@@ -145,9 +145,9 @@ fn a_small_bundle_allocates_little_whatever_it_claims() {
 fn a_frame_that_wants_a_larger_window_than_ours_is_damaged() {
     // Magic, then a descriptor without content size, then a window of 2 GiB, then one empty last block.
     let greedy = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x01, 0x00, 0x00];
-    assert!(unpack(&greedy, 100).is_err());
+    assert!(unpack(&greedy, 100, ZSTD_WINDOW_LOG_MAX).is_err());
     let modest = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 13 << 3, 0x01, 0x00, 0x00];
-    assert_eq!(unpack(&modest, 100).expect("8 MiB are allowed"), b"");
+    assert_eq!(unpack(&modest, 100, ZSTD_WINDOW_LOG_MAX).expect("8 MiB are allowed"), b"");
 }
 
 #[test]
