@@ -15,7 +15,7 @@ use feldakte_core::{
     ids::{CaseId, Cursor, TenantId},
     lane::Lane,
 };
-use feldakte_proto::{CloseCode, Credential, Hello, ServerMessage, Unbundled, VERSION, Welcome};
+use feldakte_proto::{CloseCode, Credential, Hello, ServerMessage, Unbundled, VERSIONS, Welcome};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -248,7 +248,7 @@ impl Link {
         introduction: Introduction,
     ) -> Result<Introduced, LinkError> {
         let Introduction { number, cursor, active, delivers, in_use } = introduction;
-        let (versions, build, tenant) = (vec![VERSION], BUILD.into(), self.log.clone());
+        let (versions, build, tenant) = (VERSIONS.to_vec(), BUILD.into(), self.log.clone());
         let hello = Hello { versions, build, cursor, tenant, active, delivers, in_use };
         let session = race.begin(connected, hello).await?;
         *self.rtt.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.connection.rtt());

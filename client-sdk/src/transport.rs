@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use feldakte_core::lane::Lane;
-use feldakte_proto::{ClientMessage, Hello, ServerMessage, Welcome};
+use feldakte_proto::{ClientMessage, Hello, ServerMessage, VERSION_PLAIN, Welcome};
 
 use crate::{environment::Environment, error::SdkError, identity::Identity};
 
@@ -84,7 +84,11 @@ pub struct Dialler {
 }
 
 /// A connection in session. Closed when all of its session is dropped.
-pub struct Connection(Carrier);
+pub struct Connection(
+    Carrier,
+    /// The version of the protocol that both have agreed on.
+    u32,
+);
 
 enum Carrier {
     Quic(quic::Connection),
@@ -92,7 +96,11 @@ enum Carrier {
 }
 
 /// Towards the gateway.
-pub struct Sender(Outgoing);
+pub struct Sender {
+    out: Outgoing,
+    /// Of the protocol, as both have agreed.
+    version: u32,
+}
 
 enum Outgoing {
     Quic(quic::Sender),
@@ -192,7 +200,8 @@ impl Connected {
             }
         };
         let ServerMessage::Welcome(welcome) = first else { return Err(LinkError::Unexpected) };
-        let (connection, sender, receiver) = (Connection(connection), Sender(sender), Receiver(receiver));
+        let sender = Sender { out: sender, version: welcome.version };
+        let (connection, receiver) = (Connection(connection, welcome.version), Receiver(receiver));
         Ok(Session { connection, sender, receiver, welcome })
     }
 }
@@ -215,14 +224,17 @@ impl Connection {
     /// # Errors
     /// When it cannot be had: over TCP the session may go on without.
     pub async fn open_lane(&self, lane: Lane) -> Result<(Sender, Receiver), Gone> {
+        // What is urgent is as large as it may be unpacked.
+        let version = if lane == Lane::Urgent { VERSION_PLAIN } else { self.1 };
+        let speak = |out| Sender { out, version };
         match &self.0 {
             Carrier::Quic(connection) => {
                 let (sender, receiver) = connection.open_lane(lane).await?;
-                Ok((Sender(Outgoing::Quic(sender)), Receiver(Incoming::Quic(receiver))))
+                Ok((speak(Outgoing::Quic(sender)), Receiver(Incoming::Quic(receiver))))
             }
             Carrier::Grpc(connection) => {
                 let (sender, receiver) = connection.open_lane(lane).await?;
-                Ok((Sender(Outgoing::Grpc(sender)), Receiver(Incoming::Grpc(receiver))))
+                Ok((speak(Outgoing::Grpc(sender)), Receiver(Incoming::Grpc(receiver))))
             }
         }
     }
@@ -291,9 +303,16 @@ impl Sender {
     /// # Errors
     /// When the connection is gone.
     pub async fn send(&mut self, message: &ClientMessage) -> Result<(), Gone> {
-        match &mut self.0 {
-            Outgoing::Quic(sender) => sender.send(message).await,
-            Outgoing::Grpc(sender) => sender.send(message).await,
+        let frame = message.encode_for(self.version);
+        match &mut self.out {
+            Outgoing::Quic(sender) => sender.send(frame).await,
+            Outgoing::Grpc(sender) => {
+                sender.send(&frame).await?;
+                if let ClientMessage::Fetch(_) = message {
+                    sender.fetches();
+                }
+                Ok(())
+            }
         }
     }
 }

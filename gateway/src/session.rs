@@ -202,6 +202,8 @@ struct Session {
     outlet: Arc<Outlet>,
     messages: Receiver,
     out: Sender,
+    /// Of the protocol, as both have agreed.
+    version: u32,
     fetcher: Fetcher,
     /// Everything this device may see up to here has been sent.
     sent: Position,
@@ -224,7 +226,7 @@ async fn greet(
     let intake = Intake::new(device.clone(), device.mailbox.clone(), Lane::Session, ROOM);
     let fetcher = Fetcher::new(outlet.clone(), device.reader.clone(), device.trail.clone());
     Box::pin(device.trail.begin(&device.speaker)).await;
-    let mut session = Session { device, outlet, messages, out, fetcher, sent, intake, withheld: false };
+    let mut session = Session { device, outlet, messages, out, version, fetcher, sent, intake, withheld: false };
     let planned = session.device.mailbox.last_revoked();
     let (head, catch_up) = session.join_tail().await?;
     let id = session.device.mailbox.session();
@@ -403,7 +405,7 @@ impl Session {
     }
 
     async fn send(&mut self, message: ServerMessage) -> Result<(), SessionError> {
-        self.outlet.send_frame(&mut self.out, message.encode()).await?;
+        self.outlet.send_frame(&mut self.out, message.encode_for(self.version)).await?;
         self.outlet.passed(self.sent);
         Ok(())
     }

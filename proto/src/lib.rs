@@ -35,6 +35,6 @@ pub use entry::{decode_entry, encode_entry};
 pub use error::{CloseCode, DecodeError};
 pub use frame::{FrameDecoder, FrameError, HEADER_LEN, encode_frame};
 pub use message::{
-    ChangesFrame, ClientMessage, Durable, Fetch, Hello, Push, RawEntry, ServerMessage, VERSION, VERSIONS, Welcome,
-    negotiate,
+    ChangesFrame, ClientMessage, Durable, Fetch, Hello, Push, RawEntry, ServerMessage, VERSION, VERSION_PLAIN,
+    VERSIONS, Welcome, negotiate,
 };

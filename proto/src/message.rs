@@ -15,11 +15,14 @@ use crate::{
     packed, pb, shape,
 };
 
-/// The protocol version this build speaks best. In version 1 nothing on the session stream is packed.
+/// The protocol version this build speaks best. In the first one nothing on the session stream is packed.
 pub const VERSION: u32 = 2;
 
+/// The first one.
+pub const VERSION_PLAIN: u32 = 1;
+
 /// All that it speaks, best first.
-pub const VERSIONS: [u32; 2] = [VERSION, 1];
+pub const VERSIONS: [u32; 2] = [VERSION, VERSION_PLAIN];
 
 /// The version both sides speak: the device's first choice that we know.
 pub fn negotiate(offered: &[u32]) -> Option<u32> {

@@ -187,12 +187,15 @@ impl Connection {
 }
 
 impl Sender {
-    pub(super) async fn send(&mut self, message: &ClientMessage) -> Result<(), Gone> {
-        self.frames.send(Frame::of(&message.encode())).await.map_err(|_| Gone)?;
-        if let (ClientMessage::Fetch(_), Some(fetches)) = (message, &self.fetches) {
+    pub(super) async fn send(&mut self, frame: &Bytes) -> Result<(), Gone> {
+        self.frames.send(Frame::of(frame)).await.map_err(|_| Gone)
+    }
+
+    /// Another answer is to be called for.
+    pub(super) fn fetches(&mut self) {
+        if let Some(fetches) = &self.fetches {
             fetches.send_modify(|fetches| *fetches += 1);
         }
-        Ok(())
     }
 }
 

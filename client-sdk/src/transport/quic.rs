@@ -77,7 +77,7 @@ impl Connection {
         let (mut sender, mut receiver) = (Sender(out), Receiver::new(stream));
         // An end without an answer says nothing about this device: the gateway may just have died.
         let lost = || self.end().unwrap_or(LinkError::Unreachable);
-        sender.send(hello).await.map_err(|_| lost())?;
+        sender.send(hello.encode()).await.map_err(|_| lost())?;
         match receiver.next_frame().await {
             Ok(Some(frame)) => Ok((sender, receiver, ServerMessage::decode(frame)?)),
             Ok(None) | Err(ReceiveError::Gone) => Err(lost()),
@@ -89,7 +89,7 @@ impl Connection {
         let (out, stream) = self.0.open_bi().await.map_err(|_| Gone)?;
         out.set_priority(lane.priority()).map_err(|_| Gone)?;
         let mut sender = Sender(out);
-        sender.send(&ClientMessage::Enter(lane)).await?;
+        sender.send(ClientMessage::Enter(lane).encode()).await?;
         Ok((sender, Receiver::new(stream)))
     }
 
@@ -151,8 +151,8 @@ fn is_crypto(code: u64) -> bool {
 }
 
 impl Sender {
-    pub(super) async fn send(&mut self, message: &ClientMessage) -> Result<(), Gone> {
-        self.0.write_chunk(message.encode()).await.map_err(|_| Gone)
+    pub(super) async fn send(&mut self, frame: Bytes) -> Result<(), Gone> {
+        self.0.write_chunk(frame).await.map_err(|_| Gone)
     }
 }
 

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use feldakte_core::{
     ids::Position,
     lane::{Lane, TAIL_AFTER},
     limits,
 };
-use feldakte_proto::{ChangesFrame, ClientMessage, Durable, RawEntry, ServerMessage};
+use feldakte_proto::{ChangesFrame, ClientMessage, Durable, Push, RawEntry, ServerMessage};
 use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 
 use super::{
@@ -68,7 +69,7 @@ async fn open(
     };
     messages.set_len_max(len_max);
     let intake = Intake::new(device.clone(), mailbox.clone(), lane, room);
-    Open { device, outlet, out, messages, mailbox, intake, tail: None, lane }.run().await
+    Open { device, outlet, out, messages, mailbox, intake, push_len_max: len_max, tail: None, lane }.run().await
 }
 
 /// One of them.
@@ -79,6 +80,8 @@ struct Open {
     messages: Receiver,
     mailbox: Arc<Mailbox>,
     intake: Intake,
+    /// Of what is packed as well.
+    push_len_max: usize,
     /// Of the urgent lane: when the tail of the last message is due.
     tail: Option<Instant>,
     lane: Lane,
@@ -106,7 +109,7 @@ impl Open {
             };
             match step {
                 Step::Post(post) => self.handle_post(post).await?,
-                Step::Message(Ok(Some(ClientMessage::Push(push)))) => self.intake.push(push).await?,
+                Step::Message(Ok(Some(ClientMessage::Push(push)))) => self.take(push).await?,
                 Step::Message(Ok(Some(ClientMessage::Tail))) => {}
                 Step::Message(Ok(Some(_))) => return Err(SessionError::Unexpected("only pushes come on that lane")),
                 Step::Message(Ok(None)) => is_open = false,
@@ -122,6 +125,13 @@ impl Open {
         }
         self.out.finish();
         Ok(())
+    }
+
+    async fn take(&mut self, push: Push) -> Result<(), SessionError> {
+        if push.changes.iter().map(Bytes::len).sum::<usize>() > self.push_len_max {
+            return Err(SessionError::Unexpected("a push that unpacks to more than its lane takes"));
+        }
+        self.intake.push(push).await
     }
 
     async fn handle_post(&mut self, Post { mail, lagged }: Post) -> Result<(), SessionError> {

@@ -8,7 +8,7 @@ use feldakte_core::{
     ids::{Cursor, DocumentId},
     limits,
 };
-use feldakte_proto::{ClientMessage, CloseCode, Fetch, FrameDecoder, Hello, Push, ServerMessage, VERSION, Welcome};
+use feldakte_proto::{ClientMessage, CloseCode, Fetch, FrameDecoder, Hello, Push, ServerMessage, VERSIONS, Welcome};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::time::timeout;
 
@@ -68,7 +68,7 @@ impl Session {
         let decoder = FrameDecoder::new(limits::FRAME_LEN_MAX);
         let mut receiver = Receiver { stream: recv, decoder, bytes: 0 };
         let hello = Hello {
-            versions: vec![VERSION],
+            versions: VERSIONS.to_vec(),
             build: BUILD.to_owned(),
             cursor,
             tenant: None,
