@@ -174,6 +174,12 @@ impl RawClient {
         Self::greet(enrolled.dial(), gateway, &hello).await.expect("the gateway welcomes the device")
     }
 
+    /// Connects as a device that speaks these versions, best first, and is welcomed.
+    pub async fn speaking(enrolled: &Enrolled, gateway: impl Into<Address>, versions: Vec<u32>) -> (Self, Welcome) {
+        let hello = ClientMessage::Hello(Hello { versions, ..hello_of(None, Vec::new()) });
+        Self::greet(enrolled.dial(), gateway, &hello).await.expect("the gateway welcomes the device")
+    }
+
     /// Connects as a guest in another tenant's log and is welcomed.
     pub async fn guest(enrolled: &Enrolled, gateway: impl Into<Address>, log: &TenantId) -> (Self, Welcome) {
         let hello = ClientMessage::Hello(Hello { tenant: Some(log.clone()), ..hello_of(None, Vec::new()) });

@@ -42,13 +42,15 @@ pub enum Attack {
     PushOfTooManyChanges,
     PushToNoDocument,
     PushOfCountlessFields,
+    PushThatUnpacksBeyondTheLimit,
+    PushThatIsABomb,
     FetchOfTooMany,
     FetchOfNoDocument,
     StreamReset,
 }
 
 impl Attack {
-    pub const ALL: [Attack; 28] = [
+    pub const ALL: [Attack; 30] = [
         Attack::Garbage,
         Attack::GarbageInAFrame,
         Attack::GarbageAfterHello,
@@ -74,6 +76,8 @@ impl Attack {
         Attack::PushOfTooManyChanges,
         Attack::PushToNoDocument,
         Attack::PushOfCountlessFields,
+        Attack::PushThatUnpacksBeyondTheLimit,
+        Attack::PushThatIsABomb,
         Attack::FetchOfTooMany,
         Attack::FetchOfNoDocument,
         Attack::StreamReset,
@@ -86,7 +90,8 @@ impl Attack {
             | Attack::LengthMax
             | Attack::LengthMaxAfterHello
             | Attack::OversizeHello
-            | Attack::OversizeFrame => CloseCode::TooLarge,
+            | Attack::OversizeFrame
+            | Attack::PushThatUnpacksBeyondTheLimit => CloseCode::TooLarge,
             Attack::UnknownVersion | Attack::NoVersion => CloseCode::Version,
             // To take a stream back is to leave.
             Attack::StreamReset => CloseCode::Done,
@@ -110,6 +115,8 @@ impl Attack {
                 | Attack::PushOfTooManyChanges
                 | Attack::PushToNoDocument
                 | Attack::PushOfCountlessFields
+                | Attack::PushThatUnpacksBeyondTheLimit
+                | Attack::PushThatIsABomb
                 | Attack::FetchOfTooMany
                 | Attack::FetchOfNoDocument
                 | Attack::StreamReset
@@ -169,6 +176,9 @@ impl Attack {
             Attack::PushToNoDocument => encode_frame(&field(2, &field(2, &[7; 16]))),
             // Two bytes each on the wire, and much more in memory if they were decoded first and counted then.
             Attack::PushOfCountlessFields => encode_frame(&field(2, &field(3, &[]).repeat(500_000))),
+            // Zeros: a thousandth of their size on the wire.
+            Attack::PushThatUnpacksBeyondTheLimit => packed_push(limits::FRAME_LEN_MAX + 1),
+            Attack::PushThatIsABomb => packed_push(limits::FRAME_LEN_MAX),
             Attack::FetchOfTooMany => {
                 let documents: Vec<DocumentId> = vec![new_document(); limits::FETCH_DOCUMENTS_MAX + 1];
                 ClientMessage::Fetch(Fetch { documents }).encode()
@@ -217,6 +227,14 @@ async fn more_fetches_at_once_than_allowed_close_the_session() {
 
 fn push(push: u64, changes: Vec<Bytes>) -> ClientMessage {
     ClientMessage::Push(Push { push, document: new_document(), changes, user: None })
+}
+
+/// A push whose changes are 64 MiB packed, and say that they are that long.
+fn packed_push(claim: usize) -> Bytes {
+    let packed = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap();
+    let raw_len = [vec![1 << 3], feldakte_core::change::craft::unsigned(claim as u64)].concat();
+    let changes = field(5, &[raw_len, field(2, &packed)].concat());
+    encode_frame(&field(2, &[vec![1 << 3, 1], field(2, &[7; 17]), changes].concat()))
 }
 
 fn versions(versions: Vec<u32>) -> Bytes {

@@ -125,6 +125,26 @@ async fn a_mission_of_45_minutes_costs_300_kilobytes_at_most(over: Transport) {
     assert!(changes > 300 && bytes <= 300_000, "{bytes} bytes for {changes} changes");
 }
 
+/// The same mission, written without a link: what is alike in its changes is packed.
+#[tokio::test(start_paused = true)]
+async fn a_mission_without_a_link_is_delivered_in_half_the_bytes() {
+    let world = World::over(Transport::Quic).await;
+    let tablet = world.tablet().await;
+    tablet.go_offline().await;
+    let mut mission = Mission::new(1_790_000_000_000);
+    let case = tablet.client.create_case(mission.opening()).await.unwrap();
+    for saved in (1..=mission::SECONDS).flat_map(|second| mission.second(second)) {
+        tablet.client.edit(case, saved.edits).await.unwrap();
+    }
+    let before = world.wire.carried();
+    tablet.client.go_online();
+    tablet.wait_durable(case).await;
+    let Carried { packets, bytes } = world.wire.carried() - before;
+    let changes = tablet.told_durable().len();
+    println!("{bytes} bytes in {packets} packets for {changes} changes written without a link");
+    assert!(changes > 300 && bytes <= 50_000, "{bytes} bytes for {changes} changes");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_mission_over_quic() {
     a_mission_of_45_minutes_costs_300_kilobytes_at_most(Transport::Quic).await;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use feldakte_core::{
     crdt::Document,
     ids::{ActorId, ChangeHash},
     limits,
 };
+use feldakte_proto::VERSION;
 use feldakte_tests::harness::{
     address::Transport,
     author::{Author, name_of},
@@ -103,7 +105,32 @@ async fn a_reader_that_lags_leaves_the_tail_and_catches_up_without_loss(over: Tr
     slow.read_until(&mut seen, |seen| seen.changes().contains(&next.hash)).await;
 }
 
+/// The same entries to a device of the first version, and to one that can unpack.
+async fn a_device_of_the_first_version_is_sent_nothing_packed(over: Transport) {
+    let site = Site::over(over);
+    let gateway = site.start().await;
+    let [writer, old, new] = [(); 3].map(|()| site.pki.enrol(&crew("rtw-1")));
+    let mut author = Author::new(&writer.principal, new_document());
+    let changes = author.begin(limits::TAIL_CHANGES_MAX - 1);
+    let (mut writer, _) = RawClient::session(&writer, gateway.address, None).await;
+    for change in &changes {
+        writer.push_and_wait(author.document, vec![change.clone()]).await;
+    }
+    let mut received = Vec::new();
+    for (device, versions) in [(old, vec![1]), (new, vec![VERSION, 1])] {
+        let (mut reader, welcome) = RawClient::speaking(&device, gateway.address, versions.clone()).await;
+        assert_eq!(welcome.version, versions[0]);
+        let mut seen = Seen::default();
+        reader.read_until(&mut seen, |seen| seen.caught_up).await;
+        assert_eq!(seen.changes(), changes.iter().map(name_of).collect::<Vec<_>>());
+        received.push(reader.received);
+    }
+    let raw: usize = changes.iter().map(Bytes::len).sum();
+    assert!(received[0] > raw as u64 && received[1] < received[0] * 3 / 4, "{received:?} bytes for {raw}");
+}
+
 feldakte_tests::over_both!(
+    a_device_of_the_first_version_is_sent_nothing_packed,
     a_cold_reader_gets_snapshots_and_then_the_tail,
     a_reader_that_lags_leaves_the_tail_and_catches_up_without_loss,
 );
