@@ -23,12 +23,12 @@ pub mod options;
 mod pair;
 mod populate;
 pub(crate) mod process;
-mod replay;
+pub mod replay;
 mod report;
 mod scenario;
 mod session;
 mod track;
-mod workload;
+pub mod workload;
 
 /// Does what the command line says; success only when every scenario completed and nothing was lost.
 ///

@@ -21,6 +21,8 @@ use quinn::{ClientConfig, Endpoint, IdleTimeout, TransportConfig, crypto::rustls
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use uuid::Uuid;
 
+use crate::harness::raw::Dial;
+
 /// Makes devices.
 #[derive(Debug)]
 pub struct Fleet {
@@ -40,6 +42,8 @@ pub struct Device {
     pub endpoint: Endpoint,
     /// Its credentials.
     pub config: ClientConfig,
+    /// The same over TCP.
+    pub dial: Dial,
     store: Epoch,
 }
 
@@ -82,10 +86,11 @@ impl Fleet {
         let key = DeviceKey::generate()?;
         let issued = self.pki.sign(&key.csr_pem()?, &principal, VALIDITY, SystemTime::now())?;
         let tls = policy::client_config(self.pki.roots(), vec![issued.der], key.private_key())?;
+        let dial = Dial::new(tls.clone());
         let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
         config.transport_config(self.transport.clone());
         let store = Epoch(self.ids.random());
-        Ok(Device { principal, endpoint: self.socket()?, config, store })
+        Ok(Device { principal, endpoint: self.socket()?, config, dial, store })
     }
 
     /// A new clinical document.

@@ -33,6 +33,8 @@ pub struct Gateway {
     pid: u32,
     /// Where devices dial.
     pub quic: SocketAddr,
+    /// The same over TCP.
+    pub grpc: SocketAddr,
     ops: SocketAddr,
     /// From spawn to its ready line.
     pub started_within: Duration,
@@ -98,8 +100,8 @@ impl Gateway {
         let line = timeout(READY_WITHIN, stdout.next_line()).await.context("the gateway was not ready in time")?;
         let started_within = spawned.elapsed();
         let Some(line) = line? else { bail!("the gateway ended before it was ready; it said:\n{}", log_end(dir)) };
-        let Ready { quic, ops } = Ready::parse(&line)?;
-        Ok(Gateway { child, pid, quic, ops, started_within, _stdout: stdout, _stdin: stdin })
+        let Ready { quic, grpc, ops } = Ready::parse(&line)?;
+        Ok(Gateway { child, pid, quic, grpc, ops, started_within, _stdout: stdout, _stdin: stdin })
     }
 
     /// Its process id.
@@ -196,11 +198,12 @@ impl Gateway {
 
 struct Ready {
     quic: SocketAddr,
+    grpc: SocketAddr,
     ops: SocketAddr,
 }
 
 impl Ready {
-    /// `ready quic=127.0.0.1:PORT ops=127.0.0.1:PORT`; what has no operators' port (a bare server) says only the first.
+    /// `ready quic=127.0.0.1:PORT ops=127.0.0.1:PORT grpc=127.0.0.1:PORT`; a bare server has the first alone.
     fn parse(line: &str) -> Result<Ready> {
         let wrong = || anyhow!("the gateway's first line is not a ready line");
         let fields = line.strip_prefix("ready ").ok_or_else(wrong)?;
@@ -209,7 +212,8 @@ impl Ready {
             value.map(str::parse::<SocketAddr>).transpose()
         };
         let quic = address("quic")?.ok_or_else(wrong)?;
-        Ok(Ready { quic, ops: address("ops")?.unwrap_or(quic) })
+        let or_quic = |address: Option<SocketAddr>| address.unwrap_or(quic);
+        Ok(Ready { quic, grpc: or_quic(address("grpc")?), ops: or_quic(address("ops")?) })
     }
 }
 
@@ -265,9 +269,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ready_line_names_both_ports() {
-        let ready = Ready::parse("ready quic=127.0.0.1:4433 ops=127.0.0.1:9100").unwrap();
-        assert_eq!((ready.quic.port(), ready.ops.port()), (4433, 9100));
+    fn a_ready_line_names_all_ports() {
+        let ready = Ready::parse("ready quic=127.0.0.1:4433 ops=127.0.0.1:9100 grpc=127.0.0.1:443").unwrap();
+        assert_eq!((ready.quic.port(), ready.grpc.port(), ready.ops.port()), (4433, 443, 9100));
         assert!(Ready::parse("ready ops=127.0.0.1:1").is_err());
         assert!(Ready::parse("listening").is_err());
     }

@@ -54,9 +54,6 @@ pub struct Options {
     /// How often m6 kills the gateway; each time with a fresh store.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub rounds: u32,
-    /// In m3 also measures a bare QUIC server, the floor of any gateway.
-    #[arg(long)]
-    pub bare: bool,
     /// Seed of ids, phases and jitter: the same seed writes the same changes.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -89,7 +86,7 @@ pub enum Scenario {
     M1Many,
     /// 64 writers keep 16 edits outstanding: the rate, and what a change costs.
     M2,
-    /// 1,000 idle connections, each following a case it holds: memory.
+    /// 1,000 idle connections over each transport, each following a case it holds, and to a bare QUIC server: memory.
     M3,
     /// An empty device fetches 1,000 small cases from a freshly started gateway, then one large case.
     M4,
@@ -151,7 +148,7 @@ const EXAMPLES: &str = "\
 Examples:
   load m2 --workload workload                        rate and CPU per change, gateway beside this program
   load m1-many m5 --workload workload --json         two scenarios for a script
-  load m3 --bare --workload workload                 memory per connection and its floor
+  load m3 --workload workload                        memory per connection, and that of a bare QUIC server
   load m6 --rounds 20 --workload workload            twenty kills
   load all --gateway target/release/feldakte --workload workload
 

@@ -1,6 +1,6 @@
 //! M3: what a connection costs that is idle and follows a case it already holds.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use feldakte_core::ids::Cursor;
@@ -9,18 +9,24 @@ use indicatif::ProgressBar;
 use quinn::Connection;
 use tokio::{process::Command, task::JoinSet, time::timeout};
 
-use crate::load::{
-    bench::{Bench, Crew},
-    fleet::{Device, GATEWAY_NAME},
-    gateway::{Gateway, Site},
-    options::Scenario,
-    populate::{self, Cut, populate_each},
-    process::Memory,
-    report::{Bar, Report, rounded},
-    session::{self, Session},
+use crate::{
+    harness::{
+        address::{Address, Transport},
+        raw::RawClient,
+    },
+    load::{
+        bench::{Bench, Crew},
+        fleet::{Device, GATEWAY_NAME},
+        gateway::{Gateway, Site},
+        options::Scenario,
+        populate::{self, Cut, populate_each},
+        process::Memory,
+        report::{Bar, Report, rounded},
+        session::{self, Session},
+    },
 };
 
-/// Idle connections, each following one small case.
+/// Idle connections over each transport, each following one small case, and to a server that does nothing.
 ///
 /// # Errors
 /// When it does not come to an end.
@@ -30,36 +36,73 @@ pub async fn run(bench: &mut Bench) -> Result<Report> {
     let crews = bench.crews(count, |index| (workload.small_case(index), usize::MAX)).await?;
     let site = bench.site()?;
     let cursor = fill(bench, &site, &crews).await?;
-    // A fresh process: what filling the store needed is not there to be reused.
-    let gateway = site.start().await?;
-    warm_up(bench, &gateway).await?;
+    let bare = bare_floor(bench, &crews).await?;
+    let grpc = over_grpc(bench, (&site, &crews), cursor).await?;
+    let (quic, seen) = over_quic(bench, (&site, &crews), cursor).await?;
+    let title = format!("{count} idle connections over each transport, each following one case");
+    let mut report = Report::new(Scenario::M3.name(), title);
+    report.figures.kib_per_connection = Some(rounded(quic.rss));
+    report.row("bare QUIC server", bare.to_string());
+    report.row_with_bar("gateway over QUIC", quic.to_string(), Bar::at_most(quic.rss, 60.0, "KiB"));
+    let beyond = quic.rss - bare.rss;
+    report.row_with_bar("… beyond the bare one", format!("{beyond:.1} KiB"), Bar::at_most(beyond, 20.0, "KiB"));
+    report.row("gateway over gRPC", grpc.to_string());
+    report.row("they do follow", format!("{seen} tried over QUIC, each got a new change at once"));
+    report.more("pss_kib_per_connection", quic.pss);
+    report.more("bare_kib_per_connection", bare.rss);
+    report.more("grpc_kib_per_connection", grpc.rss);
+    Ok(report)
+}
+
+async fn over_quic(
+    bench: &mut Bench,
+    (site, crews): (&Site, &[Crew]),
+    cursor: Cursor,
+) -> Result<(PerConnection, usize)> {
+    let gateway = fresh(bench, site).await?;
     let before = gateway.settled_memory().await?;
-    let progress = bench.progress("connecting", count);
-    let mut followers = follow_all(&crews, &gateway, cursor, &progress).await?;
+    let progress = bench.progress("connecting", crews.len());
+    let mut followers = follow_all(crews, &gateway, cursor, &progress).await?;
     let after = gateway.settled_memory().await?;
-    let per = per_connection(before, after, count);
-    let mut report = Report::new(Scenario::M3.name(), format!("{count} idle connections, each following one case"));
-    report.figures.kib_per_connection = Some(rounded(per.rss));
-    let bar = Bar::at_most(per.rss, 60.0, "KiB");
-    report.row_with_bar("gateway memory", format!("{:.1} KiB per connection (PSS {:.1})", per.rss, per.pss), bar);
-    report.row("resident", format!("{} KiB before, {} KiB with all", before.rss_kib, after.rss_kib));
-    report.more("pss_kib_per_connection", per.pss);
-    report.more("gateway_rss_kib", after.rss_kib as f64);
-    let seen = check_following(&crews, &mut followers, &gateway).await?;
-    report.row("they do follow", format!("{seen} tried, each got a new change at once"));
+    let seen = check_following(crews, &mut followers, &gateway).await?;
     followers.into_iter().for_each(Session::close);
     gateway.terminate().await?;
-    if bench.options.bare {
-        let bare = bare_floor(bench, &crews).await?;
-        report.row("bare QUIC server", format!("{:.1} KiB per connection (PSS {:.1})", bare.rss, bare.pss));
-        report.more("bare_kib_per_connection", bare.rss);
+    Ok((per_connection(before, after, crews.len()), seen))
+}
+
+async fn over_grpc(bench: &mut Bench, (site, crews): (&Site, &[Crew]), cursor: Cursor) -> Result<PerConnection> {
+    let gateway = fresh(bench, site).await?;
+    let address = Address::over(gateway.grpc, Transport::Grpc);
+    let mut followers = vec![follow_over_grpc(&crews[0].writer, address, cursor).await?];
+    let before = gateway.settled_memory().await?;
+    let progress = bench.progress("connecting over gRPC", crews.len());
+    for crew in crews {
+        followers.push(follow_over_grpc(&crew.reader, address, cursor).await?);
+        progress.inc(1);
     }
-    Ok(report)
+    let after = gateway.settled_memory().await?;
+    drop(followers);
+    gateway.terminate().await?;
+    Ok(per_connection(before, after, crews.len()))
+}
+
+async fn follow_over_grpc(device: &Device, gateway: Address, cursor: Cursor) -> Result<RawClient> {
+    let begun = RawClient::try_session(device.dial.clone(), gateway, Some(cursor)).await;
+    let (follower, welcome) = begun.context("no welcome over gRPC")?;
+    ensure!(welcome.caught_up, "a device that has everything was not caught up");
+    Ok(follower)
 }
 
 struct PerConnection {
     rss: f64,
     pss: f64,
+}
+
+impl fmt::Display for PerConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rss, pss } = self;
+        write!(f, "{rss:.1} KiB per connection (PSS {pss:.1})")
+    }
 }
 
 fn per_connection(before: Memory, after: Memory, count: usize) -> PerConnection {
@@ -80,11 +123,13 @@ async fn fill(bench: &mut Bench, site: &Site, crews: &[Crew]) -> Result<Cursor> 
     Ok(cursor)
 }
 
-/// What the gateway needs once, whoever connects, is not counted for a connection.
-async fn warm_up(bench: &mut Bench, gateway: &Gateway) -> Result<()> {
+/// A fresh process: what filling the store needed is not there to be reused. What a gateway needs once, whoever connects,
+/// is not counted for a connection.
+async fn fresh(bench: &mut Bench, site: &Site) -> Result<Gateway> {
+    let gateway = site.start().await?;
     let unit = bench.unit();
     Session::dial(&bench.fleet.device(&unit)?, gateway.quic, None).await?.close();
-    Ok(())
+    Ok(gateway)
 }
 
 async fn follow_all(crews: &[Crew], gateway: &Gateway, cursor: Cursor, progress: &ProgressBar) -> Result<Vec<Session>> {
