@@ -6,9 +6,12 @@
 use std::{path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
+use feldakte_core::ids::{ActorId, DocumentId};
 
 use crate::load::{
     options::{CommandLine, Hidden, Options},
+    replay::{CaseLog, CaseSpec},
     workload::Workload,
 };
 
@@ -23,12 +26,12 @@ pub mod options;
 mod pair;
 mod populate;
 pub(crate) mod process;
-pub mod replay;
+mod replay;
 mod report;
 mod scenario;
 mod session;
 mod track;
-pub mod workload;
+mod workload;
 
 /// Does what the command line says; success only when every scenario completed and nothing was lost.
 ///
@@ -57,6 +60,19 @@ async fn run_scenarios(options: &Options) -> Result<ExitCode> {
         }
     }
     Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Changes of a small case and of the large one, as a device would write them into that document.
+///
+/// # Errors
+/// When the workload cannot be used.
+pub fn cases_in(dir: &Path, document: DocumentId) -> Result<[Vec<Bytes>; 2]> {
+    let workload = read_workload(dir)?;
+    let write = |script| {
+        let spec = CaseSpec { document, actor: ActorId([7; 16]), script, steps: usize::MAX };
+        CaseLog::write(&spec).map(|log| log.changes)
+    };
+    Ok([write(workload.varied_case(0, 7))?, write(workload.large.clone())?])
 }
 
 fn read_workload(dir: &Path) -> Result<Workload> {
