@@ -22,7 +22,11 @@ use tracing::debug;
 
 use self::facts::Path;
 use self::race::Race;
-pub(crate) use self::{facts::Facts, lanes::Outbound, ways::Ways};
+pub(crate) use self::{
+    facts::Facts,
+    lanes::{NotTaken, Outbound},
+    ways::Ways,
+};
 use crate::{
     environment::Environment,
     renewal::{Credentials, Renewing},

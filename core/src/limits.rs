@@ -140,7 +140,7 @@ pub const PUSH_CHANGES_MAX: usize = 512;
 /// changes stand on the one that nobody can apply.
 pub const ENTRY_MARKS_MAX: usize = 512;
 
-/// Pushes of one session that wait for their commit; the gateway reads no further until one returns.
+/// Pushes on a session's own lane that wait for their commit; the gateway reads no further until one returns.
 pub const PUSHES_IN_FLIGHT: usize = 64;
 
 /// Entries in one commit of the log: bounds the time until the first of them is answered.

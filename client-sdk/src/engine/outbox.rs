@@ -21,7 +21,7 @@ use feldakte_proto::{ClientMessage, Push};
 
 use crate::{
     error::SdkError,
-    link::Outbound,
+    link::{NotTaken, Outbound},
     notify::Notifier,
     store::{SharedLocalStore, Unsent},
 };
@@ -230,7 +230,7 @@ impl Outbox {
             }
         }
         for lane in [Lane::Session, Lane::Background] {
-            while self.has_room(lane) && outbound.lane(lane).capacity() > 0 {
+            while self.has_room(lane) && outbound.has_room(lane) {
                 let unsent = store.unsent(*self.seen.on(lane), READ_AT_ONCE).await?;
                 if unsent.is_empty() {
                     break;
@@ -251,13 +251,12 @@ impl Outbox {
         lane: Lane,
         pushes: Vec<Push>,
         (notifier, user): (&Notifier, Option<UserId>),
-    ) -> Result<(), Unhanded> {
+    ) -> Result<(), NotTaken> {
         for push in pushes {
             let (number, case) = (push.push, push.document.case);
-            if outbound.lane(lane).try_send(ClientMessage::Push(push)).is_err() {
-                // The link is gone or its queue is full.
+            if let Err(not_taken) = outbound.try_send_on(lane, ClientMessage::Push(push)) {
                 self.forget_unhanded();
-                return Err(Unhanded);
+                return Err(not_taken);
             }
             self.next_push += 1;
             if self.flying.get(&number).is_some_and(|flight| flight.user == user) {
@@ -365,9 +364,6 @@ impl Outbox {
         }
     }
 }
-
-/// The link has not taken all of it.
-struct Unhanded;
 
 fn fits(push: Option<&Push>, document: DocumentId, author: Option<UserId>) -> bool {
     push.is_some_and(|push| {

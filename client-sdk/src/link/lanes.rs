@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use feldakte_core::lane::{Lane, TAIL_AFTER};
 use feldakte_proto::ClientMessage;
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::{Link, LinkInput};
@@ -17,6 +17,10 @@ pub(crate) struct Outbound {
     session: mpsc::Sender<ClientMessage>,
     background: mpsc::Sender<ClientMessage>,
 }
+
+/// The link has not taken a message: it is gone or its queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotTaken;
 
 /// Where the link takes them.
 pub(super) struct Queues {
@@ -38,12 +42,25 @@ impl Outbound {
     ///
     /// # Errors
     /// When the link is gone or its queue is full.
-    pub(crate) fn try_send(&self, message: ClientMessage) -> Result<(), TrySendError<ClientMessage>> {
-        self.session.try_send(message)
+    pub(crate) fn try_send(&self, message: ClientMessage) -> Result<(), NotTaken> {
+        self.try_send_on(Lane::Session, message)
     }
 
-    /// The queue of a lane; what has none of its own goes with the session.
-    pub(crate) fn lane(&self, lane: Lane) -> &mpsc::Sender<ClientMessage> {
+    /// On that lane.
+    ///
+    /// # Errors
+    /// When the link is gone or its queue is full.
+    pub(crate) fn try_send_on(&self, lane: Lane, message: ClientMessage) -> Result<(), NotTaken> {
+        self.queue(lane).try_send(message).map_err(|_| NotTaken)
+    }
+
+    /// Whether the lane's queue has room.
+    pub(crate) fn has_room(&self, lane: Lane) -> bool {
+        self.queue(lane).capacity() > 0
+    }
+
+    /// What has none of its own goes with the session.
+    fn queue(&self, lane: Lane) -> &mpsc::Sender<ClientMessage> {
         match lane {
             Lane::Urgent => &self.urgent,
             Lane::Background => &self.background,
