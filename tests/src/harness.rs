@@ -10,6 +10,7 @@ use feldakte_core::{
     access::{Principal, Role},
     ids::{CaseId, DeviceId, DocumentId, Epoch, Part},
 };
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use uuid::Uuid;
 
 pub mod address;
@@ -89,6 +90,12 @@ pub fn device(tenant: &str, unit: &str, role: Role) -> Principal {
         role,
         user: None,
     }
+}
+
+/// Text of that length that no compression makes much shorter; the same for the same seed.
+pub fn noise(seed: u64, len: usize) -> String {
+    let mut rng = StdRng::seed_from_u64(seed);
+    (0..len).map(|_| char::from(rng.random_range(b'!'..=b'~'))).collect()
 }
 
 /// The clinical document of a new case.

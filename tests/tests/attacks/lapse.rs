@@ -21,7 +21,7 @@ use feldakte_tests::{
         crew, device,
         faulty_store::{Act, Call, FaultyStore},
         local::{Clock, Site},
-        new_document, new_epoch,
+        new_document, new_epoch, noise,
         pki::{DAY, Enrolled},
         process,
         raw::{self, RawClient, Seen},
@@ -157,7 +157,7 @@ async fn a_catch_up_goes_no_further_when_a_grants_end_cannot_be_written(over: Tr
     for _ in 0..4 {
         let mut author = Author::new(&crew.principal, new_document());
         let mut changes = author.begin(0);
-        changes.extend((0..40).map(|n| author.set("gcs", &format!("{n} {}", "x".repeat(8_000))).bytes));
+        changes.extend((0..40).map(|n| author.set("gcs", &noise(n, 8_000)).bytes));
         written += changes.len();
         assert_eq!(writer.push_and_wait(author.document, changes).await.refused, []);
         let grant = Grant { until, ..Grant::new(subject.clone(), Access::Read) };

@@ -9,7 +9,7 @@ use feldakte_tests::harness::{
     author::Author,
     crew,
     local::Site,
-    new_document,
+    new_document, noise,
     pki::transport,
     raw::{self, RawClient, Seen, hello},
     within,
@@ -69,9 +69,8 @@ async fn who_takes_bytes_slowly_is_served_to_the_end() {
     let [crew_device, slow_device] = [(); 2].map(|()| site.pki.enrol(&crew("rtw-1")));
     let (mut writer, _) = RawClient::session(&crew_device, gateway.address, None).await;
     let mut author = Author::new(&crew_device.principal, new_document());
-    let text = "x".repeat(4_000);
     let mut changes = author.begin(0);
-    changes.extend((0..50).map(|n| author.set("gcs", &format!("{n} {text}")).bytes));
+    changes.extend((0..50).map(|n| author.set("gcs", &noise(n, 4_000)).bytes));
     let count = changes.len();
     writer.push_and_wait(author.document, changes).await;
 

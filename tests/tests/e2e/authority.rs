@@ -13,7 +13,7 @@ use feldakte_tests::harness::{
     author::Author,
     crew, device,
     local::{Clock, LocalGateway, Site},
-    new_document,
+    new_document, noise,
     pki::Enrolled,
     raw::{RawClient, Seen},
     tablet::{Tablet, texts},
@@ -152,7 +152,7 @@ async fn a_grant_that_ends_takes_back_what_is_under_way(over: Transport) {
     let (mut reader, _) = RawClient::session_with(physician.dial().narrow(1_024), gateway.address, None).await;
     // More than the device's window: the rest waits in the gateway.
     for round in 0..20 {
-        let change = author.set("bericht", &format!("{round}{}", "lang ".repeat(200))).bytes;
+        let change = author.set("bericht", &noise(round, 1_000)).bytes;
         writer.push_and_wait(author.document, vec![change]).await;
     }
     let received = reader.received;

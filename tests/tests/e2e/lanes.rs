@@ -13,7 +13,7 @@ use feldakte_tests::harness::{
     author::{Author, name_of},
     crew,
     local::Site,
-    new_document,
+    new_document, noise,
     raw::{RawClient, RawLane, Seen},
     tablet::{Tablet, fact, memory_store},
     until,
@@ -151,7 +151,7 @@ async fn looking_at_one_case_after_the_other_leaves_none_behind(over: Transport)
     let tablet = Tablet::open(enrolled.identity(), gateway.address, memory_store()).await;
     let mut cases = Vec::new();
     for n in 0..CASES {
-        cases.push(tablet.create(&format!("{n:TEXT$}")).await);
+        cases.push(tablet.create(&noise(n as u64, TEXT)).await);
     }
     tablet.client.go_online();
     for case in &cases {

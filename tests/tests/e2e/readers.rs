@@ -14,7 +14,7 @@ use feldakte_tests::harness::{
     author::{Author, name_of},
     crew,
     local::Site,
-    new_document,
+    new_document, noise,
     raw::{RawClient, Seen},
     tablet::Tablet,
     until,
@@ -67,13 +67,12 @@ async fn a_reader_that_lags_leaves_the_tail_and_catches_up_without_loss(over: Tr
     let (mut quick, _) = RawClient::session(&quick_device, gateway.address, None).await;
     let (mut slow, _) = RawClient::session_with(slow_device.dial().narrow(16_384), gateway.address, None).await;
 
-    let text = "x".repeat(2_000);
     let mut author = Author::new(&crew_device.principal, new_document());
     let mut written: Vec<ChangeHash> = Vec::new();
     let mut pushed = author.begin(0);
     let mut quick_seen = Seen::default();
     for n in 0..3 * limits::READER_OUTBOX {
-        let change = author.set("gcs", &format!("{n} {text}"));
+        let change = author.set("gcs", &noise(n as u64, 2_000));
         pushed.push(change.bytes);
         written.extend(pushed.iter().map(name_of));
         let durable = writer.push_and_wait(author.document, std::mem::take(&mut pushed)).await;

@@ -12,6 +12,7 @@ use feldakte_core::{
 };
 use feldakte_tests::{
     harness::{
+        noise,
         tablet::{Tablet, texts},
         team::{Team, fields},
         until,
@@ -166,12 +167,12 @@ pub async fn a_lost_acknowledgement_loses_and_repeats_nothing(world: &World) {
 
 /// On a link that takes a quarter of a minute for what was written without one.
 pub async fn an_edit_and_an_order_pass_a_backlog(world: &World) {
-    const CASES: usize = 50;
+    const CASES: u64 = 50;
     const TEXT: usize = 12 << 10;
     let (a, b, case) = shared_case(world).await;
     a.go_offline().await;
     for n in 0..CASES {
-        a.create(&format!("{n:TEXT$}")).await;
+        a.create(&noise(n, TEXT)).await;
     }
     // What was written last is in use, and goes with the session.
     for _ in 0..limits::IN_USE_MAX {
@@ -198,7 +199,7 @@ pub async fn an_edit_and_an_order_pass_a_backlog(world: &World) {
     let order = since.elapsed();
     let waiting = a.client.status().await.unwrap().sync;
     println!("edit durable after {edit:?}, order after {order:?}; {} changes wait", waiting.local + waiting.sent);
-    assert!(waiting.local + waiting.sent > CASES as u64 / 2, "the backlog had gone already");
+    assert!(waiting.local + waiting.sent > CASES / 2, "the backlog had gone already");
     assert!(edit.max(order) < Duration::from_secs(3), "edit {edit:?}, order {order:?}");
     b.wait_equal(&a, case).await;
 }
