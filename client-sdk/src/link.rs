@@ -253,7 +253,7 @@ impl Link {
     ) -> Result<Introduced, LinkError> {
         let Introduction { number, cursor, active, delivers, in_use } = introduction;
         let (versions, build, tenant) = (VERSIONS.to_vec(), BUILD.into(), self.log.clone());
-        let hello = Hello { versions, build, cursor, tenant, active, delivers, in_use };
+        let hello = Hello { versions, build, cursor, tenant, active, delivers, in_use, on_mission: false };
         let session = race.begin(connected, hello).await?;
         *self.rtt.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.connection.rtt());
         let local = self.environment.network().local_address(place.address);

@@ -201,6 +201,14 @@ pub const INCOMING_BYTES: u64 = 16 << 10;
 /// The same over all peers.
 pub const INCOMING_BYTES_ALL: u64 = 4 << 20;
 
+/// The least that a device which found no room is told to stay away: its next handshake costs more than the beginning of a
+/// session.
+pub const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+
+/// The most, and the most that a device believes: a region has come back within it, and nobody can silence a device for
+/// longer.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
 /// Changes of one document after a cursor that are still sent one by one; beyond it a snapshot is smaller
 /// (a raw change is about 140 bytes, in a snapshot 3–20).
 pub const TAIL_CHANGES_MAX: usize = 64;

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use feldakte_core::lane::Lane;
-use feldakte_proto::{ClientMessage, CloseCode, DecodeError};
+use feldakte_proto::{ClientMessage, Close, CloseCode, DecodeError};
 use rustls_pki_types::CertificateDer;
 
 pub mod grpc;
@@ -148,10 +148,10 @@ impl Connection {
     }
 
     /// Ends it with a code that the device understands. What waits inside the transport is taken back.
-    pub fn close(&self, code: CloseCode) {
+    pub fn close(&self, close: impl Into<Close>) {
         match &self.0 {
-            Carrier::Quic(connection) => connection.close(code),
-            Carrier::Grpc(connection) => connection.close(code),
+            Carrier::Quic(connection) => connection.close(close.into()),
+            Carrier::Grpc(connection) => connection.close(close.into()),
         }
     }
 

@@ -61,10 +61,10 @@ pub(crate) fn client_message() -> impl Strategy<Value = ClientMessage> {
     let cursor =
         (any::<[u8; 16]>(), position()).prop_map(|(epoch, position)| Cursor { epoch: epoch_of(epoch), position });
     let cases = vec(document().prop_map(|document| document.case), 0..=limits::IN_USE_MAX);
-    let users = (option::of(tenant()), option::of(credential()), vec(credential(), 0..4), cases);
+    let users = (option::of(tenant()), option::of(credential()), vec(credential(), 0..4), (cases, any::<bool>()));
     let hello = (vec(any::<u32>(), 0..16), "\\PC{0,16}", option::of(cursor), users).prop_map(
-        |(versions, build, cursor, (tenant, active, delivers, in_use))| {
-            ClientMessage::Hello(Hello { versions, build, cursor, tenant, active, delivers, in_use })
+        |(versions, build, cursor, (tenant, active, delivers, (in_use, on_mission)))| {
+            ClientMessage::Hello(Hello { versions, build, cursor, tenant, active, delivers, in_use, on_mission })
         },
     );
     let push = (any::<u64>(), document(), vec(blob(), 0..6), option::of(user()))

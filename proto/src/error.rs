@@ -76,10 +76,12 @@ pub enum CloseCode {
     SignInEnded = 11,
     /// Too many handshakes or connections from this address; come back after the back-off.
     Crowded = 12,
+    /// Too many devices begin a session at the moment; come back when the reason says so, not sooner.
+    Busy = 13,
 }
 
 impl CloseCode {
-    const ALL: [CloseCode; 13] = [
+    const ALL: [CloseCode; 14] = [
         CloseCode::Done,
         CloseCode::Protocol,
         CloseCode::TooLarge,
@@ -93,6 +95,7 @@ impl CloseCode {
         CloseCode::Lapsed,
         CloseCode::SignInEnded,
         CloseCode::Crowded,
+        CloseCode::Busy,
     ];
 
     /// The code of that number.
@@ -136,6 +139,7 @@ mod tests {
             (10, CloseCode::Lapsed),
             (11, CloseCode::SignInEnded),
             (12, CloseCode::Crowded),
+            (13, CloseCode::Busy),
         ];
         for number in (0..300).chain([u64::from(u32::MAX) + 1, u64::MAX]) {
             let expected = golden.iter().find(|(pinned, _)| *pinned == number).map(|(_, code)| *code);

@@ -11,7 +11,7 @@ use tonic::{
     metadata::{MetadataMap, MetadataValue},
 };
 
-use crate::{error::CloseCode, error::DecodeError, frame::HEADER_LEN, pb, shape};
+use crate::{close::Close, error::CloseCode, error::DecodeError, frame::HEADER_LEN, pb, shape};
 
 /// Generated from `schema/service.proto`.
 mod service {
@@ -138,9 +138,10 @@ impl std::fmt::Debug for SessionName {
     }
 }
 
-/// How a close code looks as the status of a call.
-pub fn status_of(code: CloseCode) -> Status {
-    let kind = match code {
+/// How the end of a session looks as the status of a call.
+pub fn status_of(close: impl Into<Close>) -> Status {
+    let close = close.into();
+    let kind = match close.code {
         CloseCode::Done => tonic::Code::Ok,
         CloseCode::Protocol => tonic::Code::InvalidArgument,
         CloseCode::TooLarge => tonic::Code::OutOfRange,
@@ -150,18 +151,28 @@ pub fn status_of(code: CloseCode) -> Status {
         CloseCode::Draining | CloseCode::StoreUnavailable => tonic::Code::Unavailable,
         CloseCode::Stalled | CloseCode::Superseded | CloseCode::Lapsed => tonic::Code::Aborted,
         CloseCode::SignInEnded => tonic::Code::Unauthenticated,
-        CloseCode::Crowded => tonic::Code::ResourceExhausted,
+        CloseCode::Crowded | CloseCode::Busy => tonic::Code::ResourceExhausted,
     };
     let mut metadata = MetadataMap::new();
-    metadata.insert(CLOSE_CODE, MetadataValue::from(code as u32));
+    metadata.insert(CLOSE_CODE, MetadataValue::from(close.code as u32));
+    if let Ok(reason) = MetadataValue::try_from(close.reason())
+        && !reason.is_empty()
+    {
+        metadata.insert(CLOSE_REASON, reason);
+    }
     Status::with_metadata(kind, "", metadata)
 }
 
-/// The close code in a status; `None` in one that no session ended with.
-pub fn close_code_of(status: &Status) -> Option<CloseCode> {
+/// How a session ended, from a status; `None` in one that no session ended with.
+pub fn close_of(status: &Status) -> Option<Close> {
     let number = status.metadata().get(CLOSE_CODE)?.to_str().ok()?;
-    // As on QUIC, one that a later version added counts as `Protocol`.
-    number.parse().ok().map(|number: u64| CloseCode::from_number(number).unwrap_or(CloseCode::Protocol))
+    let reason = status.metadata().get(CLOSE_REASON).map(MetadataValue::as_bytes).unwrap_or_default();
+    number.parse().ok().map(|number: u64| Close::read(number, reason))
+}
+
+/// The code alone.
+pub fn close_code_of(status: &Status) -> Option<CloseCode> {
+    close_of(status).map(|close| close.code)
 }
 
 /// What a call makes room for before anything comes: the messages of most sessions are small, and most are idle. The second
@@ -181,25 +192,30 @@ pub const SERVER_FRAME_LEN_MAX: usize = 2 * limits::FRAME_LEN_MAX;
 
 const SESSION_NAME: &str = "feldakte-session-bin";
 const CLOSE_CODE: &str = "feldakte-close-code";
+const CLOSE_REASON: &str = "feldakte-close-reason";
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn close_codes_survive_a_status() {
-        for number in 0..=12 {
+    fn how_a_session_ends_survives_a_status() {
+        for number in 0..=13 {
             let code = CloseCode::from_number(number).expect("a code");
-            assert_eq!(close_code_of(&status_of(code)), Some(code));
+            assert_eq!(close_of(&status_of(code)), Some(code.into()));
         }
-        assert_eq!(close_code_of(&Status::unavailable("a proxy's")), None);
+        let busy = Close::busy(Duration::from_millis(1_500));
+        assert_eq!(close_of(&status_of(busy)), Some(busy));
+        assert_eq!(close_of(&Status::unavailable("a proxy's")), None);
     }
 
     #[test]
     fn a_code_of_a_later_version_is_a_protocol_error() {
         let mut status = status_of(CloseCode::Lapsed);
         status.metadata_mut().insert(CLOSE_CODE, MetadataValue::from(4_000_u32));
-        assert_eq!(close_code_of(&status), Some(CloseCode::Protocol));
+        assert_eq!(close_of(&status), Some(CloseCode::Protocol.into()));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod arbitrary;
 mod authority;
 mod bundle;
+mod close;
 mod convert;
 pub mod enrolment;
 mod entry;
@@ -30,6 +31,7 @@ pub use authority::{
     SignInRefusal, SignedIn, WipeOrder,
 };
 pub use bundle::{Bundler, Snapshot, SnapshotError, Unbundled, decode_bundle};
+pub use close::Close;
 pub use convert::{Reason, Refused};
 pub use entry::{decode_entry, encode_entry};
 pub use error::{CloseCode, DecodeError};

@@ -88,6 +88,8 @@ pub struct Hello {
     pub delivers: Vec<Credential>,
     /// Cases that somebody looks at on it.
     pub in_use: Vec<CaseId>,
+    /// Whether it claims to be on a mission.
+    pub on_mission: bool,
 }
 
 /// The gateway takes the session.
@@ -267,7 +269,7 @@ impl ServerMessage {
 }
 
 impl From<&Hello> for pb::Hello {
-    fn from(Hello { versions, build, cursor, tenant, active, delivers, in_use }: &Hello) -> Self {
+    fn from(Hello { versions, build, cursor, tenant, active, delivers, in_use, on_mission }: &Hello) -> Self {
         Self {
             versions: versions.clone(),
             build: build.clone(),
@@ -276,6 +278,7 @@ impl From<&Hello> for pb::Hello {
             active: active.as_ref().map(pb::Credential::from),
             delivers: delivers.iter().map(pb::Credential::from).collect(),
             in_use: in_use.iter().map(|case| Bytes::copy_from_slice(case.as_bytes())).collect(),
+            on_mission: *on_mission,
         }
     }
 }
@@ -283,7 +286,7 @@ impl From<&Hello> for pb::Hello {
 impl TryFrom<pb::Hello> for Hello {
     type Error = DecodeError;
     fn try_from(
-        pb::Hello { versions, build, cursor, tenant, active, delivers, in_use }: pb::Hello,
+        pb::Hello { versions, build, cursor, tenant, active, delivers, in_use, on_mission }: pb::Hello,
     ) -> Result<Self, DecodeError> {
         convert::at_most("versions", versions.len(), VERSIONS_MAX)?;
         convert::at_most("build", build.len(), BUILD_LEN_MAX)?;
@@ -294,7 +297,7 @@ impl TryFrom<pb::Hello> for Hello {
         let active = active.map(Credential::try_from).transpose()?;
         let delivers = delivers.into_iter().map(Credential::try_from).collect::<Result<_, _>>()?;
         let in_use = in_use.iter().map(|case| CaseId::from_slice(case)).collect::<Result<_, _>>()?;
-        Ok(Self { versions, build, cursor, tenant, active, delivers, in_use })
+        Ok(Self { versions, build, cursor, tenant, active, delivers, in_use, on_mission })
     }
 }
 

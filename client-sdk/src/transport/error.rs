@@ -1,6 +1,8 @@
 //! How sessions and their streams end.
 
-use feldakte_proto::{CloseCode, DecodeError};
+use std::time::Duration;
+
+use feldakte_proto::{Close, CloseCode, DecodeError};
 
 /// No session came about, or it ended.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -11,6 +13,12 @@ pub enum LinkError {
     /// The gateway has no room at the moment.
     #[error("the gateway has no room at the moment")]
     Busy,
+    /// The gateway has no room at the moment, and said when it will have some.
+    #[error("the gateway has no room for {} ms", .retry_after.as_millis())]
+    SentAway {
+        /// It is not dialled again before.
+        retry_after: Duration,
+    },
     /// The gateway closed with a code.
     #[error("the gateway closed the session: {0:?}")]
     Closed(CloseCode),
@@ -38,6 +46,16 @@ impl LinkError {
             LinkError::Closed(code) => code.is_retryable(),
             LinkError::Refused => false,
             _ => true,
+        }
+    }
+}
+
+impl From<Close> for LinkError {
+    fn from(Close { code, retry_after }: Close) -> Self {
+        match (code, retry_after) {
+            (CloseCode::Busy, Some(retry_after)) => LinkError::SentAway { retry_after },
+            (CloseCode::Busy, None) => LinkError::Busy,
+            (code, _) => LinkError::Closed(code),
         }
     }
 }

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use feldakte_certs::policy;
 use feldakte_core::lane::Lane;
 use feldakte_proto::{
-    ClientMessage, CloseCode, DecodeError, FrameError, ServerMessage,
-    grpc::{Frame, SERVER_FRAME_LEN_MAX, SessionName, close_code_of},
+    ClientMessage, Close, DecodeError, FrameError, ServerMessage,
+    grpc::{Frame, SERVER_FRAME_LEN_MAX, SessionName, close_of},
 };
 use rustls::ClientConfig;
 use tokio::{
@@ -51,8 +51,8 @@ pub(super) struct Connected {
 pub(super) struct Connection {
     line: Arc<Line>,
     name: SessionName,
-    /// The code with which the gateway ended the session.
-    closed: Arc<OnceLock<CloseCode>>,
+    /// How the gateway ended the session.
+    closed: Arc<OnceLock<Close>>,
     bulk: Bulk,
     is_probing: Arc<AtomicBool>,
 }
@@ -65,7 +65,7 @@ pub(super) struct Sender {
 
 pub(super) struct Receiver {
     stream: Streaming<Frame>,
-    closed: Arc<OnceLock<CloseCode>>,
+    closed: Arc<OnceLock<Close>>,
     /// Of a lane: its connection is needed as long as it is.
     _line: Option<Arc<Line>>,
 }
@@ -103,13 +103,13 @@ impl Connected {
             Err(status) => return Err(end_of(&line, &status).await),
         };
         let name = SessionName::read(answer.metadata()).ok_or(LinkError::Unexpected)?;
-        let closed = Arc::<OnceLock<CloseCode>>::default();
+        let closed = Arc::<OnceLock<Close>>::default();
         let mut receiver = Receiver { stream: answer.into_inner(), closed: closed.clone(), _line: None };
         let first = match receiver.next_frame().await {
             Ok(Some(frame)) => ServerMessage::decode(frame)?,
             Ok(None) => return Err(LinkError::Unreachable),
             Err(ReceiveError::Gone) => {
-                return Err(closed.get().map_or(LinkError::Unreachable, |code| LinkError::Closed(*code)));
+                return Err(closed.get().map_or(LinkError::Unreachable, |close| LinkError::from(*close)));
             }
             Err(ReceiveError::Decode(error)) => return Err(error.into()),
         };
@@ -123,8 +123,8 @@ impl Connected {
 /// What a call that was not answered means. An end without an answer says nothing about this device: the gateway may just
 /// have died.
 async fn end_of(line: &Line, status: &Status) -> LinkError {
-    match close_code_of(status) {
-        Some(code) => LinkError::Closed(code),
+    match close_of(status) {
+        Some(close) => close.into(),
         None => line.close().await.unwrap_or(LinkError::Unreachable),
     }
 }
@@ -153,7 +153,7 @@ impl Connection {
     }
 
     pub(super) fn end(&self) -> Option<LinkError> {
-        self.closed.get().map(|code| LinkError::Closed(*code)).or_else(|| self.line.end())
+        self.closed.get().map(|close| LinkError::from(*close)).or_else(|| self.line.end())
     }
 
     pub(super) fn heard(&self) -> Heard {
@@ -215,11 +215,11 @@ fn content_of(frame: Option<Frame>) -> Result<Option<Bytes>, ReceiveError> {
     }
 }
 
-/// What ended a stream of the gateway's; a code goes into `closed`.
-fn judge(status: &Status, closed: &OnceLock<CloseCode>, max: usize) -> ReceiveError {
-    if let Some(code) = close_code_of(status) {
+/// What ended a stream of the gateway's; how the session ended goes into `closed`.
+fn judge(status: &Status, closed: &OnceLock<Close>, max: usize) -> ReceiveError {
+    if let Some(close) = close_of(status) {
         // The first one counts.
-        let _ = closed.set(code);
+        let _ = closed.set(close);
         return ReceiveError::Gone;
     }
     match status.code() {

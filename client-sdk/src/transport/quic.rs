@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use feldakte_certs::policy;
 use feldakte_core::{lane::Lane, limits};
-use feldakte_proto::{ClientMessage, CloseCode, DecodeError, FrameDecoder, ServerMessage, quic};
+use feldakte_proto::{ClientMessage, Close, CloseCode, DecodeError, FrameDecoder, ServerMessage, quic};
 use quinn::{
     ClientConfig, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, TransportErrorCode, VarInt,
     crypto::rustls::QuicClientConfig,
@@ -131,8 +131,7 @@ impl Connection {
 fn judge(error: &quinn::ConnectionError) -> LinkError {
     match error {
         quinn::ConnectionError::ApplicationClosed(close) => {
-            let code = CloseCode::from_number(close.error_code.into_inner());
-            LinkError::Closed(code.unwrap_or(CloseCode::Protocol))
+            Close::read(close.error_code.into_inner(), &close.reason).into()
         }
         // TLS alerts arrive as QUIC crypto errors (RFC 9001, 4.8).
         quinn::ConnectionError::ConnectionClosed(close)

@@ -12,7 +12,7 @@ use std::{
 use feldakte_certs::policy;
 use feldakte_core::limits;
 use feldakte_proto::{
-    CloseCode,
+    Close, CloseCode,
     grpc::{BULK_LEN_MAX, SyncServer},
 };
 use hyper::{rt::Executor, server::conn::http2, service::service_fn};
@@ -90,7 +90,9 @@ impl Caller {
         match decided {
             Ok(Purpose::Session(mut end)) => match end.wait_for(Option::is_some).await.ok().and_then(|end| *end) {
                 // A reason would come behind what is to be taken back.
-                Some(End::Closed(CloseCode::Lapsed | CloseCode::Stalled)) if !self.line.gauge.is_empty() => {
+                Some(End::Closed(Close { code: CloseCode::Lapsed | CloseCode::Stalled, .. }))
+                    if !self.line.gauge.is_empty() =>
+                {
                     Ending::AtOnce
                 }
                 _ => Ending::InPeace,

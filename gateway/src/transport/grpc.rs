@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use feldakte_core::limits;
-use feldakte_proto::{CloseCode, DecodeError, FrameError, grpc::Frame};
+use feldakte_proto::{Close, DecodeError, FrameError, grpc::Frame};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -89,7 +89,7 @@ enum Called {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// By us.
-    Closed(CloseCode),
+    Closed(Close),
     /// By the device or the network.
     Gone,
 }
@@ -234,8 +234,8 @@ impl Connection {
         Reserved { session: self.0.clone(), fetch }
     }
 
-    pub(super) fn close(&self, code: CloseCode) {
-        End::Closed(code).tell(&self.0.end);
+    pub(super) fn close(&self, close: Close) {
+        End::Closed(close).tell(&self.0.end);
     }
 
     pub(super) async fn closed(&self) {

@@ -8,7 +8,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use feldakte_core::{lane::Lane, limits};
-use feldakte_proto::{CloseCode, DecodeError, FrameDecoder};
+use feldakte_proto::{Close, CloseCode, DecodeError, FrameDecoder};
 use quinn::{RecvStream, SendStream, VarInt};
 use rustls_pki_types::CertificateDer;
 
@@ -59,8 +59,8 @@ impl Connection {
         Sender { stream, handed_over: self.handed_over.clone() }
     }
 
-    pub(super) fn close(&self, code: CloseCode) {
-        self.quic.close(number(code), b"");
+    pub(super) fn close(&self, close: Close) {
+        self.quic.close(number(close.code), close.reason().as_bytes());
     }
 
     pub(super) async fn closed(&self) {

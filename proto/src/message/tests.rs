@@ -164,6 +164,7 @@ fn a_hello_fits_the_limit_that_holds_before_the_device_is_known() {
         active: Some(Credential::Token("t".repeat(limits::TOKEN_LEN_MAX))),
         delivers: vec![Credential::Ticket(vec![0; limits::TICKET_LEN_MAX].into()); limits::DELIVERS_MAX],
         in_use: vec![CaseId::from_slice(&[0xff; 16]).expect("16 bytes"); limits::IN_USE_MAX],
+        on_mission: true,
     });
     assert!(largest.encode().len() <= limits::HELLO_LEN_MAX);
     assert_eq!(ClientMessage::decode(content(largest.encode())), Ok(largest));
@@ -179,7 +180,7 @@ fn the_devices_first_known_version_is_taken() {
 /// A hello of a device without a past.
 fn hello() -> Hello {
     let (versions, build, delivers, in_use) = (vec![1], String::new(), Vec::new(), Vec::new());
-    Hello { versions, build, cursor: None, tenant: None, active: None, delivers, in_use }
+    Hello { versions, build, cursor: None, tenant: None, active: None, delivers, in_use, on_mission: false }
 }
 
 fn encoded(message: &impl Message) -> Bytes {

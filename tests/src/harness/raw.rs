@@ -78,9 +78,14 @@ pub fn hello(cursor: Option<Cursor>) -> ClientMessage {
     ClientMessage::Hello(Hello { cursor, ..hello_of(None, Vec::new()) })
 }
 
+/// The same of a device that says that it is on a mission.
+pub fn hello_on_mission() -> ClientMessage {
+    ClientMessage::Hello(Hello { on_mission: true, ..hello_of(None, Vec::new()) })
+}
+
 fn hello_of(active: Option<Credential>, delivers: Vec<Credential>) -> Hello {
     let (versions, build, in_use) = (vec![VERSION], "raw".into(), Vec::new());
-    Hello { versions, build, cursor: None, tenant: None, active, delivers, in_use }
+    Hello { versions, build, cursor: None, tenant: None, active, delivers, in_use, on_mission: false }
 }
 
 impl RawClient {

@@ -12,7 +12,7 @@ use feldakte_core::{
     limits,
 };
 use feldakte_proto::{
-    Answer, Bundler, ChangesFrame, ClientMessage, Durable, FrameDecoder, Hello, Outcome, Push, Reason, Receipts,
+    Answer, Bundler, ChangesFrame, ClientMessage, Close, Durable, FrameDecoder, Hello, Outcome, Push, Reason, Receipts,
     Refused, ServerMessage, VERSION, Welcome, WipeOrder,
 };
 use quinn::{Connection, Endpoint, RecvStream, SendStream, crypto::rustls::QuicServerConfig};
@@ -76,6 +76,18 @@ impl Session {
         welcome: impl FnOnce(&Hello) -> Welcome,
         bootstrap: &[DocumentId],
     ) -> Self {
+        let mut session = Self::introduced(endpoint).await;
+        let welcome = welcome(&session.hello);
+        session.send(ServerMessage::Welcome(welcome)).await;
+        let bootstrap = bootstrap.to_vec();
+        let frame = ChangesFrame { to: Some(Position(1)), bootstrap, caught_up: true, entries: Vec::new() };
+        // A tablet that is not believed has gone already; whoever goes on with the session finds out.
+        let _ = session.out.write_chunk(ServerMessage::Changes(frame).encode()).await;
+        session
+    }
+
+    /// The next session in which a tablet has introduced itself; it is not answered.
+    pub async fn introduced(endpoint: &Endpoint) -> Self {
         let (connection, out, input) = within("the tablet begins a session", first_session(endpoint)).await;
         let hello = Hello {
             versions: vec![],
@@ -85,6 +97,7 @@ impl Session {
             active: None,
             delivers: vec![],
             in_use: vec![],
+            on_mission: false,
         };
         let (tell, messages) = mpsc::unbounded_channel();
         let readers = AbortOnDropHandle::new(tokio::spawn(read_lanes(connection.clone(), input, tell)));
@@ -93,13 +106,13 @@ impl Session {
             ClientMessage::Hello(hello) => hello,
             _ => panic!("the tablet does not introduce itself"),
         };
-        let welcome = welcome(&session.hello);
-        session.send(ServerMessage::Welcome(welcome)).await;
-        let bootstrap = bootstrap.to_vec();
-        let frame = ChangesFrame { to: Some(Position(1)), bootstrap, caught_up: true, entries: Vec::new() };
-        // A tablet that is not believed has gone already; whoever goes on with the session finds out.
-        let _ = session.out.write_chunk(ServerMessage::Changes(frame).encode()).await;
         session
+    }
+
+    /// Ends it.
+    pub fn close(self, close: impl Into<Close>) {
+        let close = close.into();
+        self.connection.close((close.code as u32).into(), close.reason().as_bytes());
     }
 
     /// Says something.

@@ -75,6 +75,7 @@ impl Session {
             active: None,
             delivers: Vec::new(),
             in_use: Vec::new(),
+            on_mission: false,
         };
         sender.send(&ClientMessage::Hello(hello)).await?;
         match receiver.next().await? {

@@ -246,6 +246,7 @@ fn versions(versions: Vec<u32>) -> Bytes {
         active: None,
         delivers: Vec::new(),
         in_use: Vec::new(),
+        on_mission: false,
     })
     .encode()
 }

@@ -105,6 +105,7 @@ async fn a_lane_before_the_session_brings_nothing_into_the_log() {
         active: None,
         delivers: Vec::new(),
         in_use: Vec::new(),
+        on_mission: false,
     });
     client.send(&unknown).await;
     assert_eq!(client.closed().await, Some(CloseCode::Version));

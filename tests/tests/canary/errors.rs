@@ -30,7 +30,9 @@ use feldakte_gateway::{
     store::registry::{OperatorRole, RevocationReason},
     users,
 };
-use feldakte_proto::{Answer, CloseCode, DecodeError, FrameError, Outcome, Reason, SignInRefusal, SignedIn, enrolment};
+use feldakte_proto::{
+    Answer, Close, CloseCode, DecodeError, FrameError, Outcome, Reason, SignInRefusal, SignedIn, enrolment,
+};
 use feldakte_tests::harness::{
     crew,
     local::Site,
@@ -48,6 +50,7 @@ const fn holds_no_text<T: Copy + 'static>() {}
 const _: () = {
     holds_no_text::<Reason>();
     holds_no_text::<CloseCode>();
+    holds_no_text::<Close>();
     holds_no_text::<Outcome>();
     holds_no_text::<Answer>();
     holds_no_text::<SignInRefusal>();

@@ -264,7 +264,8 @@ async fn broken_frames() {
     let framed = |body: &[u8]| [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], body].concat();
     let hello = |versions: Vec<u32>| {
         let (cursor, tenant, active, delivers, in_use) = (None, None, None, Vec::new(), Vec::new());
-        ClientMessage::Hello(Hello { versions, build: NAME.into(), cursor, tenant, active, delivers, in_use }).encode()
+        let (build, on_mission) = (NAME.into(), false);
+        ClientMessage::Hello(Hello { versions, build, cursor, tenant, active, delivers, in_use, on_mission }).encode()
     };
     let first = [
         hello(vec![99]),

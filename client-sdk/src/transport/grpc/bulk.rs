@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use feldakte_proto::grpc::{BULK_LEN_MAX, BulkRequest, Frame, SessionName, close_code_of};
+use feldakte_proto::grpc::{BULK_LEN_MAX, BulkRequest, Frame, SessionName, close_of};
 use rustls::ClientConfig;
 use tokio::sync::{Mutex, watch};
 use tonic::{Code, Request, Status, Streaming};
@@ -100,7 +100,7 @@ impl Bulk {
 
 /// Whether the gateway has said it, and not the path.
 fn is_final(status: &Status) -> bool {
-    close_code_of(status).is_some() || matches!(status.code(), Code::NotFound | Code::ResourceExhausted)
+    close_of(status).is_some() || matches!(status.code(), Code::NotFound | Code::ResourceExhausted)
 }
 
 impl Fetches {

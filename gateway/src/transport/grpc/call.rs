@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use feldakte_core::limits;
 use feldakte_proto::{
-    CloseCode,
+    Close, CloseCode,
     grpc::{Frame, status_of},
 };
 use tokio::sync::{mpsc, watch};
@@ -117,8 +117,8 @@ impl Outgoing {
         if let Poll::Ready(end) = self.session_end.as_mut().poll(cx) {
             self.is_over = true;
             return Poll::Ready(match end {
-                End::Closed(code) => over(code),
-                End::Gone => over(CloseCode::Done),
+                End::Closed(close) => over(close),
+                End::Gone => over(CloseCode::Done.into()),
             });
         }
         if let Some(frame) = ready!(self.frames.poll_recv(cx)) {
@@ -131,12 +131,12 @@ impl Outgoing {
         }
         self.is_over = true;
         // Merely dropped is not the end of what was to be sent.
-        Poll::Ready(over(verdict.unwrap_or(CloseCode::StoreUnavailable)))
+        Poll::Ready(over(verdict.unwrap_or(CloseCode::StoreUnavailable).into()))
     }
 }
 
-fn over(code: CloseCode) -> Option<Result<Frame, Status>> {
-    (code != CloseCode::Done).then(|| Err(status_of(code)))
+fn over(close: Close) -> Option<Result<Frame, Status>> {
+    (close.code != CloseCode::Done).then(|| Err(status_of(close)))
 }
 
 impl Stream for Outgoing {
