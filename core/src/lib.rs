@@ -20,3 +20,4 @@ pub mod lane;
 pub mod limits;
 pub mod log;
 pub mod rate;
+pub mod turnstile;

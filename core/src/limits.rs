@@ -201,6 +201,27 @@ pub const INCOMING_BYTES: u64 = 16 << 10;
 /// The same over all peers.
 pub const INCOMING_BYTES_ALL: u64 = 4 << 20;
 
+/// Sessions of devices that are on no mission which begin at the same time: from `Hello` until the device is caught up. Enough
+/// to keep four cores and a disk busy; more would only make each of them slower, and those on a mission with them.
+pub const BEGINNING_AT_ONCE: usize = 32;
+
+/// The same of devices on a mission, beside the others: a region has some hundred vehicles and fewer missions.
+pub const MISSIONS_BEGINNING_AT_ONCE: usize = 256;
+
+/// Sessions of one device: in its own tenant's log and in those of a few neighbours.
+pub const SESSIONS_PER_DEVICE: usize = 4;
+
+/// Devices of each kind that wait for it. Each has a connection, its `Hello` (at most [`HELLO_LEN_MAX`]) and about 200 bytes
+/// here: what it will cost as a session, a little earlier.
+pub const BEGINNING_WAITING_MAX: usize = 2_048;
+
+/// How long a device waits for it at most. It has to be told before it gives up by itself, 5 s after its first packet.
+pub const BEGINNING_WAIT_MAX: Duration = Duration::from_millis(2_500);
+
+/// How long a session that begins is counted at most: one behind a slow link costs the gateway nothing while it waits, and
+/// must not hold up others.
+pub const BEGINNING_WITHIN: Duration = Duration::from_secs(1);
+
 /// The least that a device which found no room is told to stay away: its next handshake costs more than the beginning of a
 /// session.
 pub const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);

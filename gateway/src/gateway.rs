@@ -31,6 +31,7 @@ use crate::{
     requests::Asked,
     sequencer::{Sequencer, Submission},
     store::{Head, SharedStore, StoreError, audit::SharedAuditStore, matters::SharedMatterStore},
+    turnstile::Turnstile,
     users::{self, Users},
     wipes::Wipes,
 };
@@ -74,6 +75,8 @@ pub struct Shared {
     pub deny: DenyList,
     /// What remote addresses use; every listener asks it.
     pub addresses: Arc<Addresses>,
+    /// Sessions that begin.
+    pub turnstile: Arc<Turnstile>,
     /// What devices push and store.
     pub quotas: Quotas,
     /// Issues certificates; `None` in a gateway without an authority.
@@ -155,6 +158,7 @@ impl Gateway {
         let epoch = store.epoch().await?;
         let wipes = Wipes::new(matters.wipes().await?);
         let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
+        let metrics = Arc::<Metrics>::default();
         let (audit, scribe) = Audit::new(audit, audit_key, environment.clone());
         let shared = Arc::new(Shared {
             store: store.clone(),
@@ -176,7 +180,8 @@ impl Gateway {
             seen: Seen::default(),
             policy,
             users,
-            metrics: Arc::default(),
+            turnstile: Turnstile::new(metrics.clone()),
+            metrics,
             environment,
             tasks: TaskTracker::new(),
         });

@@ -42,6 +42,7 @@ mod tcp;
 pub mod tls;
 pub mod transport;
 pub mod trust;
+pub mod turnstile;
 pub mod users;
 mod watched;
 mod wipes;

@@ -19,6 +19,12 @@ pub struct Metrics {
     pub sessions: Gauge,
     /// Connections that ended before a session began, by reason.
     pub rejected: Family<Vec<(&'static str, &'static str)>, Counter>,
+    /// Sessions that were let in, by class (`mission`, `other`).
+    pub sessions_admitted: Family<Vec<(&'static str, &'static str)>, Counter>,
+    /// Devices that wait to be let in, by class.
+    pub sessions_waiting: Family<Vec<(&'static str, &'static str)>, Gauge>,
+    /// Devices that were told to come back later, by class. Grows only in a storm.
+    pub sessions_sent_away: Family<Vec<(&'static str, &'static str)>, Counter>,
     /// Credentials of users, by what became of them.
     pub sign_ins: Family<Vec<(&'static str, String)>, Counter>,
     /// Key sets of issuers that could not be had or used. While it grows, tokens with new keys are refused.
@@ -80,6 +86,9 @@ impl Metrics {
             registry: Registry::with_prefix("feldakte"),
             sessions: Gauge::default(),
             rejected: Family::default(),
+            sessions_admitted: Family::default(),
+            sessions_waiting: Family::default(),
+            sessions_sent_away: Family::default(),
             sign_ins: Family::default(),
             issuer_keys_failed: Counter::default(),
             clock_behind_seconds: Gauge::default(),
@@ -123,6 +132,9 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("sessions", "Open sessions", self.sessions.clone());
         r.register("connections_rejected", "Connections that got no session, by reason", self.rejected.clone());
+        r.register("sessions_admitted", "Sessions that were let in, by class", self.sessions_admitted.clone());
+        r.register("sessions_waiting", "Devices that wait to be let in, by class", self.sessions_waiting.clone());
+        r.register("sessions_sent_away", "Devices told to come back later, by class", self.sessions_sent_away.clone());
         r.register("break_glass", "Emergency accesses, each to be reviewed", self.break_glass.clone());
         r.register("evidence_kept", "Changes kept for a supervisor", self.evidence_kept.clone());
         r.register("sign_ins", "Credentials of users, by outcome", self.sign_ins.clone());

@@ -10,7 +10,10 @@ use std::{
 };
 
 use feldakte_certs::{deny::DenyList, verifier::DeviceVerifier};
-use feldakte_core::ids::{DeviceId, SessionId, TenantId, UserId};
+use feldakte_core::{
+    ids::{DeviceId, SessionId, TenantId, UserId},
+    limits,
+};
 use feldakte_proto::CloseCode;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::UnixTime;
@@ -64,8 +67,9 @@ impl Registry {
         let others = connections.iter().filter(|(id, other)| **id != session && other.device == device);
         let mut others: Vec<&Watched> = others.map(|(_, other)| other).filter(|other| other.log.is_some()).collect();
         others.sort_unstable_by_key(|other| std::cmp::Reverse(other.number));
-        let superseded =
-            |(kept, other): &(usize, &&Watched)| other.log.as_ref() == Some(log) || *kept + 1 >= SESSIONS_PER_DEVICE;
+        let superseded = |(kept, other): &(usize, &&Watched)| {
+            other.log.as_ref() == Some(log) || *kept + 1 >= limits::SESSIONS_PER_DEVICE
+        };
         let ended = others.iter().enumerate().filter(superseded);
         ended.for_each(|(_, other)| other.connection.close(CloseCode::Superseded));
     }
@@ -165,6 +169,3 @@ impl Seen {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
     }
 }
-
-/// Its own tenant's log and those of a few neighbours.
-const SESSIONS_PER_DEVICE: usize = 4;

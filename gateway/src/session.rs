@@ -30,6 +30,7 @@ use crate::{
     speaker::Speaker,
     store::Reader,
     transport::{Connection, ReceiveError, Receiver, Sender},
+    turnstile::{self, Pass},
 };
 
 mod error;
@@ -53,7 +54,7 @@ pub async fn serve(shared: Arc<Shared>, connection: Connection, shutdown: Cancel
         SessionError::Store(_) | SessionError::Ledger(_) => warn!(session = %id, %error, "session ended"),
         _ => debug!(session = %id, %error, "session ended"),
     }
-    connection.close(error.close_code());
+    connection.close(error.close());
 }
 
 async fn serve_device(
@@ -63,34 +64,22 @@ async fn serve_device(
     id: SessionId,
     shutdown: &CancellationToken,
 ) -> SessionError {
-    let opened = tokio::select! {
+    // On the heap, like all that is needed once: it may wait for its turn and for an issuer's keys.
+    let trail = Box::new(Trail::new(shared.audit.clone(), &principal, &principal.tenant, id));
+    let begun = tokio::select! {
         biased;
         () = shutdown.cancelled() => Err(SessionError::Draining),
-        opened = tokio::time::timeout(limits::HELLO_WITHIN, read_hello(connection)) => {
-            opened.unwrap_or(Err(SessionError::HelloTimeout))
+        begun = Box::pin(begin(shared, connection, principal, id)) => begun,
+        () = connection.closed() => Err(SessionError::Gone),
+    };
+    let Begun { out, messages, hello, mut pass, speaker } = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            error.audit_reason().into_iter().for_each(|reason| trail.end(reason));
+            return reject(shared, error);
         }
     };
-    let refuse = {
-        let trail = Box::new(Trail::new(shared.audit.clone(), &principal, &principal.tenant, id));
-        move |error: SessionError| {
-            trail.end(error.audit_reason());
-            reject(shared, error)
-        }
-    };
-    let (out, hello, messages) = match opened {
-        Ok(opened) => opened,
-        Err(error) => return refuse(error),
-    };
-    let speaker = tokio::select! {
-        biased;
-        () = shutdown.cancelled() => Err(SessionError::Draining),
-        // On the heap: it may wait for an issuer's keys, and is over before the session begins.
-        speaker = Box::pin(sign_in(shared, principal, &hello, id)) => speaker,
-    };
-    let speaker = match speaker {
-        Ok(speaker) => speaker,
-        Err(error) => return refuse(error),
-    };
+    drop(trail);
     let trail = Arc::new(Trail::new(shared.audit.clone(), &speaker.principal, &speaker.log, id));
     let reader = speaker.reader(shared);
     let (mailbox, outlet) = (Mailbox::new(id, reader.parts), Outlet::new(connection.clone()));
@@ -109,7 +98,9 @@ async fn serve_device(
     // Like all that is needed once.
     let greeting = Box::pin(greet((device, is_welcome), hello, outlet.clone(), (out, messages)));
     let served = async {
-        match greeting.await {
+        let greeted = pass.during(greeting).await;
+        drop(pass);
+        match greeted {
             Ok(session) => {
                 let _open = OpenSession::count(shared);
                 session.run(shutdown).await
@@ -126,8 +117,31 @@ async fn serve_device(
         () = connection.closed() => SessionError::Gone,
     };
     shared.hub.unregister(&reader, &mailbox);
-    trail.end(error.audit_reason());
+    error.audit_reason().into_iter().for_each(|reason| trail.end(reason));
     error
+}
+
+/// A device that has introduced itself and has been let in.
+struct Begun {
+    out: Sender,
+    messages: Receiver,
+    hello: Box<Hello>,
+    pass: Pass,
+    speaker: Arc<Speaker>,
+}
+
+async fn begin(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    principal: Principal,
+    id: SessionId,
+) -> Result<Begun, SessionError> {
+    let opened = tokio::time::timeout(limits::HELLO_WITHIN, read_hello(connection)).await;
+    let (out, hello, messages) = opened.unwrap_or(Err(SessionError::HelloTimeout))?;
+    let class = turnstile::class_of(principal.role, hello.on_mission);
+    let mut pass = shared.turnstile.enter(class, principal.device).await?;
+    let speaker = pass.during(Box::pin(sign_in(shared, principal, &hello, id))).await?;
+    Ok(Begun { out, messages, hello, pass, speaker })
 }
 
 async fn sign_in(

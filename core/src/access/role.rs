@@ -64,6 +64,11 @@ impl Role {
         }
     }
 
+    /// Whether it goes on missions, where seconds count: believed when it says that it is on one.
+    pub fn goes_on_missions(self) -> bool {
+        matches!(self, Role::AmbulanceCrew | Role::TelePhysician | Role::EmergencyPhysician)
+    }
+
     /// The role of that number.
     pub fn from_number(number: u32) -> Option<Role> {
         Role::ALL.into_iter().find(|role| *role as u32 == number)

@@ -1,12 +1,13 @@
 //! How a session ends, in the words of the wire, the audit log and the metrics.
 
 use feldakte_core::audit;
-use feldakte_proto::{CloseCode, DecodeError};
+use feldakte_proto::{Close, CloseCode, DecodeError};
 
 use crate::{
     ledgers::LedgerError,
     store::StoreError,
     transport::{ReceiveError, SendError},
+    turnstile::NotNow,
 };
 
 /// Why a session ended.
@@ -42,6 +43,9 @@ pub enum SessionError {
     /// A user's sign-in ended while the session began.
     #[error("a sign-in has ended")]
     SignInEnded,
+    /// Too many sessions begin.
+    #[error(transparent)]
+    NotNow(#[from] NotNow),
     /// The gateway is going down.
     #[error("draining")]
     Draining,
@@ -51,7 +55,15 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    pub(super) fn close_code(&self) -> CloseCode {
+    /// How the device is told.
+    pub(super) fn close(&self) -> Close {
+        match self {
+            SessionError::NotNow(NotNow::Busy { retry_after }) => Close::busy(*retry_after),
+            error => error.close_code().into(),
+        }
+    }
+
+    fn close_code(&self) -> CloseCode {
         match self {
             SessionError::Decode(error) => CloseCode::from(error),
             SessionError::Unexpected(_) => CloseCode::Protocol,
@@ -62,14 +74,16 @@ impl SessionError {
             SessionError::Stalled => CloseCode::Stalled,
             SessionError::Lapsed => CloseCode::Lapsed,
             SessionError::SignInEnded => CloseCode::SignInEnded,
+            SessionError::NotNow(NotNow::Busy { .. }) => CloseCode::Busy,
+            SessionError::NotNow(NotNow::Replaced) => CloseCode::Superseded,
             SessionError::Draining => CloseCode::Draining,
             SessionError::Gone => CloseCode::Done,
         }
     }
 
-    /// What the audit log says of it.
-    pub(super) fn audit_reason(&self) -> audit::Reason {
-        match self {
+    /// What the audit log says of it; nothing of who was told to come back before anything else was said.
+    pub(super) fn audit_reason(&self) -> Option<audit::Reason> {
+        Some(match self {
             SessionError::Decode(_) | SessionError::Unexpected(_) => audit::Reason::Protocol,
             SessionError::NotPermitted => audit::Reason::NotPermitted,
             SessionError::SignInEnded => audit::Reason::Expired,
@@ -80,7 +94,8 @@ impl SessionError {
             SessionError::Lapsed => audit::Reason::Lapsed,
             SessionError::Draining => audit::Reason::Draining,
             SessionError::Gone => audit::Reason::Gone,
-        }
+            SessionError::NotNow(_) => return None,
+        })
     }
 
     /// For metrics: one word, from a closed set.
@@ -94,6 +109,8 @@ impl SessionError {
             SessionError::Stalled => "stalled",
             SessionError::Lapsed => "lapsed",
             SessionError::SignInEnded => "sign_in_ended",
+            SessionError::NotNow(NotNow::Busy { .. }) => "sent_away",
+            SessionError::NotNow(NotNow::Replaced) => "superseded",
             SessionError::Draining => "draining",
             SessionError::Gone => "gone",
         }

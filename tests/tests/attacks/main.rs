@@ -16,4 +16,5 @@ mod malicious_gateway;
 mod shares;
 mod sign_in;
 mod slow;
+mod storm;
 mod tls;
