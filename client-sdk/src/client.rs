@@ -22,7 +22,7 @@ use crate::{
     environment::Environment,
     error::SdkError,
     identity::Identity,
-    link::{Link, LinkControl, Ways},
+    link::{Absence, Link, LinkControl, Ways},
     notify::Notifier,
     renewal::{Credentials, Renewal},
     store::SharedLocalStore,
@@ -63,6 +63,7 @@ pub struct Client {
     control: Arc<LinkControl>,
     notifier: Arc<Notifier>,
     environment: Environment,
+    goes_on_missions: bool,
     shutdown: CancellationToken,
     tasks: Arc<tokio::sync::Mutex<Vec<JoinHandle<()>>>>,
 }
@@ -81,6 +82,7 @@ impl Client {
         let control = LinkControl::new();
         let shutdown = CancellationToken::new();
         let principal = identity.principal.clone();
+        let goes_on_missions = principal.role.goes_on_missions();
         let credentials = Credentials::new(identity, (&gateway, &server_name), renewal, environment.clone())?;
         let (commands, command_queue) = mpsc::channel(COMMANDS);
         let (link_inputs, link_queue) = mpsc::channel(LINK_INPUTS);
@@ -99,6 +101,7 @@ impl Client {
             control: control.clone(),
             rtt: Mutex::default(),
             ways: Ways::default(),
+            absence: Absence::default(),
         };
         let tasks = vec![
             tokio::spawn(engine.run(command_queue, link_queue)),
@@ -110,6 +113,7 @@ impl Client {
             control,
             notifier,
             environment,
+            goes_on_missions,
             shutdown,
             tasks: Arc::new(tokio::sync::Mutex::new(tasks)),
         })
@@ -128,6 +132,13 @@ impl Client {
     /// The operating system reports another network: what is open goes on over it, or another session begins, at once.
     pub fn network_changed(&self) {
         self.control.hurry.notify_one();
+    }
+
+    /// The crew goes on a mission, or is back from it: while it is on one, a gateway to which everybody comes back at once lets
+    /// this device in before the others. Believed of ambulance crews, emergency physicians and tele-physicians; of no effect on
+    /// other devices, and on a session that is open. Not kept over a restart of the app.
+    pub fn set_on_mission(&self, is_on_mission: bool) {
+        self.control.on_mission.send_replace(is_on_mission && self.goes_on_missions);
     }
 
     /// Calls the observer on every change from here on.

@@ -11,7 +11,6 @@ use std::{
 };
 
 use feldakte_core::{
-    backoff::Backoff,
     ids::{CaseId, Cursor, TenantId},
     lane::Lane,
 };
@@ -20,23 +19,25 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use self::facts::Path;
-use self::race::Race;
 pub(crate) use self::{
+    absence::Absence,
     facts::Facts,
     lanes::{NotTaken, Outbound},
     ways::Ways,
 };
+use self::{facts::Path, race::Race, rests::Rests};
 use crate::{
     environment::Environment,
     renewal::{Credentials, Renewing},
     transport::{Connected, Dialler, LinkError, Place, Session, Transport, Transports},
 };
 
+mod absence;
 mod beside;
 mod facts;
 mod lanes;
 mod race;
+mod rests;
 mod session;
 mod ways;
 
@@ -90,6 +91,7 @@ pub(crate) struct Link {
     /// Time there and back of the last path that answered.
     pub(crate) rtt: Mutex<Option<Duration>>,
     pub(crate) ways: Ways,
+    pub(crate) absence: Absence,
 }
 
 /// Shared with the engine and the client handle.
@@ -104,6 +106,8 @@ pub(crate) struct LinkControl {
     pub(crate) hurry: Notify,
     /// What is known of the path.
     pub(crate) facts: Facts,
+    /// Whether the crew is on a mission: the next session is begun as one that is.
+    pub(crate) on_mission: watch::Sender<bool>,
     /// Counts who uses the device: a session is somebody's, and somebody else's is another one.
     pub(crate) introduction: watch::Sender<u64>,
 }
@@ -115,16 +119,21 @@ impl LinkControl {
             caught_up: watch::Sender::new(false),
             unanswered: watch::Sender::new(0),
             hurry: Notify::new(),
+            on_mission: watch::Sender::new(false),
             introduction: watch::Sender::new(0),
             facts: Facts::default(),
         })
+    }
+
+    fn is_on_mission(&self) -> bool {
+        *self.on_mission.borrow()
     }
 }
 
 impl Link {
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let mut wanted = self.control.wanted.subscribe();
-        let mut backoff = Backoff::new(BACKOFF_BASE, BACKOFF_CAP);
+        let mut rests = Rests::new();
         loop {
             let is_wanted = tokio::select! {
                 biased;
@@ -134,22 +143,25 @@ impl Link {
             if !is_wanted {
                 return;
             }
-            let error = self.sessions(&mut backoff, &mut wanted, &shutdown).await;
+            let error = self.sessions(&mut rests, &mut wanted, &shutdown).await;
             debug!(%error, "link down");
             let retryable = error.is_retryable() || self.credentials.were_refused();
             let is_done = matches!(error, LinkError::Closed(CloseCode::Done));
-            if self.engine.send(LinkInput::Down(error)).await.is_err() || shutdown.is_cancelled() {
-                return;
-            }
+            let is_sent_away = matches!(error, LinkError::SentAway { .. });
             let delay = match retryable {
-                true => backoff.next_delay(self.environment.draw()),
+                true => rests.after(&error, self.control.is_on_mission(), self.environment.draw()),
                 // Somebody has to act first, and may have by then.
                 false => REFUSED_AGAIN.mul_f64(0.5 + self.environment.draw()),
             };
+            if self.engine.send(LinkInput::Down(error)).await.is_err() || shutdown.is_cancelled() {
+                return;
+            }
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                () = self.control.hurry.notified() => {}
+                // A gateway that has no room has none over another network either.
+                () = self.control.hurry.notified(), if !is_sent_away => {}
+                () = self.mission_begins(), if is_sent_away => {}
                 _ = wanted.wait_for(|wanted| !*wanted) => {}
                 () = tokio::time::sleep(delay) => {}
             }
@@ -164,7 +176,7 @@ impl Link {
     /// Dials, and serves sessions until there is none any more.
     async fn sessions(
         &self,
-        backoff: &mut Backoff,
+        rests: &mut Rests,
         wanted: &mut watch::Receiver<bool>,
         shutdown: &CancellationToken,
     ) -> LinkError {
@@ -186,13 +198,20 @@ impl Link {
             Err(error) => return error,
         };
         loop {
-            backoff.reset();
+            rests.reset();
             self.credentials.were_taken();
             match self.serve(session, wanted, shutdown).await {
                 Ok(another) => session = another,
                 Err(error) => return error,
             }
         }
+    }
+
+    /// Ends when the gateway did not know of the mission that the crew is on.
+    async fn mission_begins(&self) {
+        let mut on_mission = self.control.on_mission.subscribe();
+        // The sender lives in `self.control`, so waiting cannot fail.
+        let _ = on_mission.wait_for(|is_on_mission| *is_on_mission && self.absence.left(true).is_none()).await;
     }
 
     async fn dial(&self) -> Result<Introduced, LinkError> {
@@ -216,6 +235,9 @@ impl Link {
 
     /// Over each of the ways in turn, to each of the addresses.
     async fn race_over(&self, addresses: &[SocketAddr], ways: &[Transport]) -> Result<Race, LinkError> {
+        if let Some(retry_after) = self.absence.left(self.control.is_on_mission()) {
+            return Err(LinkError::SentAway { retry_after });
+        }
         let server_name = || self.server_name.clone();
         let to_place = |over, address: &SocketAddr| Place { over, address: *address, server_name: server_name() };
         let places = ways.iter().flat_map(|over| addresses.iter().map(|address| to_place(*over, address))).collect();
@@ -253,8 +275,13 @@ impl Link {
     ) -> Result<Introduced, LinkError> {
         let Introduction { number, cursor, active, delivers, in_use } = introduction;
         let (versions, build, tenant) = (VERSIONS.to_vec(), BUILD.into(), self.log.clone());
-        let hello = Hello { versions, build, cursor, tenant, active, delivers, in_use, on_mission: false };
-        let session = race.begin(connected, hello).await?;
+        let on_mission = self.control.is_on_mission();
+        let hello = Hello { versions, build, cursor, tenant, active, delivers, in_use, on_mission };
+        let session = race.begin(connected, hello).await.inspect_err(|error| {
+            if let LinkError::SentAway { retry_after } = error {
+                self.absence.note(*retry_after, on_mission);
+            }
+        })?;
         *self.rtt.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.connection.rtt());
         let local = self.environment.network().local_address(place.address);
         self.ways.won(local, place.over);
@@ -271,10 +298,6 @@ struct Introduced {
 
 /// The build that introduces itself.
 const BUILD: &str = concat!("feldakte-client-sdk ", env!("CARGO_PKG_VERSION"));
-/// First ceiling of the back-off: a gateway that restarts is back within a second.
-const BACKOFF_BASE: Duration = Duration::from_millis(250);
-/// Last ceiling: bounds how long a device sleeps through a gateway that is back.
-const BACKOFF_CAP: Duration = Duration::from_secs(20);
 /// About how often a device that is refused asks again.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// Of the gateway's addresses, how many are tried: one of each family.

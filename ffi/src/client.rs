@@ -332,6 +332,15 @@ impl FeldakteClient {
         in_runtime(|| self.client.network_changed())
     }
 
+    /// The crew goes on a mission, or is back from it: while it is on one, this device comes before others when everybody
+    /// connects at once. Of no effect on devices of roles that go on no missions.
+    ///
+    /// # Errors
+    /// Only after a defect of the SDK.
+    pub fn set_on_mission(&self, is_on_mission: bool) -> Result<(), FfiError> {
+        in_runtime(|| self.client.set_on_mission(is_on_mission))
+    }
+
     /// Ends everything in order. (`close` would collide with Kotlin's `AutoCloseable`.)
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use quinn::Endpoint;
 
 mod purge;
 mod renewal;
+mod storm;
 mod switching;
 mod users;
 mod wipe;

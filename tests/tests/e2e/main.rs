@@ -27,6 +27,7 @@ mod reload;
 mod restart;
 mod sharing;
 mod shredding;
+mod storm;
 mod supervision;
 mod users;
 mod users_on_devices;
