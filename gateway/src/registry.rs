@@ -1,7 +1,7 @@
 //! Open connections, and the authority they stand on. What lapses here closes what it opened.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -17,15 +17,23 @@ use feldakte_core::{
 use feldakte_proto::CloseCode;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::UnixTime;
+use uuid::Uuid;
 
 use crate::transport::Connection;
 
 /// All connections whose device has been identified.
 #[derive(Debug, Default)]
 pub struct Registry {
-    connections: Mutex<BTreeMap<SessionId, Watched>>,
+    connections: Mutex<Connections>,
     /// Connections there have ever been.
     count: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    open: BTreeMap<SessionId, Watched>,
+    /// The same by device: a session that begins looks at its own device's alone.
+    of_devices: BTreeSet<(DeviceId, SessionId)>,
 }
 
 #[derive(Debug)]
@@ -54,18 +62,20 @@ impl Registry {
     pub fn insert(&self, session: SessionId, connection: Connection, device: DeviceId, not_after: SystemTime) {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let (log, users) = (None, SignIns::default());
-        self.lock().insert(session, Watched { connection, device, not_after, log, users, number });
+        let mut connections = self.lock();
+        connections.of_devices.insert((device, session));
+        connections.open.insert(session, Watched { connection, device, not_after, log, users, number });
     }
 
     /// The session is in that tenant's log and stands on these sign-ins as well. A device has one session in each log, and
     /// few in all: older ones are superseded.
     pub fn enter(&self, session: SessionId, log: &TenantId, users: SignIns) {
         let mut connections = self.lock();
-        let Some(watched) = connections.get_mut(&session) else { return };
+        let Some(watched) = connections.open.get_mut(&session) else { return };
         (watched.log, watched.users) = (Some(log.clone()), users);
         let device = watched.device;
-        let others = connections.iter().filter(|(id, other)| **id != session && other.device == device);
-        let mut others: Vec<&Watched> = others.map(|(_, other)| other).filter(|other| other.log.is_some()).collect();
+        let others = connections.of_device(device).filter(|(id, other)| *id != session && other.log.is_some());
+        let mut others: Vec<&Watched> = others.map(|(_, other)| other).collect();
         others.sort_unstable_by_key(|other| std::cmp::Reverse(other.number));
         let superseded = |(kept, other): &(usize, &&Watched)| {
             other.log.as_ref() == Some(log) || *kept + 1 >= limits::SESSIONS_PER_DEVICE
@@ -76,21 +86,22 @@ impl Registry {
 
     /// Closes every connection of a device; returns how many.
     pub fn close_device(&self, device: DeviceId, code: CloseCode) -> usize {
-        let connections = self.lock();
-        let of_device = connections.values().filter(|watched| watched.device == device);
-        of_device.map(|watched| watched.connection.close(code)).count()
+        self.lock().of_device(device).map(|(_, watched)| watched.connection.close(code)).count()
     }
 
     /// Closes every connection with a user whose sign-in has ended or who is on the deny list; returns how many.
     pub fn close_signed_out(&self, now_ms: i64, deny: &DenyList) -> usize {
         let connections = self.lock();
-        let ended = connections.values().filter(|watched| watched.users.are_over(now_ms, deny));
+        let ended = connections.open.values().filter(|watched| watched.users.are_over(now_ms, deny));
         ended.map(|watched| watched.connection.close(CloseCode::SignInEnded)).count()
     }
 
     /// The connection has ended.
     pub fn remove(&self, session: SessionId) {
-        self.lock().remove(&session);
+        let mut connections = self.lock();
+        if let Some(watched) = connections.open.remove(&session) {
+            connections.of_devices.remove(&(watched.device, session));
+        }
     }
 
     /// Closes every connection whose certificate has expired or is on the deny list; returns how many.
@@ -117,23 +128,23 @@ impl Registry {
 
     fn close_if(&self, is_over: impl Fn(&Watched) -> bool) -> usize {
         let connections = self.lock();
-        let over = connections.values().filter(|watched| is_over(watched));
+        let over = connections.open.values().filter(|watched| is_over(watched));
         over.map(|watched| watched.connection.close(CloseCode::NotPermitted)).count()
     }
 
     /// Closes all of them.
     pub fn close_all(&self, code: CloseCode) {
-        self.lock().values().for_each(|watched| watched.connection.close(code));
+        self.lock().open.values().for_each(|watched| watched.connection.close(code));
     }
 
     /// Which devices are connected.
     pub fn devices(&self) -> Vec<DeviceId> {
-        self.lock().values().map(|watched| watched.device).collect()
+        self.lock().open.values().map(|watched| watched.device).collect()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().open.len()
     }
 
     /// Whether there are none.
@@ -141,8 +152,15 @@ impl Registry {
         self.len() == 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Watched>> {
+    fn lock(&self) -> MutexGuard<'_, Connections> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connections {
+    fn of_device(&self, device: DeviceId) -> impl Iterator<Item = (SessionId, &Watched)> {
+        let of_device = self.of_devices.range((device, FIRST)..=(device, LAST));
+        of_device.filter_map(|(_, session)| Some((*session, self.open.get(session)?)))
     }
 }
 
@@ -169,3 +187,7 @@ impl Seen {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
     }
 }
+
+/// Before and after every session's.
+const FIRST: SessionId = SessionId(Uuid::nil());
+const LAST: SessionId = SessionId(Uuid::max());
