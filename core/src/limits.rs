@@ -186,6 +186,10 @@ pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// [`HELLO_WITHIN`] and the 3 s in which QUIC answers what is still on its way.
 pub const HANDSHAKES_MAX: usize = 512;
 
+/// What the kernel may hold of packets that nobody has taken in yet: those of some hundred handshakes. What the system allows
+/// (`net.core.rmem_max`) may be less.
+pub const UDP_RECEIVE_BUFFER: usize = 4 << 20;
+
 /// Handshakes under way beyond which a peer first has to show that it hears us (QUIC Retry). Below it honest devices
 /// are spared the round trip; the spare three quarters belong to those who have shown it, so that forged addresses
 /// keep nobody out.

@@ -22,6 +22,7 @@ use quinn_proto::HashedConnectionIdGenerator;
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
+use socket2::SockRef;
 
 /// What a gateway proves itself with, and whom it believes.
 pub struct Credentials {
@@ -83,6 +84,8 @@ pub fn grpc_config(credentials: &Credentials, deny: DenyList) -> Result<Arc<rust
 /// When the address cannot be bound.
 pub fn endpoint(listen: SocketAddr, config: ServerConfig, reset_secret: &[u8; 32]) -> io::Result<Endpoint> {
     let socket = UdpSocket::bind(listen)?;
+    // As much as the system allows: packets that are dropped here are sent again a second later.
+    let _ = SockRef::from(&socket).set_recv_buffer_size(limits::UDP_RECEIVE_BUFFER);
     let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
     Endpoint::new(endpoint_config(reset_secret), Some(config), socket, runtime)
 }
