@@ -104,11 +104,12 @@ impl Fleet {
     }
 
     /// Packets of several devices on one socket reach the gateway bundled, which would flatter it: devices share
-    /// sockets only beyond [`SOCKETS_MAX`].
+    /// sockets only beyond [`SOCKETS_MAX`]. Each socket has an address of its own: what one address may use is no bound here.
     fn socket(&mut self) -> Result<Endpoint> {
         self.devices += 1;
         if self.sockets.len() < SOCKETS_MAX {
-            let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let [.., high, low] = u32::try_from(self.sockets.len() + 1)?.to_be_bytes();
+            let any = SocketAddr::from((Ipv4Addr::new(127, 0, high, low), 0));
             self.sockets.push(Endpoint::client(any).context("no socket for another device")?);
         }
         Ok(self.sockets[(self.devices - 1) % self.sockets.len()].clone())

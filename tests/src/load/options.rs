@@ -42,7 +42,7 @@ pub struct Options {
     /// Length of the timed part, where there is one (m1-many 30, m2 10, storm 10).
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: Option<u64>,
-    /// Number of devices that matter: pairs in m1-many (200), writers in m2 (64), connections in m3 and storm (1,000).
+    /// Number of devices that matter: pairs in m1-many (200), writers in m2 (64), connections in m3 (1,000) and storm (5,000).
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub devices: Option<u32>,
     /// Number of small cases in m4, m5 and restart.
@@ -96,7 +96,7 @@ pub enum Scenario {
     M6,
     /// SIGKILL with 100,000 changes stored: time until a case is delivered again.
     Restart,
-    /// A thousand devices come back within ten seconds.
+    /// Five thousand devices come back within ten seconds, one in ten of them on a mission.
     Storm,
     /// All of the above.
     All,

@@ -65,6 +65,23 @@ impl CaseLog {
         Ok(log)
     }
 
+    /// All but its last changes.
+    pub fn beginning(&self, without: usize) -> Self {
+        let at = self.changes.len().saturating_sub(without);
+        self.between(0, at)
+    }
+
+    /// Its last changes.
+    pub fn end(&self, count: usize) -> Self {
+        let at = self.changes.len().saturating_sub(count);
+        self.between(at, self.changes.len())
+    }
+
+    fn between(&self, from: usize, to: usize) -> Self {
+        let (changes, hashes) = (self.changes[from..to].to_vec(), self.hashes[from..to].to_vec());
+        Self { document: self.document, changes, hashes }
+    }
+
     /// The same case as document `document` under another actor: the bytes it would have been written with.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use feldakte_core::{
     limits,
 };
 use feldakte_proto::{ClientMessage, CloseCode, Fetch, FrameDecoder, Hello, Push, ServerMessage, VERSIONS, Welcome};
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::time::timeout;
 
 use crate::load::fleet::{Device, GATEWAY_NAME};
@@ -58,10 +58,20 @@ impl Session {
     /// # Errors
     /// When the gateway does not welcome the device in time.
     pub async fn dial(device: &Device, gateway: SocketAddr, cursor: Option<Cursor>) -> Result<Session> {
-        timeout(DIAL_WITHIN, Self::begin(device, gateway, cursor)).await.context("no welcome in time")?
+        let dialled = timeout(DIAL_WITHIN, Self::dial_as(device, gateway, cursor, false)).await;
+        dialled.context("no welcome in time")?
     }
 
-    async fn begin(device: &Device, gateway: SocketAddr, cursor: Option<Cursor>) -> Result<Session> {
+    /// The same, on a mission or not, for as long as the caller waits.
+    ///
+    /// # Errors
+    /// When the gateway does not welcome the device.
+    pub async fn dial_as(
+        device: &Device,
+        gateway: SocketAddr,
+        cursor: Option<Cursor>,
+        on_mission: bool,
+    ) -> Result<Session> {
         let connection = device.endpoint.connect_with(device.config.clone(), gateway, GATEWAY_NAME)?.await?;
         let (stream, recv) = connection.open_bi().await?;
         let mut sender = Sender { stream, next_push: 1, bytes: 0 };
@@ -75,7 +85,7 @@ impl Session {
             active: None,
             delivers: Vec::new(),
             in_use: Vec::new(),
-            on_mission: false,
+            on_mission,
         };
         sender.send(&ClientMessage::Hello(hello)).await?;
         match receiver.next().await? {
@@ -151,6 +161,11 @@ impl Receiver {
             self.decoder.extend(&chunk.bytes);
         }
     }
+}
+
+/// How the connection ended that an error is about.
+pub fn connection_error(error: &anyhow::Error) -> Option<&ConnectionError> {
+    error.chain().find_map(|cause| cause.downcast_ref::<ConnectionError>())
 }
 
 /// UDP payloads of a connection so far.
