@@ -241,7 +241,7 @@ impl Link {
         let server_name = || self.server_name.clone();
         let to_place = |over, address: &SocketAddr| Place { over, address: *address, server_name: server_name() };
         let places = ways.iter().flat_map(|over| addresses.iter().map(|address| to_place(*over, address))).collect();
-        let config = self.credentials.for_dialling().await?;
+        let config = self.credentials.for_dialling().await?.with_mission(self.control.is_on_mission());
         let rtt = *self.rtt.lock().unwrap_or_else(PoisonError::into_inner);
         let pace = rtt.map_or(PACE_UNKNOWN, |rtt| (4 * rtt).clamp(PACE_MIN, PACE_MAX));
         Ok(Race::new(self.dialler.clone(), config, places, pace))

@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use feldakte_core::lane::Lane;
-use feldakte_proto::{ClientMessage, Hello, ServerMessage, VERSION_PLAIN, Welcome};
+use feldakte_proto::{ClientMessage, Hello, ServerMessage, VERSION_PLAIN, Welcome, quic::first_connection_id};
 
 use crate::{environment::Environment, error::SdkError, identity::Identity};
 
@@ -150,6 +150,13 @@ impl DialConfig {
     /// When certificate and key do not fit.
     pub fn new(identity: &Identity) -> Result<Self, SdkError> {
         Ok(Self { quic: quic::client_config(identity)?, grpc: grpc::client_config(identity)? })
+    }
+
+    /// The same of a device that is on a mission, or is not.
+    #[must_use]
+    pub fn with_mission(mut self, on_mission: bool) -> Self {
+        self.quic.initial_dst_cid_provider(Arc::new(move || first_connection_id(on_mission)));
+        self
     }
 }
 

@@ -186,6 +186,20 @@ pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// [`HELLO_WITHIN`] and the 3 s in which QUIC answers what is still on its way.
 pub const HANDSHAKES_MAX: usize = 512;
 
+/// The same of those that say that they are of a mission, and of those that do not: a quarter is left to either, so that
+/// neither keeps out the other. What a first packet says is proved by nothing.
+pub const HANDSHAKES_PER_CLASS_MAX: usize = HANDSHAKES_MAX / 4 * 3;
+
+/// Handshakes over QUIC that are being computed at the same time, for each processor; the others are held as they came
+/// ([`INCOMING_BYTES_ALL`]). Enough to keep it busy while some of them wait for their peers.
+pub const COMPUTING_PER_PROCESSOR: usize = 16;
+
+/// How long a handshake is taken to need a processor: an older one waits for its network and leaves its turn to the next.
+pub const COMPUTING_WITHIN: Duration = Duration::from_millis(100);
+
+/// How long a first packet is held at most: after 5 s its device has given up.
+pub const HELD_WITHIN: Duration = Duration::from_secs(3);
+
 /// What the kernel may hold of packets that nobody has taken in yet: those of some hundred handshakes. What the system allows
 /// (`net.core.rmem_max`) may be less.
 pub const UDP_RECEIVE_BUFFER: usize = 4 << 20;

@@ -4,11 +4,12 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZero,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use feldakte_core::{audit::Reason, limits};
+use feldakte_core::{audit::Reason, limits, turnstile::Class};
 use rustls::AlertDescription;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -21,15 +22,19 @@ use crate::{
     metrics::Metrics,
 };
 
+mod queue;
 mod quic;
 mod tcp;
 
-pub use self::{quic::QuicHandshake, tcp::TcpHandshake};
+pub use self::{queue::Queue, quic::QuicHandshake, tcp::TcpHandshake};
 
 /// All handshakes of a gateway, whatever they come over. All clones count together.
 #[derive(Clone)]
 pub struct Handshakes {
     slots: Arc<Semaphore>,
+    missions: Arc<Semaphore>,
+    others: Arc<Semaphore>,
+    processors: Arc<Semaphore>,
     addresses: Arc<Addresses>,
     record: Arc<Record>,
 }
@@ -50,9 +55,15 @@ enum Address {
     Proven,
 }
 
+/// Among those under way, and among those of its class.
+struct Slot {
+    _of_all: OwnedSemaphorePermit,
+    _of_class: OwnedSemaphorePermit,
+}
+
 /// What becomes of a first packet.
 enum Admission {
-    Proceed(OwnedSemaphorePermit, Option<Place>),
+    Proceed(Slot, Option<Place>),
     /// Prove the address first. Costs a packet, no memory, and an honest device a round trip.
     Retry,
     /// Come back later; why, for metrics.
@@ -67,12 +78,25 @@ impl Handshakes {
         audit: impl Fn(Reason) + Send + Sync + 'static,
     ) -> Self {
         let record = Record { metrics, audit: Box::new(audit), warned: Mutex::new(None) };
-        Self { slots: Arc::new(Semaphore::new(limits::HANDSHAKES_MAX)), addresses, record: Arc::new(record) }
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self {
+            slots: places(limits::HANDSHAKES_MAX),
+            missions: places(limits::HANDSHAKES_PER_CLASS_MAX),
+            others: places(limits::HANDSHAKES_PER_CLASS_MAX),
+            processors: places(processors() * limits::COMPUTING_PER_PROCESSOR),
+            addresses,
+            record: Arc::new(record),
+        }
     }
 
-    fn judge(&self, address: Address, remote: IpAddr) -> Admission {
+    /// Waits until a handshake may be computed.
+    pub async fn turn(&self) -> OwnedSemaphorePermit {
+        self.processors.clone().acquire_owned().await.expect("it is never closed")
+    }
+
+    fn judge(&self, class: Class, address: Address, remote: IpAddr) -> Admission {
         let under_way = limits::HANDSHAKES_MAX - self.slots.available_permits();
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else { return Admission::Refuse("busy") };
+        let Some(slot) = self.slot(class) else { return Admission::Refuse("busy") };
         match address {
             Address::Claimed if under_way >= limits::HANDSHAKES_UNPROVEN_MAX => Admission::Retry,
             // Its owner would be refused: first it has to be shown that it is the owner.
@@ -84,6 +108,19 @@ impl Handshakes {
             },
         }
     }
+
+    fn slot(&self, class: Class) -> Option<Slot> {
+        let of_class = match class {
+            Class::Mission => &self.missions,
+            Class::Other => &self.others,
+        };
+        let (of_all, of_class) = (self.slots.clone().try_acquire_owned(), of_class.clone().try_acquire_owned());
+        Some(Slot { _of_all: of_all.ok()?, _of_class: of_class.ok()? })
+    }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 impl Record {
@@ -162,11 +199,11 @@ mod tests {
     use super::*;
 
     /// Admitted, told to retry, refused, of `count` in a row that never end.
-    fn rush(handshakes: &Handshakes, address: Address, count: usize) -> (Vec<Slot>, usize, usize) {
+    fn rush(handshakes: &Handshakes, address: Address, count: usize) -> (Vec<Admitted>, usize, usize) {
         let (mut slots, mut retried, mut refused) = (Vec::new(), 0, 0);
         for number in 0..count {
             // Many addresses: each alone has a share that is smaller.
-            match handshakes.judge(address, Ipv4Addr::from(u32::try_from(number).unwrap()).into()) {
+            match handshakes.judge(Class::Other, address, Ipv4Addr::from(u32::try_from(number).unwrap()).into()) {
                 Admission::Proceed(slot, place) => slots.push((slot, place)),
                 Admission::Retry => retried += 1,
                 Admission::Refuse(_) => refused += 1,
@@ -175,7 +212,7 @@ mod tests {
         (slots, retried, refused)
     }
 
-    type Slot = (OwnedSemaphorePermit, Option<Place>);
+    type Admitted = (Slot, Option<Place>);
 
     fn quiet() -> Handshakes {
         Handshakes::new(Arc::default(), Addresses::new(Shares::DEFAULT), |_| {})
@@ -184,11 +221,12 @@ mod tests {
     #[tokio::test]
     async fn one_proven_address_holds_half_of_the_places_and_others_the_rest() {
         let handshakes = quiet();
-        let flood: Vec<_> = (0..limits::HANDSHAKES_MAX).map(|_| handshakes.judge(Address::Proven, ONE)).collect();
+        let flood: Vec<_> =
+            (0..limits::HANDSHAKES_MAX).map(|_| handshakes.judge(Class::Other, Address::Proven, ONE)).collect();
         let proceeded = flood.iter().filter(|admission| matches!(admission, Admission::Proceed(..))).count();
         assert_eq!(proceeded, limits::HANDSHAKES_PER_ADDRESS_MAX as usize);
         let (others, ..) = rush(&handshakes, Address::Proven, limits::HANDSHAKES_MAX);
-        assert_eq!(others.len(), limits::HANDSHAKES_MAX - proceeded);
+        assert_eq!(others.len(), limits::HANDSHAKES_PER_CLASS_MAX - proceeded);
     }
 
     #[tokio::test]
@@ -196,9 +234,12 @@ mod tests {
         let shares = Shares { connections_per_address: 1, ..Shares::DEFAULT };
         let handshakes = Handshakes::new(Arc::default(), Addresses::new(shares), |_| {});
         let _open = handshakes.addresses.admit(ONE).unwrap().open();
-        assert!(matches!(handshakes.judge(Address::Claimed, ONE), Admission::Retry));
-        assert!(matches!(handshakes.judge(Address::Proven, ONE), Admission::Refuse("address_connections")));
-        assert!(matches!(handshakes.judge(Address::Claimed, OTHER_ONE), Admission::Proceed(_, None)));
+        assert!(matches!(handshakes.judge(Class::Other, Address::Claimed, ONE), Admission::Retry));
+        assert!(matches!(
+            handshakes.judge(Class::Other, Address::Proven, ONE),
+            Admission::Refuse("address_connections")
+        ));
+        assert!(matches!(handshakes.judge(Class::Other, Address::Claimed, OTHER_ONE), Admission::Proceed(_, None)));
     }
 
     const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -211,18 +252,29 @@ mod tests {
         assert_eq!(claimed.len(), limits::HANDSHAKES_UNPROVEN_MAX);
         assert_eq!((claimed.len() + retried, refused), (2 * limits::HANDSHAKES_MAX, 0));
         let (proven, retried, refused) = rush(&handshakes, Address::Proven, limits::HANDSHAKES_MAX);
-        assert_eq!(claimed.len() + proven.len(), limits::HANDSHAKES_MAX);
-        assert_eq!((retried, refused), (0, limits::HANDSHAKES_UNPROVEN_MAX));
+        assert_eq!(claimed.len() + proven.len(), limits::HANDSHAKES_PER_CLASS_MAX);
+        assert_eq!((retried, refused), (0, limits::HANDSHAKES_MAX - proven.len()));
+    }
+
+    #[tokio::test]
+    async fn neither_those_who_claim_missions_nor_the_others_keep_out_the_other_kind() {
+        for (flood, other) in [(Class::Mission, Class::Other), (Class::Other, Class::Mission)] {
+            let handshakes = quiet();
+            let judge = |class, number| handshakes.judge(class, Address::Proven, Ipv4Addr::from(number).into());
+            let flood: Vec<_> = (0..limits::HANDSHAKES_MAX as u32).map(|number| judge(flood, number)).collect();
+            assert!(matches!(flood.last(), Some(Admission::Refuse("busy"))));
+            assert!(matches!(judge(other, 0), Admission::Proceed(..)));
+        }
     }
 
     #[tokio::test]
     async fn a_handshake_that_ends_leaves_its_place_to_the_next() {
         let handshakes = quiet();
         let (mut slots, ..) = rush(&handshakes, Address::Proven, limits::HANDSHAKES_MAX);
-        assert!(matches!(handshakes.judge(Address::Proven, ONE), Admission::Refuse("busy")));
+        assert!(matches!(handshakes.judge(Class::Other, Address::Proven, ONE), Admission::Refuse("busy")));
         slots.pop();
-        assert!(matches!(handshakes.judge(Address::Claimed, ONE), Admission::Retry));
-        assert!(matches!(handshakes.judge(Address::Proven, ONE), Admission::Proceed(..)));
+        assert!(matches!(handshakes.judge(Class::Other, Address::Claimed, ONE), Admission::Retry));
+        assert!(matches!(handshakes.judge(Class::Other, Address::Proven, ONE), Admission::Proceed(..)));
     }
 
     #[tokio::test]

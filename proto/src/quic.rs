@@ -1,11 +1,13 @@
 //! What both ends of a QUIC connection share: how much is in flight, and how soon it is acknowledged.
 
 mod congestion;
+mod hint;
 
 use feldakte_core::congestion::ACK_DELAY;
 use quinn_proto::{AckFrequencyConfig, TransportConfig, VarInt};
 
 pub use congestion::{Control, ControlFactory};
+pub use hint::{first_connection_id, says_on_mission};
 
 /// Sets what both ends have in common; windows, streams and timers are each end's own.
 pub fn configure(transport: &mut TransportConfig) -> &mut TransportConfig {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use quinn::Endpoint;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Shared;
 use crate::{
     audit::trail::note_stranger,
     grpc::{self, Door, Readiness},
-    handshake::{Handshakes, QuicHandshake},
+    handshake::{Handshakes, Queue, QuicHandshake},
     session,
 };
 
@@ -41,21 +42,29 @@ async fn accept(
     sessions: TaskTracker,
     shutdown: CancellationToken,
 ) {
+    let mut waiting = Queue::<QuicHandshake>::default();
     loop {
-        let incoming = tokio::select! {
-            biased;
+        tokio::select! {
             () = shutdown.cancelled() => return,
-            incoming = endpoint.accept() => incoming,
-        };
-        let Some(incoming) = incoming else { return };
-        if let Some(handshake) = handshakes.admit_quic(incoming) {
-            sessions.spawn(connect(shared.clone(), handshake, shutdown.clone()));
+            incoming = endpoint.accept() => {
+                let Some(incoming) = incoming else { return };
+                if let Some(handshake) = handshakes.admit_quic(incoming) {
+                    waiting.push(handshake.class(), handshake);
+                }
+            }
+            turn = handshakes.turn(), if !waiting.is_empty() => if let Some(handshake) = waiting.pop() {
+                sessions.spawn(connect(shared.clone(), (handshake, turn), shutdown.clone()));
+            },
         }
     }
 }
 
-async fn connect(shared: Arc<Shared>, handshake: QuicHandshake, shutdown: CancellationToken) {
-    if let Some((connection, _place)) = handshake.complete().await {
+async fn connect(
+    shared: Arc<Shared>,
+    (handshake, turn): (QuicHandshake, OwnedSemaphorePermit),
+    shutdown: CancellationToken,
+) {
+    if let Some((connection, _place)) = handshake.complete(turn).await {
         session::serve(shared, connection, shutdown).await;
     }
 }

@@ -1,18 +1,24 @@
 //! Handshakes over QUIC: an address in a first packet is a claim until its peer has answered.
 
-use feldakte_core::limits;
-use feldakte_proto::CloseCode;
+use feldakte_core::{limits, turnstile::Class};
+use feldakte_proto::{CloseCode, quic::says_on_mission};
 use quinn::{ConnectionError, Incoming};
 use rustls::AlertDescription;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep, timeout},
+};
 
-use super::{Address, Admission, Handshakes};
+use super::{Address, Admission, Handshakes, Slot};
 use crate::{addresses::Place, transport::Connection};
 
 /// One that may go on. It holds its place until it is complete or dropped.
 pub struct QuicHandshake {
     incoming: Incoming,
-    slot: OwnedSemaphorePermit,
+    /// What its first packet says, which nothing proves.
+    class: Class,
+    since: Instant,
+    slot: Slot,
     /// Of an address that was proven before the handshake.
     place: Option<Place>,
     all: Handshakes,
@@ -23,8 +29,12 @@ impl Handshakes {
     pub fn admit_quic(&self, incoming: Incoming) -> Option<QuicHandshake> {
         let remote = incoming.remote_address().ip();
         let address = if incoming.remote_address_validated() { Address::Proven } else { Address::Claimed };
-        match self.judge(address, remote) {
-            Admission::Proceed(slot, place) => Some(QuicHandshake { incoming, slot, place, all: self.clone() }),
+        let class = if says_on_mission(&incoming.orig_dst_cid()) { Class::Mission } else { Class::Other };
+        match self.judge(class, address, remote) {
+            Admission::Proceed(slot, place) => {
+                let (since, all) = (Instant::now(), self.clone());
+                Some(QuicHandshake { incoming, class, since, slot, place, all })
+            }
             Admission::Retry => {
                 self.record.metrics.handshakes_retried.inc();
                 incoming.retry().expect("an address that is not proven may be asked for a proof");
@@ -40,13 +50,23 @@ impl Handshakes {
 }
 
 impl QuicHandshake {
+    /// Which queue it waits in.
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
     /// The connection and what it takes of its address's share, when the peer is an enrolled device and was quick
-    /// enough.
-    pub async fn complete(self) -> Option<(Connection, Place)> {
-        let Self { incoming, slot: _slot, place, all } = self;
+    /// enough. The turn is left to the next one as soon as it needs no processor.
+    pub async fn complete(self, turn: OwnedSemaphorePermit) -> Option<(Connection, Place)> {
+        let Self { incoming, class: _, since, slot: _slot, place, all } = self;
         let Handshakes { addresses, record, .. } = all;
+        if since.elapsed() > limits::HELD_WITHIN {
+            record.rejected("busy");
+            incoming.refuse();
+            return None;
+        }
         let remote = incoming.remote_address();
-        match tokio::time::timeout(limits::HELLO_WITHIN, incoming).await {
+        match timeout(limits::HELLO_WITHIN, with_turn(turn, incoming.into_future())).await {
             // Whoever completes a handshake has shown that it hears us.
             Ok(Ok(connection)) => match place.map_or_else(|| addresses.admit(remote.ip()), Ok) {
                 Ok(place) => return Some((Connection::quic(connection), place.open())),
@@ -67,6 +87,16 @@ impl QuicHandshake {
         }
         None
     }
+}
+
+async fn with_turn<T>(turn: OwnedSemaphorePermit, handshake: impl Future<Output = T>) -> T {
+    tokio::pin!(handshake);
+    tokio::select! {
+        biased;
+        done = &mut handshake => return done,
+        () = sleep(limits::COMPUTING_WITHIN) => drop(turn),
+    }
+    handshake.await
 }
 
 /// Which part of the device's certificate was not taken, or that it did not take ours.

@@ -2,21 +2,18 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use feldakte_core::limits;
+use feldakte_core::{limits, turnstile::Class};
 use rustls::{AlertDescription, Error};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::OwnedSemaphorePermit,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Address, Admission, Handshakes};
+use super::{Address, Admission, Handshakes, Slot};
 use crate::addresses::Place;
 
 /// One that may go on. It holds its place until it is complete or dropped.
 pub struct TcpHandshake {
     remote: SocketAddr,
-    slot: OwnedSemaphorePermit,
+    slot: Slot,
     place: Place,
     all: Handshakes,
 }
@@ -24,7 +21,7 @@ pub struct TcpHandshake {
 impl Handshakes {
     /// Lets a connection begin a handshake.
     pub fn admit_tcp(&self, remote: SocketAddr) -> Option<TcpHandshake> {
-        match self.judge(Address::Proven, remote.ip()) {
+        match self.judge(Class::Other, Address::Proven, remote.ip()) {
             Admission::Proceed(slot, Some(place)) => Some(TcpHandshake { remote, slot, place, all: self.clone() }),
             Admission::Refuse(reason) => {
                 self.record.rejected(reason);

@@ -1,6 +1,6 @@
 //! A device's session without a store behind it: dial, say hello, push, read; and count every byte.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -8,7 +8,10 @@ use feldakte_core::{
     ids::{Cursor, DocumentId},
     limits,
 };
-use feldakte_proto::{ClientMessage, CloseCode, Fetch, FrameDecoder, Hello, Push, ServerMessage, VERSIONS, Welcome};
+use feldakte_proto::{
+    ClientMessage, CloseCode, Fetch, FrameDecoder, Hello, Push, ServerMessage, VERSIONS, Welcome,
+    quic::first_connection_id,
+};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::time::timeout;
 
@@ -72,7 +75,9 @@ impl Session {
         cursor: Option<Cursor>,
         on_mission: bool,
     ) -> Result<Session> {
-        let connection = device.endpoint.connect_with(device.config.clone(), gateway, GATEWAY_NAME)?.await?;
+        let mut config = device.config.clone();
+        config.initial_dst_cid_provider(Arc::new(move || first_connection_id(on_mission)));
+        let connection = device.endpoint.connect_with(config, gateway, GATEWAY_NAME)?.await?;
         let (stream, recv) = connection.open_bi().await?;
         let mut sender = Sender { stream, next_push: 1, bytes: 0 };
         let decoder = FrameDecoder::new(limits::FRAME_LEN_MAX);
