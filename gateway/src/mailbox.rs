@@ -116,9 +116,13 @@ impl Mailbox {
         Arc::new(Self { session, parts, own, state: Mutex::default(), filled, revoked })
     }
 
-    /// Has that one told of urgent entries as well, as long as there is one.
+    /// Has that one told of urgent entries as well, as long as there is one. What waits in the one before is taken back: only of
+    /// the last one it is when a grant ends.
     pub fn tell_urgent(&self, urgent: &Arc<Mailbox>) {
-        self.lock().urgent = Arc::downgrade(urgent);
+        let before = std::mem::replace(&mut self.lock().urgent, Arc::downgrade(urgent));
+        if let Some(before) = before.upgrade() {
+            before.restart();
+        }
     }
 
     /// Whose mailbox this is.
@@ -142,7 +146,9 @@ impl Mailbox {
             return true;
         }
         let mut state = self.lock();
-        if let Some(urgent) = state.urgent.upgrade().filter(|_| entry.is_urgent) {
+        if entry.is_urgent
+            && let Some(urgent) = state.urgent.upgrade()
+        {
             urgent.deliver(entry);
         }
         if state.lagged {

@@ -86,6 +86,17 @@ async fn a_grant_that_ends_takes_back_what_waits_to_go_ahead() {
 }
 
 #[tokio::test]
+async fn a_second_urgent_lane_takes_back_what_waits_on_the_first() {
+    let mailbox = mailbox();
+    let [first, second] = [(); 2].map(|()| mailbox.beside());
+    mailbox.tell_urgent(&first);
+    mailbox.deliver(&entry_of(1, 10, true));
+    mailbox.tell_urgent(&second);
+    mailbox.deliver(&entry_of(2, 10, true));
+    assert_eq!((first.load(), second.load().entries), (MailboxLoad::default(), 1));
+}
+
+#[tokio::test]
 async fn what_is_answered_on_another_lane_is_passed_in_the_order_of_the_log() {
     let mailbox = mailbox();
     let beside = mailbox.beside();
