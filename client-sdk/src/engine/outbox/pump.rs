@@ -32,10 +32,13 @@ impl Outbox {
                 return Ok(());
             }
         }
+        // There is nothing beyond this row: the second lane need not ask again.
+        let mut last = u64::MAX;
         for lane in [Lane::Session, Lane::Background] {
-            while self.has_room(lane) && outbound.has_room(lane) {
+            while self.has_room(lane) && outbound.has_room(lane) && *self.seen.on(lane) < last {
                 let unsent = store.unsent(*self.seen.on(lane), READ_AT_ONCE).await?;
                 if unsent.is_empty() {
+                    last = *self.seen.on(lane);
                     break;
                 }
                 let pushes = self.pushes_of(lane, unsent);
