@@ -72,7 +72,7 @@ pub enum ServerMessage {
 }
 
 /// A device introduces itself; who it is stands in its certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Hello {
     /// Versions it speaks, best first.
     pub versions: Vec<u32>,

@@ -179,8 +179,7 @@ fn the_devices_first_known_version_is_taken() {
 
 /// A hello of a device without a past.
 fn hello() -> Hello {
-    let (versions, build, delivers, in_use) = (vec![1], String::new(), Vec::new(), Vec::new());
-    Hello { versions, build, cursor: None, tenant: None, active: None, delivers, in_use, on_mission: false }
+    Hello { versions: vec![1], ..Hello::default() }
 }
 
 fn encoded(message: &impl Message) -> Bytes {

@@ -38,11 +38,9 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         versions: vec![1],
         build: "0.1.0".to_owned(),
         cursor: Some(Cursor { epoch, position: Position(300) }),
-        tenant: None,
-        active: None,
-        delivers: Vec::new(),
         in_use: vec![clinical.case],
         on_mission: true,
+        ..Hello::default()
     });
     let push = ClientMessage::Push(Push { push: 1, document: clinical, changes: changes.clone(), user: None });
     let fetch = ClientMessage::Fetch(Fetch { documents: Part::ALL.map(document).to_vec() });

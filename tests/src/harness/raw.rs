@@ -84,8 +84,7 @@ pub fn hello_on_mission() -> ClientMessage {
 }
 
 fn hello_of(active: Option<Credential>, delivers: Vec<Credential>) -> Hello {
-    let (versions, build, in_use) = (vec![VERSION], "raw".into(), Vec::new());
-    Hello { versions, build, cursor: None, tenant: None, active, delivers, in_use, on_mission: false }
+    Hello { versions: vec![VERSION], build: "raw".into(), active, delivers, ..Hello::default() }
 }
 
 impl RawClient {

@@ -89,16 +89,7 @@ impl Session {
     /// The next session in which a tablet has introduced itself; it is not answered.
     pub async fn introduced(endpoint: &Endpoint) -> Self {
         let (connection, out, input) = within("the tablet begins a session", first_session(endpoint)).await;
-        let hello = Hello {
-            versions: vec![],
-            build: String::new(),
-            cursor: None,
-            tenant: None,
-            active: None,
-            delivers: vec![],
-            in_use: vec![],
-            on_mission: false,
-        };
+        let hello = Hello::default();
         let (tell, messages) = mpsc::unbounded_channel();
         let readers = AbortOnDropHandle::new(tokio::spawn(read_lanes(connection.clone(), input, tell)));
         let mut session = Self { connection, hello, out, messages, _readers: readers };

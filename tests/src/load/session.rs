@@ -82,16 +82,8 @@ impl Session {
         let mut sender = Sender { stream, next_push: 1, bytes: 0 };
         let decoder = FrameDecoder::new(limits::FRAME_LEN_MAX);
         let mut receiver = Receiver { stream: recv, decoder, bytes: 0 };
-        let hello = Hello {
-            versions: VERSIONS.to_vec(),
-            build: BUILD.to_owned(),
-            cursor,
-            tenant: None,
-            active: None,
-            delivers: Vec::new(),
-            in_use: Vec::new(),
-            on_mission,
-        };
+        let hello =
+            Hello { versions: VERSIONS.to_vec(), build: BUILD.to_owned(), cursor, on_mission, ..Hello::default() };
         sender.send(&ClientMessage::Hello(hello)).await?;
         match receiver.next().await? {
             ServerMessage::Welcome(welcome) => Ok(Session { welcome, connection, sender, receiver }),

@@ -238,17 +238,7 @@ fn packed_push(claim: usize) -> Bytes {
 }
 
 fn versions(versions: Vec<u32>) -> Bytes {
-    ClientMessage::Hello(Hello {
-        versions,
-        build: String::new(),
-        cursor: None,
-        tenant: None,
-        active: None,
-        delivers: Vec::new(),
-        in_use: Vec::new(),
-        on_mission: false,
-    })
-    .encode()
+    ClientMessage::Hello(Hello { versions, ..Hello::default() }).encode()
 }
 
 fn header(len: u32) -> Bytes {

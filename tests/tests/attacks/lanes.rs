@@ -97,16 +97,7 @@ async fn a_lane_before_the_session_brings_nothing_into_the_log() {
     let mut lane = client.open_lane(Lane::Urgent).await.enter(Lane::Urgent).await;
     lane.push(author.document, author.begin(1)).await;
     // The stream that carries bytes first is not the session's: a client decides by its number, and this one is later.
-    let unknown = ClientMessage::Hello(Hello {
-        versions: vec![VERSION + 1],
-        build: String::new(),
-        cursor: None,
-        tenant: None,
-        active: None,
-        delivers: Vec::new(),
-        in_use: Vec::new(),
-        on_mission: false,
-    });
+    let unknown = ClientMessage::Hello(Hello { versions: vec![VERSION + 1], ..Hello::default() });
     client.send(&unknown).await;
     assert_eq!(client.closed().await, Some(CloseCode::Version));
     assert_eq!(gateway.metrics().changes_durable.get(), 0);

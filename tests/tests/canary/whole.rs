@@ -262,11 +262,8 @@ async fn broken_frames() {
     let gateway = site.start().await;
     let enrolled = site.pki.enrol(&crew("rtw-1"));
     let framed = |body: &[u8]| [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], body].concat();
-    let hello = |versions: Vec<u32>| {
-        let (cursor, tenant, active, delivers, in_use) = (None, None, None, Vec::new(), Vec::new());
-        let (build, on_mission) = (NAME.into(), false);
-        ClientMessage::Hello(Hello { versions, build, cursor, tenant, active, delivers, in_use, on_mission }).encode()
-    };
+    let hello =
+        |versions: Vec<u32>| ClientMessage::Hello(Hello { versions, build: NAME.into(), ..Hello::default() }).encode();
     let first = [
         hello(vec![99]),
         framed(NAME.as_bytes()).into(),
