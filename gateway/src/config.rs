@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use feldakte_core::{access::Policy, limits::Shares};
+use feldakte_core::{access::Policy, call::Plan, limits::Shares};
 use serde::Deserialize;
 
-use self::{ca::RawCa, control::RawControl, policy::RawPolicy, shares::RawShares};
+use self::{ca::RawCa, calls::RawCalls, control::RawControl, policy::RawPolicy, shares::RawShares};
 pub use self::{
     ca::{CaSettings, parse_duration},
     control::ControlSettings,
@@ -20,6 +20,7 @@ pub use self::{
 use crate::users::{RawUsers, TICKET_KEY, UsersConfig};
 
 mod ca;
+mod calls;
 mod control;
 mod policy;
 mod shares;
@@ -65,6 +66,8 @@ pub struct Config {
     pub policy: Policy,
     /// What an address, a device and a tenant may use.
     pub shares: Shares,
+    /// Where calls go.
+    pub calls: Plan,
     /// Whom to believe about users.
     pub users: UsersConfig,
     /// How logs look.
@@ -120,6 +123,7 @@ struct RawConfig {
     tls: RawTls,
     policy: RawPolicy,
     limits: RawShares,
+    calls: RawCalls,
     users: RawUsers,
     log: RawLog,
 }
@@ -234,7 +238,7 @@ impl Config {
 impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
     fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
-        let RawConfig { listen, store, control, ca, audit, keys, tls, policy, limits, users, log } = raw;
+        let RawConfig { listen, store, control, ca, audit, keys, tls, policy, limits, calls, users, log } = raw;
         let RawListen { quic, grpc, ops, enrol } = listen;
         let RawStore { path: store, matters } = store;
         let matters = matters.unwrap_or_else(|| store.with_file_name("matters.sqlite"));
@@ -270,6 +274,7 @@ impl TryFrom<RawConfig> for Config {
             crl,
             policy: policy::check(policy)?,
             shares: limits.into(),
+            calls: calls.check()?,
             log_format,
             log_level,
         })

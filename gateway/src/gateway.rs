@@ -6,6 +6,7 @@ use feldakte_certs::{deny::DenyList, verifier::DeviceVerifier};
 use feldakte_core::{
     access::Policy,
     audit::{Act, Actor, Chain, Record},
+    call::Plan,
     ids::{Epoch, Position, TenantId},
     limits::{self, Shares},
 };
@@ -21,6 +22,7 @@ use crate::{
     census::Census,
     enrolment::Enrolment,
     environment::Environment,
+    exchange::{self, Exchange},
     grpc,
     hub::Hub,
     ledgers::Ledgers,
@@ -87,6 +89,8 @@ pub struct Shared {
     pub policy: Policy,
     /// Whom to believe about users.
     pub users: Users,
+    /// Teleconsultations.
+    pub exchange: Exchange,
     /// What an operator can watch.
     pub metrics: Arc<Metrics>,
     /// Time, randomness, threads.
@@ -115,6 +119,8 @@ pub struct Parts {
     pub enrolment: Option<Arc<Enrolment>>,
     /// What each role may do at all.
     pub policy: Policy,
+    /// Where calls go.
+    pub calls: Plan,
     /// What an address and a device may use.
     pub shares: Shares,
     /// Whom to believe about users.
@@ -133,6 +139,7 @@ pub struct Gateway {
     projector: Vital,
     sequencer: Vital,
     scribe: Vital,
+    exchange: Vital,
 }
 
 impl Gateway {
@@ -152,11 +159,13 @@ impl Gateway {
             enrolment,
             policy,
             users,
+            calls,
             shares,
             environment,
         } = parts;
         let epoch = store.epoch().await?;
         let wipes = Wipes::new(matters.wipes().await?);
+        let exchange = Exchange::restore(calls, &matters, environment.latest_ms()).await?;
         let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
         let metrics = Arc::<Metrics>::default();
         let (audit, scribe) = Audit::new(audit, audit_key, environment.clone());
@@ -180,6 +189,7 @@ impl Gateway {
             seen: Seen::default(),
             policy,
             users,
+            exchange,
             turnstile: Turnstile::new(metrics.clone()),
             metrics,
             environment,
@@ -198,6 +208,7 @@ impl Gateway {
         shared.audit.record_or_note(Record::new(Chain::Gateway, Actor::Gateway, Act::GatewayStarted)).await;
         let sequencer = Vital::spawn("sequencer", fatal.clone(), |stop| sequencer.run(queue, stop));
         let projector = Vital::spawn("projector", fatal.clone(), |stop| projector::run(shared.clone(), stop));
+        let exchange = Vital::spawn("calls", fatal.clone(), |stop| exchange::run(shared.clone(), stop));
         // What ended while the gateway was down is in the log before anybody reads on, unless the log cannot be written.
         let _ = tokio::time::timeout(ENDED_WITHIN, shared.end_lapsed_grants()).await;
         let sessions = TaskTracker::new();
@@ -207,7 +218,7 @@ impl Gateway {
         shared.tasks.spawn(watch_lapses(shared.clone(), stop_sessions.clone()));
         shared.tasks.spawn(watch_grants(shared.clone(), stop_sessions.clone()));
         users::watch(&shared, &stop_sessions);
-        Ok(Gateway { shared, endpoint, sessions, stop_sessions, fatal, projector, sequencer, scribe })
+        Ok(Gateway { shared, endpoint, sessions, stop_sessions, fatal, projector, sequencer, scribe, exchange })
     }
 
     /// What an operator can watch.

@@ -134,6 +134,7 @@ pub async fn run(
         enrolment: doors.enrolment(),
         policy: config.policy.clone(),
         users,
+        calls: config.calls.clone(),
         shares: config.shares,
         environment,
     };

@@ -5,6 +5,7 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 use feldakte_certs::deny::DenyList;
 use feldakte_core::{
     access::{Grant, Policy, Subject},
+    call::Plan,
     ids::DocumentId,
     limits,
     limits::Shares,
@@ -81,9 +82,23 @@ async fn serve(world: &Arc<World>) -> Ending {
     let users = Users::local_only().expect("randomness");
     let (store, audit, audit_key) = (Arc::new(store), machine.audit.clone(), machine.audit_key.clone());
     let (policy, shares, enrolment, matters) = (Policy::default(), Shares::DEFAULT, None, machine.matters.clone());
+    let calls = Plan::empty();
     let grpc = None;
-    let parts =
-        Parts { endpoint, grpc, store, matters, audit, audit_key, deny, enrolment, policy, users, shares, environment };
+    let parts = Parts {
+        endpoint,
+        grpc,
+        store,
+        matters,
+        audit,
+        audit_key,
+        deny,
+        enrolment,
+        policy,
+        users,
+        calls,
+        shares,
+        environment,
+    };
     let gateway = match Gateway::start(parts).await {
         Ok(gateway) => gateway,
         Err(error) => {
