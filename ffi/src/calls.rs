@@ -174,7 +174,12 @@ impl FeldakteClient {
     ///
     /// # Errors
     /// `NotPermitted` of a device that makes no calls.
-    pub async fn call(&self, case_id_text: String, category: CallCategory, phone: Option<String>) -> Result<String, FfiError> {
+    pub async fn call(
+        &self,
+        case_id_text: String,
+        category: CallCategory,
+        phone: Option<String>,
+    ) -> Result<String, FfiError> {
         let (client, case) = (self.core().clone(), case_id(&case_id_text)?);
         on_runtime(async move { Ok(client.call(case, category.into(), phone).await?.to_string()) }).await
     }

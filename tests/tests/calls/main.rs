@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails, in its helpers too")]
 
+mod bars;
 mod signalling;
 mod simulation;

@@ -10,8 +10,8 @@ use std::{
 
 use feldakte_core::{
     call::{
-        About, Act, Book, Category, Centre, Changed, Duty, Effect, End, Fact, Input, Intent, Kept, Media, Note, Out, Outcome, Party,
-        Phase, Plan, Say, Standing, Switchboard, Target, Told,
+        About, Act, Book, Category, Centre, Changed, Duty, Effect, End, Fact, Input, Intent, Kept, Media, Note, Out,
+        Outcome, Party, Phase, Plan, Say, Standing, Switchboard, Target, Told,
     },
     ids::{CallId, CaseId, DeviceId, IntentKey, SessionId},
 };
@@ -111,7 +111,8 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut devices = Vec::new();
-        let centre = |tenant: &str, unit: String| Centre { tenant: tenant.parse().unwrap(), unit: unit.parse().unwrap() };
+        let centre =
+            |tenant: &str, unit: String| Centre { tenant: tenant.parse().unwrap(), unit: unit.parse().unwrap() };
         for number in 0..rng.random_range(2..=4) {
             devices.push(Device::new(centre("dortmund", format!("rtw-{number}")), false, 0, 100 + number));
         }
@@ -200,7 +201,8 @@ impl World {
             if is_caller {
                 self.ask_for(device, self.devices[device].case);
             } else if recalls {
-                let crews: Vec<CaseId> = self.devices.iter().filter(|device| !device.is_desk).map(|device| device.case).collect();
+                let crews: Vec<CaseId> =
+                    self.devices.iter().filter(|device| !device.is_desk).map(|device| device.case).collect();
                 let case = *crews.choose(&mut self.rng).unwrap();
                 self.ask_for(device, case);
             }
@@ -221,8 +223,12 @@ impl World {
                 (Phase::Active, Standing::Leg(own)) if is_busy => match self.rng.random_range(0..1000) {
                     0..=4 => Some(Act::HangUp),
                     5..=8 if own > 0 => {
-                        let desks: Vec<DeviceId> =
-                            self.devices.iter().filter(|device| device.is_desk).map(|device| device.party.device).collect();
+                        let desks: Vec<DeviceId> = self
+                            .devices
+                            .iter()
+                            .filter(|device| device.is_desk)
+                            .map(|device| device.party.device)
+                            .collect();
                         Some(Act::Transfer(Target::Desk(*desks.choose(&mut self.rng).unwrap())))
                     }
                     9 => Some(Act::Hold),
@@ -325,7 +331,8 @@ impl World {
             Flying::Ends { session } => (*session, true),
         };
         let own = of(&flying);
-        let before = self.flying.iter().rev().find(|(_, other)| of(other) == own && !matches!(other, Flying::Ends { .. }));
+        let before =
+            self.flying.iter().rev().find(|(_, other)| of(other) == own && !matches!(other, Flying::Ends { .. }));
         let earliest = before.map_or(0, |((at, _), _)| *at);
         let at = (self.now_ms + self.rng.random_range(20..1_500)).max(earliest);
         self.flown += 1;
@@ -354,10 +361,16 @@ impl World {
             }
             Flying::ToDevice { session, told } => {
                 let now_ms = self.now_ms;
-                let Some(device) = self.devices.iter_mut().find(|device| device.session == Some(session)) else { return };
+                let Some(device) = self.devices.iter_mut().find(|device| device.session == Some(session)) else {
+                    return;
+                };
                 if let Told::Fact(fact) = &told {
                     let before = device.seqs.insert(fact.call, fact.seq);
-                    assert!(before.is_none_or(|before| before < fact.seq), "seed {}: facts go back: {fact:?}", self.seed);
+                    assert!(
+                        before.is_none_or(|before| before < fact.seq),
+                        "seed {}: facts go back: {fact:?}",
+                        self.seed
+                    );
                 }
                 if let Told::Reply(reply) = &told {
                     match reply.outcome {
@@ -381,9 +394,11 @@ impl World {
         if may_crash && has_changed && self.rng.random_bool(0.002) {
             return self.crash();
         }
-        for (name, kept) in calls.into_iter().map(|(call, kept)| (format!("call {call}"), kept)).chain(
-            desks.into_iter().map(|(desk, kept)| (format!("desk {desk}"), kept)),
-        ) {
+        for (name, kept) in calls
+            .into_iter()
+            .map(|(call, kept)| (format!("call {call}"), kept))
+            .chain(desks.into_iter().map(|(desk, kept)| (format!("desk {desk}"), kept)))
+        {
             match kept {
                 Some(kept) => drop(self.disk.insert(name, kept)),
                 None => drop(self.disk.remove(&name)),
