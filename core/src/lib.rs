@@ -19,6 +19,7 @@ mod hidden;
 pub mod ids;
 pub mod lane;
 pub mod limits;
+pub mod live;
 pub mod log;
 pub mod rate;
 pub mod turnstile;
