@@ -22,4 +22,5 @@ pub mod limits;
 pub mod live;
 pub mod log;
 pub mod rate;
+pub mod readiness;
 pub mod turnstile;
