@@ -24,6 +24,7 @@ use crate::{
     grpc,
     hub::Hub,
     ledgers::Ledgers,
+    live::Live,
     metrics::Metrics,
     projector::{self, Backlog},
     quotas::Quotas,
@@ -77,6 +78,8 @@ pub struct Shared {
     pub addresses: Arc<Addresses>,
     /// Sessions that begin.
     pub turnstile: Arc<Turnstile>,
+    /// Live vitals between the devices of a call.
+    pub live: Arc<Live>,
     /// What devices push and store.
     pub quotas: Quotas,
     /// Issues certificates; `None` in a gateway without an authority.
@@ -181,6 +184,7 @@ impl Gateway {
             policy,
             users,
             turnstile: Turnstile::new(metrics.clone()),
+            live: Live::new(metrics.clone()),
             metrics,
             environment,
             tasks: TaskTracker::new(),

@@ -36,6 +36,7 @@ use crate::{
 mod error;
 mod intake;
 mod lanes;
+mod live;
 mod tail;
 
 pub use error::SessionError;

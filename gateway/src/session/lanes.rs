@@ -18,6 +18,7 @@ use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 use super::{
     Device, SessionError,
     intake::{Intake, Room},
+    live,
 };
 use crate::{
     mailbox::{Answer, Mail, Mailbox, Post},
@@ -31,6 +32,15 @@ pub(super) async fn serve(device: Arc<Device>, outlet: Arc<Outlet>, welcome: one
         // Whoever says no says why.
         std::future::pending::<()>().await;
     }
+    // On the heap: most of its time it waits.
+    let live = Box::pin(live::serve(&device, &outlet));
+    tokio::select! {
+        error = lanes(&device, &outlet) => error,
+        error = live => error,
+    }
+}
+
+async fn lanes(device: &Arc<Device>, outlet: &Arc<Outlet>) -> SessionError {
     let mut lanes = JoinSet::new();
     loop {
         tokio::select! {
