@@ -23,6 +23,7 @@ pub(crate) use self::{
     absence::Absence,
     facts::Facts,
     lanes::{NotTaken, Outbound},
+    live::{Answer, Kind, LiveHub, Wanted, Watched},
     ways::Ways,
 };
 use self::{facts::Path, race::Race, rests::Rests};
@@ -36,6 +37,7 @@ mod absence;
 mod beside;
 mod facts;
 mod lanes;
+mod live;
 mod race;
 mod rests;
 mod session;
@@ -106,6 +108,8 @@ pub(crate) struct LinkControl {
     pub(crate) hurry: Notify,
     /// What is known of the path.
     pub(crate) facts: Facts,
+    /// Live vitals.
+    pub(crate) live: LiveHub,
     /// Whether the crew is on a mission: the next session is begun as one that is.
     pub(crate) on_mission: watch::Sender<bool>,
     /// Counts who uses the device: a session is somebody's, and somebody else's is another one.
@@ -122,6 +126,7 @@ impl LinkControl {
             on_mission: watch::Sender::new(false),
             introduction: watch::Sender::new(0),
             facts: Facts::default(),
+            live: LiveHub::default(),
         })
     }
 

@@ -16,7 +16,10 @@ pub use feldakte_core::{
         vitals,
     },
     crdt::{Origin, Stamp, Value},
-    ids::{ActorId, CaseId, ChangeHash, DeviceId, DocumentId, EntryId, OrderId, Part, TenantId, UnitId, UserId},
+    ids::{
+        ActorId, CallId, CaseId, ChangeHash, DeviceId, DocumentId, EntryId, OrderId, Part, TenantId, UnitId, UserId,
+    },
+    live, readiness,
 };
 pub use feldakte_proto::Reason;
 
