@@ -25,6 +25,7 @@ use crate::{
     error::SdkError,
     identity::Identity,
     link::{Absence, Link, LinkControl, Ways},
+    monitors::Monitors,
     notify::Notifier,
     renewal::{Credentials, Renewal},
     store::SharedLocalStore,
@@ -33,6 +34,11 @@ use crate::{
     view::{CaseSummary, CaseSync, CaseView, DeviceUser, LinkFacts, Observer, ParkedEdit, Status},
     witness::Witness,
 };
+
+mod readiness;
+mod vitals;
+
+pub use vitals::{VitalsPublisher, VitalsWatch};
 
 /// What a client is opened with.
 pub struct ClientOptions {
@@ -69,6 +75,7 @@ pub struct Client {
     calls: CallsHandle,
     call_events: Arc<calls::Events>,
     makes_calls: bool,
+    monitors: Arc<Monitors>,
     shutdown: CancellationToken,
     tasks: Arc<tokio::sync::Mutex<Vec<JoinHandle<()>>>>,
 }
@@ -133,6 +140,7 @@ impl Client {
             calls: CallsHandle::new(call_inputs),
             call_events,
             makes_calls,
+            monitors: Arc::default(),
             shutdown,
             tasks: Arc::new(tokio::sync::Mutex::new(tasks)),
         })
@@ -246,6 +254,11 @@ impl Client {
         OrderId(self.environment.random_uuid())
     }
 
+    /// Milliseconds since 1970-01-01 UTC by the device's clock.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.environment.now_ms()
+    }
+
     /// What the case's events come to, by document: orders, status, links, signatures with their addenda.
     ///
     /// # Errors
@@ -334,6 +347,8 @@ impl Client {
     /// [`SdkError::WrongPin`], [`SdkError::PinLocked`], [`SdkError::BadToken`], [`SdkError::SignInRefused`], or
     /// [`SdkError::Offline`] for a token without a gateway. Whoever used the device before still does then.
     pub async fn sign_in(&self, sign_in: SignIn) -> Result<UserId, SdkError> {
+        // In the name of whoever was there; what cannot be saved is kept, and nobody is kept out for it.
+        let _ = self.monitors.save_all(self).await;
         self.ask(|reply| Command::SignIn { sign_in, reply }).await
     }
 
@@ -342,6 +357,8 @@ impl Client {
     /// # Errors
     /// When the local store fails.
     pub async fn sign_out(&self) -> Result<(), SdkError> {
+        // In the name of whoever was there; what cannot be saved is kept, and nobody is kept out for it.
+        let _ = self.monitors.save_all(self).await;
         self.ask(|reply| Command::SignOut { reply }).await
     }
 
@@ -497,6 +514,8 @@ impl Client {
 
     /// Ends everything in order. Nothing may be called afterwards.
     pub async fn shutdown(&self) {
+        // What cannot be saved at this moment could not before; whoever recorded it was told.
+        let _ = self.monitors.save_all(self).await;
         self.shutdown.cancel();
         // The engine may be gone already, which is what is wanted.
         let _ = self.ask(|reply| Command::Shutdown { reply }).await;

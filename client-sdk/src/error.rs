@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use feldakte_core::{call::Refusal, case::schema::SchemaError};
+use feldakte_core::{
+    call::Refusal,
+    case::{schema::SchemaError, vitals::VitalsError},
+    live::LiveError,
+};
 use feldakte_proto::SignInRefusal;
 
 use crate::{pin::WeakPin, store::LocalStoreError};
@@ -64,6 +68,18 @@ pub enum SdkError {
     /// Asked too often within an hour.
     #[error("this was asked for too often")]
     TooOften,
+    /// The monitor is bound to no case, or was not when it measured: bind it first.
+    #[error("the monitor is bound to no case")]
+    MonitorNotBound,
+    /// Too many of them at once.
+    #[error("too many at once")]
+    TooMany,
+    /// What the monitor measured cannot stand in a case.
+    #[error(transparent)]
+    Vitals(#[from] VitalsError),
+    /// What the monitor measured cannot be sent live.
+    #[error(transparent)]
+    Live(#[from] LiveError),
     /// The device was ordered to destroy everything: nothing can be read or written. Sign in on another one.
     #[error("this device was wiped")]
     Wiped,

@@ -52,6 +52,7 @@ pub mod identity;
 mod intent;
 pub mod key;
 mod link;
+mod monitors;
 mod notify;
 pub mod pin;
 pub mod renewal;
@@ -61,10 +62,11 @@ pub mod user;
 pub mod view;
 pub mod witness;
 
-pub use client::{Client, ClientOptions};
+pub use client::{Client, ClientOptions, VitalsPublisher, VitalsWatch};
 pub use error::SdkError;
 #[doc(hidden)]
 pub use feldakte_core::hide_content;
 pub use identity::Identity;
+pub use monitors::Monitor;
 pub use transport::Transports;
 pub use user::SignIn;

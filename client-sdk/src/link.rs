@@ -23,6 +23,7 @@ pub(crate) use self::{
     absence::Absence,
     facts::Facts,
     lanes::{NotTaken, Outbound},
+    live::{Answer, Kind, LiveHub, Wanted, Watched},
     ways::Ways,
 };
 use self::{facts::Path, race::Race, rests::Rests};
@@ -37,6 +38,7 @@ mod absence;
 mod beside;
 mod facts;
 mod lanes;
+mod live;
 mod race;
 mod rests;
 mod session;
@@ -110,6 +112,8 @@ pub(crate) struct LinkControl {
     pub(crate) hurry: Notify,
     /// What is known of the path.
     pub(crate) facts: Facts,
+    /// Live vitals.
+    pub(crate) live: LiveHub,
     /// Whether the crew is on a mission: the next session is begun as one that is.
     pub(crate) on_mission: watch::Sender<bool>,
     /// Whether a call is at hand: the path is watched.
@@ -129,6 +133,7 @@ impl LinkControl {
             in_call: watch::Sender::new(false),
             introduction: watch::Sender::new(0),
             facts: Facts::default(),
+            live: LiveHub::default(),
         })
     }
 

@@ -12,9 +12,14 @@ use crate::{environment::Environment, error::SdkError, identity::Identity};
 
 mod error;
 mod grpc;
+mod live;
 mod quic;
 
-pub use self::error::{Gone, LinkError, ReceiveError};
+use self::live::{LiveIn, LiveOut};
+pub use self::{
+    error::{Gone, LinkError, ReceiveError},
+    live::{LiveReceiver, LiveSender},
+};
 
 /// A session that the gateway has welcomed.
 pub struct Session {
@@ -242,6 +247,23 @@ impl Connection {
             Carrier::Grpc(connection) => {
                 let (sender, receiver) = connection.open_lane(lane).await?;
                 Ok((speak(Outgoing::Grpc(sender)), Receiver(Incoming::Grpc(receiver))))
+            }
+        }
+    }
+
+    /// Opens a way for datagrams of live vitals.
+    ///
+    /// # Errors
+    /// When it cannot be had: the session may go on without.
+    pub async fn open_live(&self) -> Result<(LiveSender, LiveReceiver), Gone> {
+        match &self.0 {
+            Carrier::Quic(connection) => {
+                let (sender, receiver) = connection.live();
+                Ok((LiveSender(LiveOut::Quic(sender)), LiveReceiver(LiveIn::Quic(receiver))))
+            }
+            Carrier::Grpc(connection) => {
+                let (sender, receiver) = connection.open_live().await?;
+                Ok((LiveSender(LiveOut::Grpc(sender)), LiveReceiver(LiveIn::Grpc(Box::new(receiver)))))
             }
         }
     }

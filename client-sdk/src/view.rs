@@ -20,6 +20,7 @@ pub use feldakte_core::{
     ids::{
         ActorId, CallId, CaseId, ChangeHash, DeviceId, DocumentId, EntryId, OrderId, Part, TenantId, UnitId, UserId,
     },
+    live, readiness,
 };
 pub use feldakte_proto::Reason;
 

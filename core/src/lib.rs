@@ -19,6 +19,8 @@ mod hidden;
 pub mod ids;
 pub mod lane;
 pub mod limits;
+pub mod live;
 pub mod log;
 pub mod rate;
+pub mod readiness;
 pub mod turnstile;

@@ -435,6 +435,48 @@ pub const CALL_WINDOW_MS: i64 = 15 * 60 * 1000;
 
 /// How long a grant that begins with a call would last if nothing ended it, in milliseconds: longer than any call.
 pub const CALL_GRANT_MS: i64 = 13 * 60 * 60 * 1000;
+/// A datagram of live vitals: what fits into the smallest packet of QUIC, 1,200 bytes, beside its headers.
+pub const LIVE_PACKET_LEN_MAX: usize = 1_150;
+
+/// Pieces in it: curves, the same stretch before, and numbers.
+pub const LIVE_PIECES_MAX: usize = 4;
+
+/// Curves in a piece: twelve leads, pulse, breath, and two pressures.
+pub const LIVE_TRACES_MAX: usize = 16;
+
+/// Samples of each: half a second at 500 Hz.
+pub const LIVE_SAMPLES_MAX: usize = 250;
+
+/// How much time one piece of curves covers at most, in milliseconds: so long the oldest sample waits for the newest before
+/// it is sent.
+pub const LIVE_PIECE_SPAN_MS: u32 = 100;
+
+/// Pieces of curves that wait for an earlier one: more than that is no disorder but a loss.
+pub const LIVE_EARLY_MAX: usize = 4;
+
+/// How long they do, in milliseconds: jitter of a bad link. A piece comes again with its successor, after
+/// [`LIVE_PIECE_SPAN_MS`]: whoever is missing behind both is gone.
+pub const LIVE_GAP_WAIT_MS: u64 = 40;
+
+/// Pieces of curves that wait for an app which is slow: about three seconds.
+pub const LIVE_SHOWN_MAX: usize = 32;
+
+/// Calls whose live vitals one gateway relays. A region has some twenty at once; each costs about 300 bytes here.
+pub const LIVE_CALLS_MAX: usize = 1_024;
+
+/// Who watches the vitals of one call: a physician, whoever takes over from him, and a few more.
+pub const LIVE_WATCHERS_MAX: usize = 8;
+
+/// Datagrams of one call that wait for one watcher, and with the device that sends them: a second and a half of twelve leads. What
+/// is older is of no use to anybody.
+pub const LIVE_WAITING_PER_CALL: usize = 16;
+
+/// The same over all calls that he watches.
+pub const LIVE_WAITING_MAX: usize = 64;
+
+/// What one device may send of live vitals, 100 bytes for each datagram included: twelve leads at 500 Hz, each twice, are some
+/// 200 kbit/s at their wildest.
+pub const LIVE_RATE: Rate = Rate { amount: 64 << 10, every: Duration::from_secs(1) };
 
 /// A telephone number, in bytes: what ITU-T E.164 allows, with room for how people write it.
 pub const PHONE_LEN_MAX: usize = 32;

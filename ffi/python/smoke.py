@@ -7,6 +7,7 @@ import asyncio
 import atexit
 import json
 import sys
+import time
 
 import feldakte_ffi as feldakte
 from feldakte_ffi import Edit, FieldValue, Part, Value
@@ -76,11 +77,38 @@ async def first_run(options):
     await order(client, case, entry.id)
     await emergency(client, case)
     assert await client.link() is None
+    await monitor(client, case)
     status = await client.status()
     assert status.cases == 1 and not status.all_safe, status
     assert whole.safety.state == feldakte.Safety.LOCAL and whole.safety.durable == 0, whole.safety
     await client.shutdown()
     return case
+
+
+async def monitor(client, case):
+    """Without a gateway nothing is ready, and what a monitor measures is in its case all the same."""
+    readiness = await client.note_readiness(case)
+    assert {channel.channel: channel.verdict for channel in readiness.channels} == dict.fromkeys(
+        ["voice", "vitals", "ecg", "video", "photo"], feldakte.Verdict.RED
+    ), readiness
+    assert readiness.carried == [], readiness
+    call, serial, now = client.new_id(), "C3-004711", int(time.time() * 1000)
+    try:
+        await client.publish_vitals(call, serial)
+        raise AssertionError("a monitor that is bound to no case was published")
+    except feldakte.FfiError.MonitorNotBound:
+        pass
+    await client.bind_monitor(case, serial, "corpuls3")
+    watch, publisher = client.watch_vitals(call), await client.publish_vitals(call, serial)
+    await publisher.numerics(now + 1000, [feldakte.Numeric(code="8867-4", unit="/min", scale=0, value=104)])
+    lead = feldakte.Trace(kind="aVR", step_nano=2500, samples=[0, 10, -300, 4])
+    await publisher.waves(now + 1000, 4000, [lead])
+    quality = watch.quality()
+    assert quality.silence_millis is None and quality.waves.received == 0, quality
+    await client.unbind_monitor(serial)
+    kinds = {part.part: [entry.kind for entry in part.entries] for part in (await client.read(case)).documents}
+    assert kinds[Part.OPERATIONS] == ["readiness"], kinds
+    assert {"monitor_binding", "vitals_block"} <= set(kinds[Part.CLINICAL]), kinds
 
 
 def units(text):

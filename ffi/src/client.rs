@@ -362,6 +362,10 @@ impl FeldakteClient {
 }
 
 impl FeldakteClient {
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     fn core_edits(&self, edits: Vec<Edit>) -> Result<Vec<feldakte_client_sdk::view::Edit>, FfiError> {
         edits.into_iter().map(|edit| edit.into_core(|| self.client.new_entry_id())).collect()
     }

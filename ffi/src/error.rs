@@ -69,6 +69,15 @@ pub enum FfiError {
     /// Only the gateway can do this, and it cannot be reached.
     #[error("this needs the gateway, which cannot be reached")]
     Offline,
+    /// The monitor is bound to no case, or was not when it measured: bind it first.
+    #[error("the monitor is bound to no case")]
+    MonitorNotBound,
+    /// Too many of them at once.
+    #[error("too many at once")]
+    TooMany,
+    /// What the monitor measured cannot stand in a case, or cannot be sent.
+    #[error("what was measured cannot be taken: {0}")]
+    Vitals(String),
     /// The edit does not fit the case.
     #[error("the edit does not fit the case: {0}")]
     Edit(String),
@@ -114,6 +123,10 @@ impl From<SdkError> for FfiError {
             SdkError::TextTooLong => FfiError::TextTooLong,
             SdkError::InSession => FfiError::InSession,
             SdkError::TooOften => FfiError::TooOften,
+            SdkError::MonitorNotBound => FfiError::MonitorNotBound,
+            SdkError::TooMany => FfiError::TooMany,
+            SdkError::Vitals(error) => FfiError::Vitals(error.to_string()),
+            SdkError::Live(error) => FfiError::Vitals(error.to_string()),
             SdkError::Wiped => FfiError::Wiped,
             SdkError::WrongPin => FfiError::WrongPin,
             SdkError::PinLocked { wait } => FfiError::PinLocked { seconds: wait.as_secs() },

@@ -9,6 +9,7 @@ mod convert;
 mod error;
 mod runtime;
 mod types;
+mod vitals;
 
 pub use client::{FeldakteClient, KeySource, OpenOptions, Watcher};
 pub use error::{CallbackError, FfiError};
@@ -16,6 +17,10 @@ pub use runtime::end_threads;
 pub use types::{
     CaseDocument, CaseOverview, CaseSafety, ClientStatus, ConnectionState, Edit, EmergencyReason, Entry, Fact,
     FactValue, FieldValue, Happening, OrderStep, OrderView, ParkedChange, Part, Safety, Value, WholeCase, WipeProgress,
+};
+pub use vitals::{
+    ChannelReadiness, LinkReadiness, Numeric, ReadinessReason, Trace, Verdict, VitalsCounts, VitalsPublisher,
+    VitalsQuality, VitalsSeen, VitalsWatch,
 };
 
 uniffi::setup_scaffolding!();

@@ -26,6 +26,7 @@ use crate::{
     grpc,
     hub::Hub,
     ledgers::Ledgers,
+    live::Live,
     metrics::Metrics,
     projector::{self, Backlog},
     quotas::Quotas,
@@ -79,6 +80,8 @@ pub struct Shared {
     pub addresses: Arc<Addresses>,
     /// Sessions that begin.
     pub turnstile: Arc<Turnstile>,
+    /// Live vitals between the devices of a call.
+    pub live: Arc<Live>,
     /// What devices push and store.
     pub quotas: Quotas,
     /// Issues certificates; `None` in a gateway without an authority.
@@ -191,6 +194,7 @@ impl Gateway {
             users,
             exchange,
             turnstile: Turnstile::new(metrics.clone()),
+            live: Live::new(metrics.clone()),
             metrics,
             environment,
             tasks: TaskTracker::new(),

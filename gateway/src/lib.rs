@@ -20,6 +20,7 @@ pub mod handshake;
 pub mod hub;
 pub mod keys;
 pub mod ledgers;
+pub mod live;
 pub mod mailbox;
 pub mod metrics;
 pub mod ops;

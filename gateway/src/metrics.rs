@@ -73,6 +73,12 @@ pub struct Metrics {
     pub calls: Gauge,
     /// Calls that have ended, by reason.
     pub calls_ended: Family<Vec<(&'static str, &'static str)>, Counter>,
+    /// Calls whose live vitals are relayed.
+    pub live_calls: Gauge,
+    /// Datagrams of live vitals and probes from devices, by what became of them.
+    pub live_datagrams: Family<Vec<(&'static str, &'static str)>, Counter>,
+    /// Datagrams that a slow watcher did not get because newer ones came.
+    pub live_replaced: Counter,
     /// 1 while commits succeed.
     pub store_ready: Gauge,
     /// Changed files of certificates, keys and lists, by part and what became of them.
@@ -117,6 +123,9 @@ impl Metrics {
             readers_lagged: Counter::default(),
             calls: Gauge::default(),
             calls_ended: Family::default(),
+            live_calls: Gauge::default(),
+            live_datagrams: Family::default(),
+            live_replaced: Counter::default(),
             store_ready: Gauge::default(),
             reloads: Family::default(),
             certificate_not_after: Gauge::default(),
@@ -165,6 +174,9 @@ impl Metrics {
         r.register("readers_lagged", "Sessions that fell out of the live tail", self.readers_lagged.clone());
         r.register("calls", "Calls under way", self.calls.clone());
         r.register("calls_ended", "Calls that have ended, by reason", self.calls_ended.clone());
+        r.register("live_calls", "Calls whose live vitals are relayed", self.live_calls.clone());
+        r.register("live_datagrams", "Datagrams from devices, by fate", self.live_datagrams.clone());
+        r.register("live_replaced", "Datagrams replaced by newer ones", self.live_replaced.clone());
         r.register("store_ready", "1 while commits succeed", self.store_ready.clone());
         r.register("reloads", "Changed TLS files, by part and result", self.reloads.clone());
         let help = "End of the gateway's certificate";

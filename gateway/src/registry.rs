@@ -137,6 +137,15 @@ impl Registry {
         self.lock().open.values().for_each(|watched| watched.connection.close(code));
     }
 
+    /// Sessions of a device that have said in which log they are, the newest first.
+    pub fn sessions_of(&self, device: DeviceId) -> Vec<SessionId> {
+        let connections = self.lock();
+        let entered = connections.of_device(device).filter(|(_, watched)| watched.log.is_some());
+        let mut sessions: Vec<(u64, SessionId)> = entered.map(|(id, watched)| (watched.number, id)).collect();
+        sessions.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        sessions.into_iter().map(|(_, id)| id).collect()
+    }
+
     /// Which devices are connected.
     pub fn devices(&self) -> Vec<DeviceId> {
         self.lock().open.values().map(|watched| watched.device).collect()

@@ -37,6 +37,7 @@ mod calls;
 mod error;
 mod intake;
 mod lanes;
+mod live;
 mod tail;
 
 pub use error::SessionError;

@@ -122,14 +122,13 @@ fn rustls_reset_key(secret: &[u8; 32]) -> Arc<dyn quinn::crypto::HmacKey> {
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("far below the largest QUIC integer");
-    quic::configure(&mut transport)
+    quic::take_datagrams(quic::configure(&mut transport))
         // The session's, its other lanes, and one that is about to take the place of another.
         .max_concurrent_bidi_streams(VarInt::from_u32(2 + limits::LANES_MAX as u32))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .send_window(SEND_WINDOW)
-        .datagram_receive_buffer_size(None)
         .max_idle_timeout(Some(idle));
     transport
 }

@@ -8,7 +8,11 @@ use feldakte_proto::{ClientMessage, Close, CloseCode, DecodeError};
 use rustls_pki_types::CertificateDer;
 
 pub mod grpc;
+mod live;
 mod quic;
+
+use self::live::{LiveIn, LiveOut};
+pub use self::live::{LiveReceiver, LiveSender};
 
 /// A connection whose peer has proved to hold a device's certificate. Cheap to clone: all clones are the same connection.
 #[derive(Debug, Clone)]
@@ -137,6 +141,23 @@ impl Connection {
             }
         };
         accepted.map(|(out, messages)| (Sender(out), Receiver(messages))).ok_or(ReceiveError::Gone)
+    }
+
+    /// Waits until datagrams of live vitals can pass. Where they need a stream it is the device that opens one.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn accept_live(&self) -> Result<(LiveSender, LiveReceiver), ReceiveError> {
+        match &self.0 {
+            Carrier::Quic(connection) => {
+                let (sender, receiver) = connection.live();
+                Ok((LiveSender(LiveOut::Quic(sender)), LiveReceiver(LiveIn::Quic(receiver))))
+            }
+            Carrier::Grpc(connection) => {
+                let (sender, receiver) = connection.accept_live().await;
+                Ok((LiveSender(LiveOut::Grpc(sender)), LiveReceiver(LiveIn::Grpc(receiver))))
+            }
+        }
     }
 
     /// A new way to the device for snapshots, which nothing of the session waits for.

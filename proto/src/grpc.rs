@@ -87,6 +87,25 @@ impl Decoder for FrameCodec {
     }
 }
 
+impl Frame {
+    /// Says on a stream of live vitals that a datagram was taken.
+    pub fn taken() -> Self {
+        Self(Bytes::from_static(&[TAKEN]))
+    }
+
+    /// Whether it says so.
+    pub fn is_taken(&self) -> bool {
+        self.0[..] == [TAKEN]
+    }
+}
+
+/// No datagram begins with it.
+const TAKEN: u8 = 0;
+
+/// Datagrams on a stream of live vitals that were not said to be taken. At ten a second it fills a path of 0.8 s there and
+/// back, and a path that has died holds as many.
+pub const LIVE_UNDER_WAY_MAX: usize = 8;
+
 /// Names a session towards its own device: whoever knows it and holds the session's certificate is given its bulk.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionName(pub [u8; SESSION_NAME_LEN]);

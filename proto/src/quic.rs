@@ -19,6 +19,18 @@ pub fn configure(transport: &mut TransportConfig) -> &mut TransportConfig {
         .mtu_discovery_config(None)
 }
 
+/// Datagrams of live vitals, bounded both ways. A sender's buffer holds two: it drops the oldest for a newer one, and what
+/// waits in front of it is the sender's own choice. quinn counts what an empty datagram takes as well (since 0.11.16), drops the
+/// oldest beyond the receiver's, and nobody keeps a connection's datagrams unread.
+pub fn take_datagrams(transport: &mut TransportConfig) -> &mut TransportConfig {
+    transport.datagram_receive_buffer_size(Some(DATAGRAMS_RECEIVED)).datagram_send_buffer_size(DATAGRAMS_SENT)
+}
+
+/// What comes while its task does not get to run: a dozen calls' worth of one round of datagrams.
+const DATAGRAMS_RECEIVED: usize = 16 << 10;
+/// Two of the largest, with what quinn counts for each.
+const DATAGRAMS_SENT: usize = 2 * (1_150 + 64);
+
 /// What is asked of the other end. Lone messages are acknowledged sooner than by default: what is lost is sent again
 /// sooner, and the delay tells more of the queue.
 fn acknowledgements() -> AckFrequencyConfig {

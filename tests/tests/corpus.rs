@@ -28,6 +28,13 @@ fn frames() {
 }
 
 #[test]
+fn live() {
+    let inputs = corpus("live");
+    assert!(inputs.len() > 3, "the corpus is not there");
+    inputs.iter().for_each(|input| targets::live::run(input));
+}
+
+#[test]
 fn admission() {
     let reached: Vec<Reached> = corpus("admission").iter().map(|input| targets::admission::run(input)).collect();
     let refusals: BTreeSet<Reason> = reached.iter().flat_map(|reached| reached.refusals.iter().copied()).collect();

@@ -92,6 +92,7 @@ impl Link {
             error = self.receive(receiver) => error,
             error = self.carry_lane(connection, (Lane::Urgent, with_calls), urgent) => error,
             () = send(sender, session) => LinkError::Unreachable,
+            error = self.carry_live(connection) => error,
             error = self.carry_lane(connection, (Lane::Background, false), background) => error,
             error = self.receive_snapshots(connection) => error,
             () = self.credentials.keep_fresh(&self.engine) => LinkError::Unreachable,

@@ -32,9 +32,13 @@ use crate::{environment::Environment, error::SdkError, identity::Identity};
 
 mod bulk;
 mod line;
+mod live;
 mod stream;
 
-pub(super) use self::bulk::Snapshots;
+pub(super) use self::{
+    bulk::Snapshots,
+    live::{LiveReceiver, LiveSender},
+};
 
 pub(super) struct Dialler {
     environment: Environment,
@@ -150,6 +154,11 @@ impl Connection {
         // One that holds on to the session's own would keep it open.
         let line = Some(line).filter(|_| lane != Lane::Urgent);
         Ok((Sender { frames, fetches: None }, Receiver { stream, closed: self.closed.clone(), _line: line }))
+    }
+
+    /// On the session's own connection.
+    pub(super) async fn open_live(&self) -> Result<(LiveSender, LiveReceiver), Gone> {
+        live::open(&self.line, &self.name).await
     }
 
     pub(super) fn end(&self) -> Option<LinkError> {

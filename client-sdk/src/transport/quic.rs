@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use feldakte_certs::policy;
-use feldakte_core::{lane::Lane, limits};
+use feldakte_core::{lane::Lane, limits, live};
 use feldakte_proto::{ClientMessage, Close, CloseCode, DecodeError, FrameDecoder, ServerMessage, quic};
 use quinn::{
-    ClientConfig, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, TransportErrorCode, VarInt,
-    crypto::rustls::QuicClientConfig,
+    ClientConfig, Endpoint, IdleTimeout, RecvStream, SendDatagramError, SendStream, TransportConfig,
+    TransportErrorCode, VarInt, crypto::rustls::QuicClientConfig,
 };
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::{Gone, Heard, LinkError, Place, ReceiveError, Traffic};
@@ -20,6 +21,14 @@ pub(super) struct Dialler(Endpoint);
 pub(super) struct Connection(quinn::Connection);
 
 pub(super) struct Sender(SendStream);
+
+pub(super) struct LiveSender {
+    quic: quinn::Connection,
+    /// Nothing is sent before.
+    next_at: Instant,
+}
+
+pub(super) struct LiveReceiver(quinn::Connection);
 
 pub(super) struct Receiver {
     stream: RecvStream,
@@ -39,10 +48,9 @@ pub(super) fn client_config(identity: &Identity) -> Result<ClientConfig, SdkErro
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("far below the largest QUIC integer");
-    quic::configure(&mut transport)
+    quic::take_datagrams(quic::configure(&mut transport))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(8))
-        .datagram_receive_buffer_size(None)
         .keep_alive_interval(Some(limits::KEEP_ALIVE))
         .max_idle_timeout(Some(idle));
     transport
@@ -91,6 +99,11 @@ impl Connection {
         let mut sender = Sender(out);
         sender.send(ClientMessage::Enter(lane).encode()).await?;
         Ok((sender, Receiver::new(stream)))
+    }
+
+    /// Datagrams need nothing opened.
+    pub(super) fn live(&self) -> (LiveSender, LiveReceiver) {
+        (LiveSender { quic: self.0.clone(), next_at: Instant::now() }, LiveReceiver(self.0.clone()))
     }
 
     pub(super) fn traffic(&self) -> Traffic {
@@ -155,6 +168,39 @@ impl Sender {
     }
 }
 
+impl LiveSender {
+    pub(super) async fn ready(&mut self) -> Result<(), Gone> {
+        tokio::time::sleep_until(self.next_at).await;
+        // Nobody tells when there is room again; a path that is dead is looked at no more than fifty times a second.
+        while self.quic.datagram_send_buffer_space() < limits::LIVE_PACKET_LEN_MAX {
+            tokio::time::sleep((self.quic.rtt() / 4).clamp(LOOK_AGAIN_MIN, LOOK_AGAIN_MAX)).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn push(&mut self, datagram: Bytes) -> Result<(), Gone> {
+        match self.quic.send_datagram_wait(datagram).await {
+            Err(SendDatagramError::ConnectionLost(_)) => Err(Gone),
+            _ => Ok(()),
+        }
+    }
+
+    /// The transport drops its oldest for it. What it cannot send (a path that takes less, a gateway that takes none) is lost.
+    pub(super) fn send(&mut self, datagram: Bytes) {
+        let len = datagram.len();
+        if self.quic.send_datagram(datagram).is_ok() {
+            let window = self.quic.stats().path.cwnd;
+            self.next_at = Instant::now() + live::pace::pause(len, window, self.quic.rtt());
+        }
+    }
+}
+
+impl LiveReceiver {
+    pub(super) async fn next(&mut self) -> Result<Bytes, Gone> {
+        self.0.read_datagram().await.map_err(|_| Gone)
+    }
+}
+
 impl Receiver {
     fn new(stream: RecvStream) -> Self {
         // A frame of the gateway may exceed what a device may send: a page of entries plus one large entry.
@@ -180,5 +226,8 @@ impl Receiver {
     }
 }
 
+/// A datagram of 1,200 bytes at 10 Mbit/s.
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(1);
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(20);
 /// Bytes taken from the transport at once.
 const READ_AT_ONCE: usize = 64 << 10;

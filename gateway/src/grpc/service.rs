@@ -84,6 +84,7 @@ impl SyncService for Calls {
     type SessionStream = Outgoing;
     type BulkStream = Outgoing;
     type LaneStream = Outgoing;
+    type LiveStream = Outgoing;
     type ProbeStream = tokio_stream::Empty<Result<Frame, Status>>;
 
     async fn session(&self, request: Request<Streaming<Frame>>) -> Result<Response<Outgoing>, Status> {
@@ -130,6 +131,15 @@ impl SyncService for Calls {
         }
         let outgoing = session.enter(&self.caller.line, request.into_inner());
         outgoing.map(Response::new).map_err(|_| Status::resource_exhausted("too many lanes"))
+    }
+
+    async fn live(&self, request: Request<Streaming<Frame>>) -> Result<Response<Outgoing>, Status> {
+        let name = SessionName::read(request.metadata()).ok_or_else(|| status_of(CloseCode::Protocol))?;
+        let session = self.find(&name)?;
+        match session.is_on(&self.caller.line) {
+            true => Ok(Response::new(session.enter_live(request.into_inner()))),
+            false => Err(status_of(CloseCode::Protocol)),
+        }
     }
 
     async fn probe(&self, _: Request<Frame>) -> Result<Response<Self::ProbeStream>, Status> {

@@ -20,6 +20,7 @@ use super::{
     Device, SessionError,
     calls::Line,
     intake::{Intake, Room},
+    live,
 };
 use crate::{
     mailbox::{Answer, Mail, Mailbox, Post},
@@ -33,6 +34,15 @@ pub(super) async fn serve(device: Arc<Device>, outlet: Arc<Outlet>, welcome: one
         // Whoever says no says why.
         std::future::pending::<()>().await;
     }
+    // On the heap: most of its time it waits.
+    let live = Box::pin(live::serve(&device, &outlet));
+    tokio::select! {
+        error = lanes(&device, &outlet) => error,
+        error = live => error,
+    }
+}
+
+async fn lanes(device: &Arc<Device>, outlet: &Arc<Outlet>) -> SessionError {
     let mut lanes = JoinSet::new();
     loop {
         tokio::select! {

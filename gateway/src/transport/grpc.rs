@@ -25,6 +25,7 @@ pub use self::{
     call::{Outgoing, Sender},
     data::Counted,
     gauge::{Gauge, GaugeMark},
+    live::{LiveReceiver, LiveSender},
     socket::Socket,
 };
 use super::ReceiveError;
@@ -32,6 +33,7 @@ use super::ReceiveError;
 mod call;
 mod data;
 mod gauge;
+mod live;
 mod socket;
 
 /// A TCP connection as a session sees it.
@@ -56,6 +58,9 @@ struct Inner {
     begun: Mutex<Option<(Sender, Receiver)>>,
     lanes: Mutex<Lanes>,
     lane_called: Notify,
+    /// A stream for live vitals that the session has not taken yet; the newest.
+    live: Mutex<Option<Box<(LiveSender, LiveReceiver)>>>,
+    live_called: Notify,
     fetches: AtomicU64,
     bulk: Mutex<Bulk>,
     bulk_called: Notify,
@@ -145,7 +150,9 @@ impl Connection {
         let (begun, fetches, bulk) =
             (Mutex::new(Some((sender, Receiver::new(messages)))), AtomicU64::new(0), Mutex::default());
         let (lanes, lane_called, bulk_called) = (Mutex::default(), Notify::new(), Notify::new());
-        (Self(Arc::new(Inner { line, end, begun, lanes, lane_called, fetches, bulk, bulk_called })), outgoing)
+        let (live, live_called) = (Mutex::default(), Notify::new());
+        let inner = Inner { line, end, begun, lanes, lane_called, live, live_called, fetches, bulk, bulk_called };
+        (Self(Arc::new(inner)), outgoing)
     }
 
     /// Tells of its end.
@@ -202,6 +209,25 @@ impl Connection {
         drop(lanes);
         self.0.lane_called.notify_one();
         Ok(outgoing)
+    }
+
+    /// Takes a call on the session's own line for its live vitals; what it returns is the response.
+    pub fn enter_live(&self, messages: Streaming<Frame>) -> Outgoing {
+        self.0.line.gauge.share();
+        let (sender, receiver, outgoing) = live::open(&self.0.line.gauge, self.ended(), messages);
+        *self.0.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new((sender, receiver)));
+        self.0.live_called.notify_one();
+        outgoing
+    }
+
+    pub(super) async fn accept_live(&self) -> (LiveSender, LiveReceiver) {
+        loop {
+            let called = self.0.live.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(live) = called {
+                return *live;
+            }
+            self.0.live_called.notified().await;
+        }
     }
 
     pub(super) async fn accept_lane(&self) -> Option<(Sender, Receiver)> {

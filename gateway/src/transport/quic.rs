@@ -1,16 +1,20 @@
 //! A device's connection over QUIC: the session is its first bidirectional stream, other lanes are the next ones, snapshots
 //! come on unidirectional ones.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
-use feldakte_core::{lane::Lane, limits};
+use feldakte_core::{lane::Lane, limits, live};
 use feldakte_proto::{Close, CloseCode, DecodeError, FrameDecoder};
 use quinn::{RecvStream, SendStream, VarInt};
 use rustls_pki_types::CertificateDer;
+use tokio::time::Instant;
 
 use super::{ReceiveError, SendError};
 
@@ -18,7 +22,7 @@ use super::{ReceiveError, SendError};
 pub(super) struct Connection {
     quic: quinn::Connection,
     chain: Arc<[CertificateDer<'static>]>,
-    /// Bytes that the transport has taken, over all streams.
+    /// Bytes that the transport has taken, over all streams and in datagrams.
     handed_over: Arc<AtomicU64>,
 }
 
@@ -26,6 +30,15 @@ pub(super) struct Receiver {
     stream: RecvStream,
     decoder: FrameDecoder,
 }
+
+pub(super) struct LiveSender {
+    quic: quinn::Connection,
+    handed_over: Arc<AtomicU64>,
+    /// Nothing is sent before.
+    next_at: Instant,
+}
+
+pub(super) struct LiveReceiver(quinn::Connection);
 
 pub(super) struct Sender {
     stream: SendStream,
@@ -55,6 +68,12 @@ impl Connection {
         Some(sender)
     }
 
+    /// Datagrams need nothing opened.
+    pub(super) fn live(&self) -> (LiveSender, LiveReceiver) {
+        let (quic, handed_over) = (self.quic.clone(), self.handed_over.clone());
+        (LiveSender { quic, handed_over, next_at: Instant::now() }, LiveReceiver(self.quic.clone()))
+    }
+
     fn sender(&self, stream: SendStream) -> Sender {
         Sender { stream, handed_over: self.handed_over.clone() }
     }
@@ -74,6 +93,33 @@ impl Connection {
     /// What is sent twice counts twice, so that a lossy path may seem to have taken a little more than it has.
     pub(super) fn has_left(&self, handed_over: u64) -> bool {
         self.quic.stats().udp_tx.bytes >= handed_over
+    }
+}
+
+impl LiveSender {
+    pub(super) async fn ready(&mut self) -> Result<(), SendError> {
+        tokio::time::sleep_until(self.next_at).await;
+        // Nobody tells when there is room again; a path that is dead is looked at no more than fifty times a second.
+        while self.quic.datagram_send_buffer_space() < limits::LIVE_PACKET_LEN_MAX {
+            tokio::time::sleep((self.quic.rtt() / 4).clamp(LOOK_AGAIN_MIN, LOOK_AGAIN_MAX)).await;
+        }
+        Ok(())
+    }
+
+    /// The transport drops its oldest for it. What it cannot send (a path that takes less, a device that takes none) is lost.
+    pub(super) fn send(&mut self, datagram: Bytes) {
+        let len = datagram.len();
+        if self.quic.send_datagram(datagram).is_ok() {
+            self.handed_over.fetch_add(len as u64, Ordering::Relaxed);
+            let window = self.quic.stats().path.cwnd;
+            self.next_at = Instant::now() + live::pace::pause(len, window, self.quic.rtt());
+        }
+    }
+}
+
+impl LiveReceiver {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ReceiveError> {
+        self.0.read_datagram().await.map(Some).map_err(|_| ReceiveError::Gone)
     }
 }
 
@@ -129,5 +175,8 @@ fn number(code: CloseCode) -> VarInt {
     VarInt::from_u32(code as u32)
 }
 
+/// A datagram of 1,200 bytes at 10 Mbit/s.
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(1);
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(20);
 /// Bytes taken from the transport at once.
 const READ_AT_ONCE: usize = 64 << 10;

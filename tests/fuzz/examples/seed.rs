@@ -8,7 +8,8 @@ use feldakte_core::{
     case::{self, Edit},
     change::craft::{self, Draft},
     crdt::{Document, Value},
-    ids::{ActorId, ChangeHash, Cursor, DeviceId, EntryId, Epoch, Part, Position, SessionId},
+    ids::{ActorId, CallId, ChangeHash, Cursor, DeviceId, EntryId, Epoch, Part, Position, SessionId},
+    live::{Moment, Numeric, Publisher, Trace, TraceKind, probe::Probe},
     log::{Binding, Entry, Quarantine, QuarantineReason},
 };
 use feldakte_fuzz::admission::{COLUMNS, actor, document};
@@ -21,12 +22,43 @@ use uuid::Uuid;
 fn main() -> io::Result<()> {
     let corpus = std::env::args().nth(1).ok_or_else(|| io::Error::other("which directory?"))?;
     write(&Path::new(&corpus).join("frames"), frames())?;
-    write(&Path::new(&corpus).join("admission"), scripts())
+    write(&Path::new(&corpus).join("admission"), scripts())?;
+    write(&Path::new(&corpus).join("live"), datagrams())
 }
 
 fn write(directory: &Path, seeds: Vec<(&str, Vec<u8>)>) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     seeds.into_iter().try_for_each(|(name, seed)| fs::write(directory.join(format!("seed-{name}")), seed))
+}
+
+/// Each datagram behind how much later it comes and how long it is.
+fn datagrams() -> Vec<(&'static str, Vec<u8>)> {
+    let call = CallId(Uuid::from_u128(7));
+    let mut publisher = Publisher::new(call, 1);
+    let moment = |now_ms| Moment { now_ms, path_ms: 20, ago_ms: 100 };
+    let number = |code: &str, value| Numeric { code: code.to_owned(), unit: "/min".to_owned(), scale: 0, value };
+    let numerics = (1..4).map(|second| {
+        let values = vec![number("8867-4", 80 + second as i32), number("9279-1", -16)];
+        publisher.numerics(moment(second * 1_000), values).expect("fits")
+    });
+    let numerics: Vec<Bytes> = numerics.collect();
+    let lead = |kind| Trace { kind, step_nano: 2_500, samples: (0..25).map(|sample| sample * 37 % 41 - 20).collect() };
+    let leads: Vec<Trace> = TraceKind::ALL.into_iter().take(3).map(lead).collect();
+    let waves = (1..6).flat_map(|tenth| publisher.waves(moment(tenth * 100), 4_000, &leads).expect("fits"));
+    let waves: Vec<Bytes> = waves.collect();
+    let probe = |index, since_us| Probe { train: 9, index, since_us, len: 40 }.encode();
+    let scattered = [0, 2, 4, 1, 3, 3].map(|index| waves[index].clone());
+    vec![
+        ("numerics", script(&numerics)),
+        ("waves", script(&waves)),
+        ("waves-scattered", script(&scattered)),
+        ("probes", script(&[probe(0, None), probe(0, Some(0)), probe(1, Some(77))])),
+    ]
+}
+
+fn script(datagrams: &[Bytes]) -> Vec<u8> {
+    let one = |datagram: &Bytes| [&99_u16.to_be_bytes()[..], &(datagram.len() as u16).to_be_bytes(), datagram].concat();
+    datagrams.iter().flat_map(one).collect()
 }
 
 /// The first byte is the fragment length; then frames, or one content without a header.

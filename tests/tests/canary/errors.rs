@@ -17,12 +17,13 @@ use feldakte_core::{
     access::{BreakGlassReason, Role, Subject},
     admission,
     audit::{self, Act},
-    case::{Edit, Path, schema::CaseKind},
+    case::{Edit, Path, schema::CaseKind, vitals::VitalsError},
     change::ChangeError,
     code::CodeError,
     crdt::{CrdtError, Value},
     ids::{CaseId, IdError, Part},
     limits,
+    live::LiveError,
     log::QuarantineReason,
 };
 use feldakte_gateway::{
@@ -55,6 +56,8 @@ const _: () = {
     holds_no_text::<Answer>();
     holds_no_text::<SignInRefusal>();
     holds_no_text::<DecodeError>();
+    holds_no_text::<VitalsError>();
+    holds_no_text::<LiveError>();
     holds_no_text::<FrameError>();
     holds_no_text::<enrolment::EnrolmentError>();
     holds_no_text::<users::Refusal>();
@@ -113,6 +116,10 @@ fn holds_something(error: &SdkError) -> Option<&'static str> {
         | SdkError::BadToken
         | SdkError::SignInRefused(_)
         | SdkError::Offline
+        | SdkError::MonitorNotBound
+        | SdkError::TooMany
+        | SdkError::Vitals(_)
+        | SdkError::Live(_)
         | SdkError::ShutDown => None,
     }
 }

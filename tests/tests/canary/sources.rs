@@ -27,7 +27,7 @@ const HARMLESS: [(&str, &[&str]); 13] = [
         ],
     ),
     (
-        "certificates, serial numbers and names of keys: they name devices and gateways",
+        "certificates, serial numbers and names of keys: they name devices, monitors and gateways",
         &[
             "proto Renew",
             "proto Renewed",
@@ -39,6 +39,7 @@ const HARMLESS: [(&str, &[&str]); 13] = [
             "gateway KeyEntry",
             "gateway RotatedKey",
             "client-sdk Trust",
+            "client-sdk Monitor",
             "certs Issued",
             "certs IssuedGateway",
             "certs IssuedCrl",
@@ -77,7 +78,10 @@ const HARMLESS: [(&str, &[&str]); 13] = [
     ("names of kinds of values; changes that tests craft", &["core ValueKind", "core Draft"]),
     ("a case's id in text, for Python, Kotlin and Swift", &["ffi Happening"]),
     ("the name in the gateway's certificate, as an operator has set it", &["client-sdk Place"]),
-    ("the name of a transport, from a closed set", &["ffi LinkFacts"]),
+    (
+        "names of transports, channels and facts, from closed sets",
+        &["ffi LinkFacts", "ffi ReadinessReason", "ffi ChannelReadiness", "ffi LinkReadiness"],
+    ),
     (
         "sentences of ours, and what the gateway has answered: provoked by `control` and `errors`",
         &["gateway ControlError", "gateway Refused", "gateway ClientError", "client-sdk SdkError", "ffi FfiError"],

@@ -96,6 +96,8 @@ pub(super) const ENTRIES: &[EntryKind] = &[
             may("voice", Record(CHANNEL), "Whether and how well voice gets through."),
             may("video", Record(CHANNEL), "Whether and how well video gets through."),
             may("vitals", Record(CHANNEL), "Whether and how well live vitals get through."),
+            may("ecg", Record(CHANNEL), "Whether and how well a live ECG gets through."),
+            may("photo", Record(CHANNEL), "Whether and how well photos get through."),
             may("suffices", Boolean, "Whether the crew judged that the link suffices for this case."),
         ],
         "What was measured before a teleconsultation, and what the crew made of it.",

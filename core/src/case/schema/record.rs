@@ -38,6 +38,8 @@ pub const CHANNEL: &[RecordField] = &[
     may("loss_percent", Decimal),
     may("up_kbit_s", Decimal),
     may("down_kbit_s", Decimal),
+    may("verdict", Text),
+    may("age_ms", Integer),
 ];
 
 /// What an order asks for: a drug with its dose, or a measure.

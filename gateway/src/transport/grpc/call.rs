@@ -59,6 +59,19 @@ pub fn call(
     (sender, Outgoing { frames: queue, verdict, session_end, first: None, is_over: false, tells_end })
 }
 
+/// The same for datagrams of live vitals: so many frames may wait, and nobody is told when they have gone.
+pub fn live(
+    gauge: Arc<Gauge>,
+    end: watch::Receiver<Option<End>>,
+    frames_max: usize,
+) -> (mpsc::Sender<Frame>, Outgoing) {
+    let (frames, queue) = mpsc::channel(frames_max);
+    let (Sender { verdict, .. }, outgoing) = call(gauge, end, None);
+    // When the session puts in no more, the call ends in peace.
+    let _ = verdict.set(CloseCode::Done);
+    (frames, Outgoing { frames: queue, ..outgoing })
+}
+
 impl Sender {
     /// Of a lane beside the session's.
     pub(super) fn aside(self) -> Self {
@@ -157,4 +170,4 @@ impl Drop for TellsEnd {
 }
 
 /// Before each message: whether it is compressed, and its length.
-const PREFIX_LEN: usize = 5;
+pub(super) const PREFIX_LEN: usize = 5;
