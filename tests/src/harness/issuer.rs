@@ -94,7 +94,7 @@ pub fn user(subject: &str) -> UserId {
 /// The configuration of a gateway that finds the issuer's keys there. Roles have their own names in tokens.
 pub fn config(site: &Site, jwks: KeysAt) -> UsersConfig {
     let tenant: TenantId = "dortmund".parse().expect("a slug");
-    let rule = |role: Role| RoleRule { tenant: tenant.clone(), claim: role.name().to_owned(), role };
+    let rule = |role: Role| RoleRule { tenant: tenant.clone(), claim: role.name().to_owned(), role, unit: None };
     let profile = Profile {
         issuer: ISSUER.into(),
         audience: AUDIENCE.into(),
