@@ -17,7 +17,11 @@ pub use self::{
     ca::{CaSettings, parse_duration},
     control::ControlSettings,
 };
-use crate::users::{RawUsers, TICKET_KEY, UsersConfig};
+use crate::{
+    relay::{RawRelay, RelayConfig},
+    users::{RawUsers, TICKET_KEY, UsersConfig},
+    web::{RawWeb, WebConfig},
+};
 
 mod ca;
 mod control;
@@ -67,6 +71,10 @@ pub struct Config {
     pub shares: Shares,
     /// Whom to believe about users.
     pub users: UsersConfig,
+    /// Where browsers connect; `None` for nowhere.
+    pub web: Option<WebConfig>,
+    /// TURN servers for calls; `None` when there are none.
+    pub relay: Option<RelayConfig>,
     /// How logs look.
     pub log_format: LogFormat,
     /// What is logged, in the syntax of `tracing` (`info`, `feldakte_gateway=debug`).
@@ -121,6 +129,8 @@ struct RawConfig {
     policy: RawPolicy,
     limits: RawShares,
     users: RawUsers,
+    relay: RawRelay,
+    web: RawWeb,
     log: RawLog,
 }
 
@@ -234,7 +244,7 @@ impl Config {
 impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
     fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
-        let RawConfig { listen, store, control, ca, audit, keys, tls, policy, limits, users, log } = raw;
+        let RawConfig { listen, store, control, ca, audit, keys, tls, policy, limits, users, relay, web, log } = raw;
         let RawListen { quic, grpc, ops, enrol } = listen;
         let RawStore { path: store, matters } = store;
         let matters = matters.unwrap_or_else(|| store.with_file_name("matters.sqlite"));
@@ -251,6 +261,8 @@ impl TryFrom<RawConfig> for Config {
             .map_err(|error| ConfigError::Value { key: "log.level".into(), why: error.to_string() })?;
         Ok(Config {
             users: users.check(store.with_file_name(TICKET_KEY))?,
+            relay: relay.check()?,
+            web: web.check()?,
             quic: address("listen.quic", &quic)?,
             grpc: grpc.map(|grpc| address("listen.grpc", &grpc)).transpose()?,
             ops: address("listen.ops", &ops)?,

@@ -28,11 +28,13 @@ use crate::{
     projector::{self, Backlog},
     quotas::Quotas,
     registry::{Registry, Seen},
+    relay::Relay,
     requests::Asked,
     sequencer::{Sequencer, Submission},
     store::{Head, SharedStore, StoreError, audit::SharedAuditStore, matters::SharedMatterStore},
     turnstile::Turnstile,
     users::{self, Users},
+    web,
     wipes::Wipes,
 };
 
@@ -87,6 +89,8 @@ pub struct Shared {
     pub policy: Policy,
     /// Whom to believe about users.
     pub users: Users,
+    /// Gives credentials for TURN servers; `None` when there are none.
+    pub relay: Option<Arc<Relay>>,
     /// What an operator can watch.
     pub metrics: Arc<Metrics>,
     /// Time, randomness, threads.
@@ -101,6 +105,8 @@ pub struct Parts {
     pub endpoint: Endpoint,
     /// Where devices connect over TCP; `None` for nowhere.
     pub grpc: Option<grpc::Listener>,
+    /// Where browsers connect; `None` for nowhere.
+    pub web: Option<web::Listener>,
     /// The store.
     pub store: SharedStore,
     /// What waits for a supervisor or a lost device.
@@ -119,6 +125,8 @@ pub struct Parts {
     pub shares: Shares,
     /// Whom to believe about users.
     pub users: Users,
+    /// Gives credentials for TURN servers; `None` when there are none.
+    pub relay: Option<Arc<Relay>>,
     /// Time, randomness, threads.
     pub environment: Environment,
 }
@@ -144,6 +152,7 @@ impl Gateway {
         let Parts {
             endpoint,
             grpc,
+            web,
             store,
             matters,
             audit,
@@ -152,6 +161,7 @@ impl Gateway {
             enrolment,
             policy,
             users,
+            relay,
             shares,
             environment,
         } = parts;
@@ -180,6 +190,7 @@ impl Gateway {
             seen: Seen::default(),
             policy,
             users,
+            relay,
             turnstile: Turnstile::new(metrics.clone()),
             metrics,
             environment,
@@ -203,7 +214,7 @@ impl Gateway {
         let sessions = TaskTracker::new();
         let ready = readiness_of(&shared, &fatal, &stop_sessions);
         let listeners = Listeners { shared: shared.clone(), sessions: sessions.clone(), stop: stop_sessions.clone() };
-        listeners.open(endpoint.clone(), grpc, Arc::new(ready));
+        listeners.open(endpoint.clone(), (grpc, web), Arc::new(ready));
         shared.tasks.spawn(watch_lapses(shared.clone(), stop_sessions.clone()));
         shared.tasks.spawn(watch_grants(shared.clone(), stop_sessions.clone()));
         users::watch(&shared, &stop_sessions);

@@ -81,9 +81,23 @@ async fn serve(world: &Arc<World>) -> Ending {
     let users = Users::local_only().expect("randomness");
     let (store, audit, audit_key) = (Arc::new(store), machine.audit.clone(), machine.audit_key.clone());
     let (policy, shares, enrolment, matters) = (Policy::default(), Shares::DEFAULT, None, machine.matters.clone());
-    let grpc = None;
-    let parts =
-        Parts { endpoint, grpc, store, matters, audit, audit_key, deny, enrolment, policy, users, shares, environment };
+    let (grpc, web, relay) = (None, None, None);
+    let parts = Parts {
+        endpoint,
+        grpc,
+        web,
+        store,
+        matters,
+        audit,
+        audit_key,
+        deny,
+        enrolment,
+        policy,
+        users,
+        relay,
+        shares,
+        environment,
+    };
     let gateway = match Gateway::start(parts).await {
         Ok(gateway) => gateway,
         Err(error) => {
