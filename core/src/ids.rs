@@ -4,6 +4,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -15,6 +16,24 @@ pub struct IdError {
     pub what: &'static str,
     /// What is wrong with it. Never contains the rejected text.
     pub why: &'static str,
+}
+
+/// As text: what browsers and files get.
+macro_rules! as_text {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(D::Error::custom)
+            }
+        }
+    };
 }
 
 macro_rules! slug {
@@ -49,6 +68,8 @@ macro_rules! slug {
                 write!(f, "{}({})", stringify!($name), self.0)
             }
         }
+
+        as_text!($name);
     };
 }
 
@@ -118,6 +139,8 @@ macro_rules! uuid_id {
                 write!(f, "{}({})", stringify!($name), self.0)
             }
         }
+
+        as_text!($name);
     };
 }
 
@@ -179,6 +202,16 @@ uuid_id!(
     /// One order of a physician. Made by the device that proposes or gives it; the same on all its steps.
     OrderId,
     "order"
+);
+uuid_id!(
+    /// One teleconsultation. Made by the device that asks for it: asking twice is asking once.
+    CallId,
+    "call"
+);
+uuid_id!(
+    /// One thing that a device wants of a call: said again it has the same key, and is done once.
+    IntentKey,
+    "intent"
 );
 uuid_id!(
     /// The log's incarnation: random, new after a restore from backup. Positions compare only within one epoch.

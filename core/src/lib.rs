@@ -8,6 +8,7 @@ pub mod access;
 pub mod admission;
 pub mod audit;
 pub mod backoff;
+pub mod call;
 pub mod case;
 pub mod change;
 pub mod code;

@@ -451,3 +451,41 @@ pub const AUDIT_CHECKPOINT_WITHIN: Duration = Duration::from_secs(600);
 /// Documents of which a session remembers that their reading is recorded: a crew has a dozen, a first session of a desk
 /// may fetch a whole district. Beyond it they are recorded again.
 pub const AUDIT_READS_REMEMBERED: usize = 4096;
+
+/// A telephone number, in bytes: what ITU-T E.164 allows, with room for how people write it.
+pub const PHONE_LEN_MAX: usize = 32;
+
+/// A message from one side of a call to the other, in bytes: a session description of audio, video and data is 2 to 8 KB.
+pub const SIGNAL_LEN_MAX: usize = 16 << 10;
+
+/// Messages from one side of a call to the other that wait to be sent to it; what comes beyond is dropped, and media is agreed on
+/// anew when that fails.
+pub const SIGNALS_WAITING: usize = 64;
+
+/// Intents of one device at once, and how many come back in a second.
+pub const INTENTS_AT_ONCE: u32 = 32;
+/// See [`INTENTS_AT_ONCE`].
+pub const INTENTS_PER_SECOND: u32 = 4;
+
+/// Messages to the other side of a call, of one device, at once: the candidates of one machine with several addresses, twice.
+pub const SIGNALS_AT_ONCE: u32 = 64;
+/// How many of them come back in a second.
+pub const SIGNALS_PER_SECOND: u32 = 16;
+
+/// Calls that one device may have under way. A crew is on one mission; a vehicle may hand over two.
+pub const CALLS_PER_DEVICE: usize = 4;
+
+/// Calls of one device that are kept after their end, until it has noted that: a shift has a handful.
+pub const CALLS_KEPT_PER_DEVICE: usize = 64;
+
+/// Calls under way in a gateway: a country's peak is below a hundred (DOMAIN, "Numbers").
+pub const CALLS_MAX: usize = 2_048;
+
+/// Missions that one physician may take on at once.
+pub const DUTY_CAPACITY_MAX: u8 = 8;
+
+/// Intents of a call whose outcome is remembered, for those that are said again.
+pub const INTENTS_REMEMBERED: usize = 32;
+
+/// Legs that a call may have had: each transfer adds one.
+pub const CALL_LEGS_MAX: usize = 16;
