@@ -21,8 +21,8 @@ use crate::ids::{DeviceId, TenantId, UnitId, UserId};
 pub use self::{
     book::{Advice, Book, Known, News},
     message::{
-        Act, Duty, Fact, Intent, Joined, Leg, NotAPhone, Out, Outcome, Phone, Place, Refusal, Relay, Reply, Say, Signal, Standing, Target,
-        Times, Told,
+        Act, Duty, Fact, Intent, Joined, Leg, NotAPhone, Out, Outcome, Phone, Place, Refusal, Relay, Reply, Say,
+        Signal, Standing, Target, Times, Told,
     },
     plan::{Group, Plan, Route},
     switchboard::{About, Changed, Effect, Input, Kept, Note, Switchboard, Ways},
@@ -181,7 +181,6 @@ impl fmt::Display for Centre {
         write!(f, "{}/{}", self.tenant, self.unit)
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -17,11 +17,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use crate::{
-    browser::tools::Tools,
-    harness::within,
-    netns::namespace::Namespace,
-};
+use crate::{browser::tools::Tools, harness::within, netns::namespace::Namespace};
 
 pub mod tools;
 
@@ -70,9 +66,8 @@ impl Browser {
 
     /// Opens a page of that name: one of the gateway's, or, without an address, an ambulance's.
     pub async fn open(&self, page: &str, url: Option<&str>, certificate: Option<Certificate<'_>>) {
-        let certificate = certificate.map(|Certificate { origin, chain, key }| {
-            json!({ "origin": origin, "certPath": chain, "keyPath": key })
-        });
+        let certificate = certificate
+            .map(|Certificate { origin, chain, key }| json!({ "origin": origin, "certPath": chain, "keyPath": key }));
         self.order(json!({ "do": "open", "page": page, "url": url, "certificate": certificate })).await;
     }
 
@@ -95,12 +90,7 @@ impl Browser {
     }
 }
 
-async fn listen(
-    lines: ChildStdout,
-    waiting: Waiting,
-    ready: oneshot::Sender<()>,
-    said: mpsc::Sender<(String, Value)>,
-) {
+async fn listen(lines: ChildStdout, waiting: Waiting, ready: oneshot::Sender<()>, said: mpsc::Sender<(String, Value)>) {
     let (mut lines, mut ready) = (BufReader::new(lines).lines(), Some(ready));
     while let Ok(Some(line)) = lines.next_line().await {
         let mut line: Value = serde_json::from_str(&line).expect("the script writes JSON");

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Act, End, Fact, Intent, Joined, Outcome, PULSE_EVERY_MS, Phase, Phone, Reply, SILENT_AFTER_MS, Say, Signal, Standing, Told,
+    Act, End, Fact, Intent, Joined, Outcome, PULSE_EVERY_MS, Phase, Phone, Reply, SILENT_AFTER_MS, Say, Signal,
+    Standing, Told,
     message::{Leg, Relay},
 };
 use crate::ids::CallId;

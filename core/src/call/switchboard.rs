@@ -12,8 +12,8 @@ use self::{
     one::Call,
     roster::{Desk, Joined, Roster},
 };
-use super::{Category, Centre, Duty, End, Fact, Intent, Out, Outcome, Party, Plan, Refusal, Reply, Standing, Told};
 use super::message;
+use super::{Category, Centre, Duty, End, Fact, Intent, Out, Outcome, Party, Plan, Refusal, Reply, Standing, Told};
 use crate::ids::{CallId, CaseId, DeviceId, SessionId, TenantId};
 
 mod acts;
@@ -361,7 +361,8 @@ impl Switchboard {
             call.seq += 1;
             let call = &self.calls[&id];
             let mut told: Vec<(DeviceId, Standing)> = call.audience();
-            let left = outs.iter().filter(|(of, device, _)| *of == id && !told.iter().any(|(known, _)| known == device));
+            let left =
+                outs.iter().filter(|(of, device, _)| *of == id && !told.iter().any(|(known, _)| known == device));
             let left: Vec<_> = left.map(|(_, device, out)| (*device, Standing::Out(*out))).collect();
             told.extend(left);
             for (device, standing) in told {
@@ -376,7 +377,10 @@ impl Switchboard {
     fn fact(&self, call: &Call, standing: Standing) -> Fact {
         let dispatch = self.plan.route(&call.log).and_then(|route| route.dispatch.as_ref());
         let centre_of = |centre: &Centre| self.plan.phone_of(centre);
-        let desk = call.physician().map(|side| &side.party.unit).or(call.place.as_ref().and_then(|place| place.centre.as_ref()));
+        let desk = call
+            .physician()
+            .map(|side| &side.party.unit)
+            .or(call.place.as_ref().and_then(|place| place.centre.as_ref()));
         let for_crew = match call.is_over() && call.physician().is_none() {
             true => dispatch,
             false => desk.and_then(centre_of).or(dispatch),

@@ -36,6 +36,8 @@ pub struct ChildGateway {
     pub address: Address,
     /// Where operators ask.
     pub ops: SocketAddr,
+    /// Where browsers connect.
+    pub web: Option<SocketAddr>,
     /// Where devices get their certificates.
     pub enrol: Option<SocketAddr>,
     child: Child,
@@ -106,14 +108,14 @@ impl ChildGateway {
             }
         });
         let line = within("the gateway is ready", stdout.next_line()).await.expect("it prints text");
-        let Some(Ready { quic, grpc, ops, enrol }) = line.as_deref().and_then(Ready::parse) else {
+        let Some(Ready { quic, grpc, ops, web, enrol }) = line.as_deref().and_then(Ready::parse) else {
             let status = within("the gateway ends", child.wait()).await;
             panic!(
                 "the gateway did not start: {status:?}, it said {line:?} and logged:\n{}",
                 log.lock().expect("held")
             );
         };
-        Self { quic, grpc, address: quic.into(), ops, enrol, child, log, logging, _stdout: stdout }
+        Self { quic, grpc, address: quic.into(), ops, web, enrol, child, log, logging, _stdout: stdout }
     }
 
     /// Its process id.
@@ -186,6 +188,7 @@ struct Ready {
     quic: SocketAddr,
     grpc: SocketAddr,
     ops: SocketAddr,
+    web: Option<SocketAddr>,
     enrol: Option<SocketAddr>,
 }
 
@@ -194,7 +197,8 @@ impl Ready {
         let fields = line.strip_prefix("ready ")?;
         let field = |name: &str| fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
         let address = |name: &str| field(name)?.parse().ok();
-        Some(Self { quic: address("quic")?, grpc: address("grpc")?, ops: address("ops")?, enrol: address("enrol") })
+        let (web, enrol) = (address("web"), address("enrol"));
+        Some(Self { quic: address("quic")?, grpc: address("grpc")?, ops: address("ops")?, web, enrol })
     }
 }
 

@@ -158,7 +158,8 @@ impl Switchboard {
                 None => refused(Refusal::Unknown),
             },
             Act::Noted => {
-                let Some(side) = leg.filter(|_| call.is_over()).and_then(|leg| self.calls.get_mut(&id)?.side_mut(leg)) else {
+                let Some(side) = leg.filter(|_| call.is_over()).and_then(|leg| self.calls.get_mut(&id)?.side_mut(leg))
+                else {
                     return refused(if leg.is_some() { Refusal::NotNow } else { Refusal::Unknown });
                 };
                 // The call itself is kept for a while: for a physician who wants the crew back.
@@ -228,8 +229,14 @@ impl Switchboard {
     /// Somebody has the call.
     fn begin(&mut self, id: CallId, by: u8, now_ms: i64) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        call.stage =
-            Stage::Taken(Taken { by, at_ms: now_ms, has_spoken: false, is_late: false, is_held: false, transfer: None });
+        call.stage = Stage::Taken(Taken {
+            by,
+            at_ms: now_ms,
+            has_spoken: false,
+            is_late: false,
+            is_held: false,
+            transfer: None,
+        });
         call.times.accepted_ms = Some(now_ms);
         call.place = None;
         call.tried.clear();
@@ -281,7 +288,9 @@ impl Switchboard {
     }
 
     fn media(&mut self, id: CallId, own: u8, other: u8, state: Media, now_ms: i64) -> Outcome {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.is_over()) else { return refused(Refusal::NotNow) };
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.is_over()) else {
+            return refused(Refusal::NotNow);
+        };
         // Between the crew and a desk: what either says is told of the desk's leg, and of the crew's where that desk has the call.
         let desk = own.max(other);
         let is_pair = own.min(other) == 0 && desk > 0;

@@ -338,7 +338,8 @@ impl Call {
     /// Whether the one who is told cannot reach somebody here whom he should speak to.
     fn wants_phone(&self, standing: Standing) -> bool {
         let Standing::Leg(_) = standing else { return false };
-        let has_lost = |side: &Side| side.out.is_none() && side.lost_ms.is_some() && Standing::Leg(side.leg) != standing;
+        let has_lost =
+            |side: &Side| side.out.is_none() && side.lost_ms.is_some() && Standing::Leg(side.leg) != standing;
         match &self.stage {
             Stage::Taken(taken) => {
                 let others = [0, taken.by].into_iter().filter_map(|leg| self.sides.get(usize::from(leg)));
@@ -354,7 +355,8 @@ impl Call {
         if let Some(ended_ms) = self.times.ended_ms {
             return vec![(Timer::Keep, ended_ms + KEEP_MS)];
         }
-        let grace = |leg: usize| self.sides.get(leg).and_then(|side| side.lost_ms).map(|lost_ms| lost_ms + plan.grace_ms);
+        let grace =
+            |leg: usize| self.sides.get(leg).and_then(|side| side.lost_ms).map(|lost_ms| lost_ms + plan.grace_ms);
         let mut timers = vec![(Timer::Length, self.times.called_ms + LENGTH_MAX_MS)];
         timers.extend(grace(0).filter(|_| !self.is_recall()).map(|at_ms| (Timer::CrewGrace, at_ms)));
         match &self.stage {

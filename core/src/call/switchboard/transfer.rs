@@ -33,7 +33,8 @@ impl Switchboard {
         let may_go = |device: &DeviceId| {
             let unit = self.roster.desk(*device).map(|desk| &desk.party.unit);
             unit.is_some_and(|unit| {
-                unit.tenant == call.log || route.is_some_and(|route| route.groups.iter().any(|group| group.centre == *unit))
+                unit.tenant == call.log
+                    || route.is_some_and(|route| route.groups.iter().any(|group| group.centre == *unit))
             })
         };
         let rung: Vec<_> = rung.into_iter().filter(may_go).collect();

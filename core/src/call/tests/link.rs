@@ -133,7 +133,10 @@ fn a_call_that_the_gateway_does_not_know_has_ended() {
     region.board = Switchboard::new(plan());
     let book = &mut region.devices.get_mut(&crew).unwrap().1;
     let news = book.take(Told::Joined(Joined::default()), 0);
-    assert!(matches!(&news[..], [News::Gone(gone, fact), ..] if *gone == call && fact.end == Some(End::Unknown)), "{news:?}");
+    assert!(
+        matches!(&news[..], [News::Gone(gone, fact), ..] if *gone == call && fact.end == Some(End::Unknown)),
+        "{news:?}"
+    );
 }
 
 #[test]
