@@ -49,7 +49,7 @@ pub enum Peer {
 struct Watched {
     peer: Peer,
     device: DeviceId,
-    not_after: SystemTime,
+    not_after: Option<SystemTime>,
     /// Whose log it reads and writes; `None` until it has said so.
     log: Option<TenantId>,
     users: SignIns,
@@ -67,8 +67,8 @@ pub struct SignIns {
 }
 
 impl Registry {
-    /// Watches a connection until [`Registry::remove`].
-    pub fn insert(&self, session: SessionId, peer: Peer, device: DeviceId, not_after: SystemTime) {
+    /// Watches a connection until [`Registry::remove`]; `not_after` is the end of its certificate, if it has shown one.
+    pub fn insert(&self, session: SessionId, peer: Peer, device: DeviceId, not_after: Option<SystemTime>) {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let (log, users) = (None, SignIns::default());
         let mut connections = self.lock();
@@ -133,13 +133,13 @@ impl Registry {
                 // Nobody gets in so but by a token: what stands for his device can be denied like any other.
                 [] => deny.is_device_denied(watched.device),
             };
-            now > watched.not_after || denied()
+            watched.is_expired(now) || denied()
         })
     }
 
     /// Closes every connection whose certificate has expired.
     pub fn close_expired(&self, now: SystemTime) -> usize {
-        self.close_if(|watched| now > watched.not_after)
+        self.close_if(|watched| watched.is_expired(now))
     }
 
     /// Closes every connection whose chain would not be accepted again; returns how many.
@@ -180,6 +180,12 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, Connections> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watched {
+    fn is_expired(&self, now: SystemTime) -> bool {
+        self.not_after.is_some_and(|end| now > end)
     }
 }
 

@@ -298,7 +298,7 @@ fn identify(shared: &Shared, connection: &Connection, id: SessionId) -> Result<P
         return refuse(audit::Reason::CertificateExpired);
     }
     // First watched, then looked up: a device denied in between is found by one of the two.
-    shared.registry.insert(id, Peer::Device(connection.clone()), principal.device, validity.not_after);
+    shared.registry.insert(id, Peer::Device(connection.clone()), principal.device, Some(validity.not_after));
     if shared.deny.is_denied(leaf) {
         return refuse(audit::Reason::CertificateDenied);
     }

@@ -52,8 +52,10 @@ impl Browser {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/browser.mjs");
         command.arg(script).env("NODE_MODULES_OF", &tools.modules).env("CHROMIUM", &tools.chromium);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut spawn = || command.spawn();
-        let child = namespace.map_or_else(&mut spawn, |namespace| namespace.enter(&mut spawn));
+        let child = match namespace {
+            Some(namespace) => namespace.enter(|| command.spawn()),
+            None => command.spawn(),
+        };
         let mut child = child.expect("node can be started");
         let orders = child.stdin.take().expect("stdin is piped");
         let lines = child.stdout.take().expect("stdout is piped");

@@ -43,7 +43,6 @@ pub(super) async fn upgraded(door: &Arc<Door>, stream: TlsStream<TcpStream>) -> 
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HELLO_WITHIN)
         .max_buf_size(HEAD_LEN_MAX)
-        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     match tokio::time::timeout(limits::HELLO_WITHIN, served).await {

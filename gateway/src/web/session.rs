@@ -3,10 +3,7 @@
 //! Not a word of a call leaves before certificate and token have been judged, and the session stands on them from then on: it ends
 //! within a second of them.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use axum::extract::ws::WebSocket;
 use feldakte_certs::identity;
@@ -112,9 +109,7 @@ async fn begin(
         return Err(SessionError::NotPermitted);
     }
     if stranger {
-        // Nobody's certificate: it lives as long as the token.
-        let until = speaker.sign_ins().until_ms.map_or(shared.environment.latest(), moment);
-        shared.registry.insert(id, Peer::Browser(line.clone()), speaker.principal.device, until);
+        shared.registry.insert(id, Peer::Browser(line.clone()), speaker.principal.device, None);
     }
     // First watched, then looked up: who is denied in between is found by one of the two.
     shared.registry.enter_page(id, speaker.sign_ins().clone());
@@ -142,7 +137,7 @@ fn identify(shared: &Shared, line: &Line, id: SessionId) -> Result<Option<Princi
     if !validity.covers(shared.environment.latest()) {
         return refuse(Reason::CertificateExpired);
     }
-    shared.registry.insert(id, Peer::Browser(line.clone()), principal.device, validity.not_after);
+    shared.registry.insert(id, Peer::Browser(line.clone()), principal.device, Some(validity.not_after));
     if shared.deny.is_denied(leaf) {
         return refuse(Reason::CertificateDenied);
     }
@@ -206,8 +201,4 @@ async fn calls(
             return error;
         }
     }
-}
-
-fn moment(ms: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or_default())
 }

@@ -75,7 +75,10 @@ impl PageClient {
             match client_async(request, stream).await {
                 Ok((socket, _)) => Ok(Self(socket)),
                 Err(Error::Http(response)) => Err(Over::Status(response.status().as_u16())),
-                Err(_) => Err(Over::Gone),
+                Err(error) => {
+                    eprintln!("no upgrade: {error}");
+                    Err(Over::Gone)
+                }
             }
         })
         .await

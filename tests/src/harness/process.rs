@@ -16,7 +16,10 @@ use tokio::{
 };
 
 use super::{LOOK_AGAIN, address::Address, http, local::Site, within};
-use crate::load::process::{self, Signal};
+use crate::{
+    load::process::{self, Signal},
+    netns::namespace::Namespace,
+};
 
 /// How `feldakte serve` is started.
 pub struct Serve<'a> {
@@ -94,8 +97,17 @@ pub async fn command(arguments: &[&str]) -> Command {
 
 impl ChildGateway {
     /// Runs a command that becomes a gateway, and waits for its ready line.
-    pub async fn start(mut command: Command) -> Self {
-        let mut child = command.spawn().expect("the gateway can be started");
+    pub async fn start(command: Command) -> Self {
+        Self::start_in(command, None).await
+    }
+
+    /// The same in a network namespace, if one is given.
+    pub async fn start_in(mut command: Command, namespace: Option<&Namespace>) -> Self {
+        let child = match namespace {
+            Some(namespace) => namespace.enter(|| command.spawn()),
+            None => command.spawn(),
+        };
+        let mut child = child.expect("the gateway can be started");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let log = Arc::<std::sync::Mutex<String>>::default();
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();

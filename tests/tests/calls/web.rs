@@ -209,7 +209,7 @@ async fn whoever_says_nothing_is_gone_in_time() {
 async fn the_page_for_tests_may_do_nothing_but_talk_to_its_gateway() {
     let world = World::new().await;
     let mut stream = page::connect(world.gateway.web.unwrap(), page::stranger(&world.site)).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     within("the page comes", stream.read_to_string(&mut answer)).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

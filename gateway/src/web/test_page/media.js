@@ -3,9 +3,9 @@
 // Browsers say late that a path is gone (`disconnected` after 7 s, `failed` after 17 s): what is watched here is whether
 // frames are decoded. When they stop, or the network says that it has changed, ICE restarts at once.
 
-const LOOK_EVERY_MS = 200;
+const LOOK_EVERY_MS = 100;
 // Noticed within 2 s, with the time between two looks and a busy machine.
-const STALLED_AFTER_MS = 1500;
+const STALLED_AFTER_MS = 1200;
 // A restart has so long before the next: an offer may have been lost, which nobody stores.
 const RESTART_EVERY_MS = 2000;
 // From the first offer to the first frame.
@@ -27,6 +27,7 @@ export class Media {
     this.state = 'checking';
     const { pc } = this;
     pc.onicecandidate = ({ candidate }) => candidate && send({ candidate });
+    pc.oniceconnectionstatechange = () => this.note(`ice_${pc.iceConnectionState}`);
     pc.ontrack = ({ track }) => this.remote.addTrack(track);
     this.onNetwork = () => this.grewAt && this.restart('network');
     navigator.connection?.addEventListener('change', this.onNetwork);
@@ -72,6 +73,8 @@ export class Media {
     if (this.isIgnoring || (description.type === 'answer' && pc.signalingState !== 'have-local-offer')) return;
     await pc.setRemoteDescription(description);
     if (description.type === 'offer') {
+      // The other side has begun anew: doing so as well would only throw away what it has begun.
+      this.restartedAt = performance.now();
       await pc.setLocalDescription();
       this.send({ description: pc.localDescription });
     }
@@ -80,7 +83,8 @@ export class Media {
   async look() {
     const now = performance.now();
     const progress = await this.decoded();
-    if (progress > this.progress) {
+    // Fewer than before are frames too: offers that collide may begin the count anew.
+    if (progress !== this.progress && progress > 0) {
       this.progress = progress;
       this.grewAt = now;
       this.become('connected');
