@@ -176,6 +176,11 @@ numbered!(End: CrewHungUp "crew_hung_up", PhysicianHungUp "physician_hung_up", W
     Unanswered "unanswered", NobodyOnDuty "nobody_on_duty", CrewLost "crew_lost", PhysicianLost "physician_lost",
     CrewDeclined "crew_declined", TooLong "too_long", Unknown "unknown");
 
+numbered!(Out: Taken "taken", TimedOut "timed_out", Declined "declined", Withdrawn "withdrawn", Transferred "transferred",
+    Lost "lost", Ended "ended");
+numbered!(Refusal: Unknown "unknown", NotPermitted "not_permitted", Taken "taken", NotNow "not_now",
+    Superseded "superseded", NobodyThere "nobody_there", TooMany "too_many", Unavailable "unavailable");
+
 impl fmt::Display for Centre {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.tenant, self.unit)

@@ -20,6 +20,8 @@ use crate::{
     SignInRefusal, SignedIn, Snapshot, Unbundled, Welcome, WipeOrder,
 };
 
+mod calls;
+
 pub(crate) fn document() -> impl Strategy<Value = DocumentId> {
     (any::<[u8; 16]>(), select(&Part::ALL[..])).prop_map(|(case, part)| {
         let case = CaseId::from_slice(&case).expect("16 bytes");
@@ -72,7 +74,18 @@ pub(crate) fn client_message() -> impl Strategy<Value = ClientMessage> {
     let fetch = vec(document(), 0..20).prop_map(|documents| ClientMessage::Fetch(Fetch { documents }));
     let renew = (any::<u64>(), text()).prop_map(|(request, csr)| ClientMessage::Renew(Renew { request, csr }));
     let enter = select(&Lane::ALL[..]).prop_map(ClientMessage::Enter);
-    prop_oneof![hello, push, fetch, break_glass(), share(), receipts(), renew, enter, Just(ClientMessage::Tail)]
+    prop_oneof![
+        hello,
+        push,
+        fetch,
+        break_glass(),
+        share(),
+        receipts(),
+        renew,
+        enter,
+        Just(ClientMessage::Tail),
+        calls::say().prop_map(ClientMessage::Say)
+    ]
 }
 
 fn break_glass() -> impl Strategy<Value = ClientMessage> {
@@ -153,7 +166,8 @@ pub(crate) fn server_message() -> impl Strategy<Value = ServerMessage> {
     let renewed = (any::<u64>(), text(), text(), renew_at_ms).prop_map(|(request, certificate, roots, renew_at_ms)| {
         ServerMessage::Renewed(Renewed { request, certificate, roots, renew_at_ms })
     });
-    prop_oneof![welcome(), durable, changes, answer, wipe, renewed]
+    let told = calls::told().prop_map(ServerMessage::Told);
+    prop_oneof![welcome(), durable, changes, answer, wipe, renewed, told]
 }
 
 fn welcome() -> impl Strategy<Value = ServerMessage> {

@@ -8,6 +8,7 @@
 mod arbitrary;
 mod authority;
 mod bundle;
+mod call;
 mod close;
 mod convert;
 pub mod enrolment;
@@ -37,6 +38,6 @@ pub use entry::{decode_entry, encode_entry};
 pub use error::{CloseCode, DecodeError};
 pub use frame::{FrameDecoder, FrameError, HEADER_LEN, encode_frame};
 pub use message::{
-    ChangesFrame, ClientMessage, Durable, Fetch, Hello, Push, RawEntry, ServerMessage, VERSION, VERSION_PLAIN,
-    VERSIONS, Welcome, negotiate,
+    CALLS_SINCE, ChangesFrame, ClientMessage, Durable, Fetch, Hello, Push, RawEntry, ServerMessage, VERSION,
+    VERSION_PLAIN, VERSIONS, Welcome, negotiate,
 };

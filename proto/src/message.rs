@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use feldakte_core::{
+    call::{Say, Told},
     ids::{CaseId, Cursor, DocumentId, Epoch, Position, SessionId, TenantId, UserId},
     lane::Lane,
     limits,
@@ -15,14 +16,18 @@ use crate::{
     packed, pb, shape,
 };
 
-/// The protocol version this build speaks best. In the first one nothing on the session stream is packed.
-pub const VERSION: u32 = 2;
+/// The protocol version this build speaks best. In the first one nothing on the session stream is packed; before the third
+/// nothing is said about calls.
+pub const VERSION: u32 = 3;
+
+/// The first one with calls.
+pub const CALLS_SINCE: u32 = 3;
 
 /// The first one.
 pub const VERSION_PLAIN: u32 = 1;
 
 /// All that it speaks, best first.
-pub const VERSIONS: [u32; 2] = [VERSION, VERSION_PLAIN];
+pub const VERSIONS: [u32; 3] = [VERSION, PACKED_SINCE, VERSION_PLAIN];
 
 /// The version both sides speak: the device's first choice that we know.
 pub fn negotiate(offered: &[u32]) -> Option<u32> {
@@ -50,6 +55,8 @@ pub enum ClientMessage {
     Enter(Lane),
     /// Nothing: see [`feldakte_core::lane::TAIL_AFTER`].
     Tail,
+    /// About calls.
+    Say(Say),
 }
 
 /// From gateway to device.
@@ -69,6 +76,8 @@ pub enum ServerMessage {
     Renewed(Renewed),
     /// Nothing: see [`feldakte_core::lane::TAIL_AFTER`].
     Tail,
+    /// About calls.
+    Told(Told),
 }
 
 /// A device introduces itself; who it is stands in its certificate.
@@ -186,6 +195,7 @@ impl ClientMessage {
             ClientMessage::Receipts(receipts) => pb::client_frame::Body::Receipts(receipts.into()),
             ClientMessage::Renew(request) => pb::client_frame::Body::Renew(request.into()),
             ClientMessage::Tail => pb::client_frame::Body::Tail(pb::Tail {}),
+            ClientMessage::Say(say) => pb::client_frame::Body::Say(say.into()),
             ClientMessage::Enter(lane) => pb::client_frame::Body::Enter(pb::Enter { lane: lane.number() }),
         };
         frame_of(&pb::ClientFrame { body: Some(body) })
@@ -217,6 +227,7 @@ impl ClientMessage {
             pb::client_frame::Body::Receipts(receipts) => ClientMessage::Receipts(receipts.try_into()?),
             pb::client_frame::Body::Renew(request) => ClientMessage::Renew(request.try_into()?),
             pb::client_frame::Body::Tail(pb::Tail {}) => ClientMessage::Tail,
+            pb::client_frame::Body::Say(say) => ClientMessage::Say(say.try_into()?),
             pb::client_frame::Body::Enter(pb::Enter { lane }) => {
                 ClientMessage::Enter(Lane::from_number(lane).ok_or(DecodeError::UnknownValue("lane"))?)
             }
@@ -235,6 +246,7 @@ impl ServerMessage {
             ServerMessage::Wipe(order) => pb::server_frame::Body::Wipe(order.into()),
             ServerMessage::Renewed(renewed) => pb::server_frame::Body::Renewed(renewed.into()),
             ServerMessage::Tail => pb::server_frame::Body::Tail(pb::Tail {}),
+            ServerMessage::Told(told) => pb::server_frame::Body::Told(told.into()),
         };
         frame_of(&pb::ServerFrame { body: Some(body) })
     }
@@ -264,6 +276,7 @@ impl ServerMessage {
             pb::server_frame::Body::Wipe(order) => ServerMessage::Wipe(order.try_into()?),
             pb::server_frame::Body::Renewed(renewed) => ServerMessage::Renewed(renewed.try_into()?),
             pb::server_frame::Body::Tail(pb::Tail {}) => ServerMessage::Tail,
+            pb::server_frame::Body::Told(told) => ServerMessage::Told(told.try_into()?),
         })
     }
 }

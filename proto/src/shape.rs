@@ -24,9 +24,10 @@ pub(crate) const CLIENT_FRAME: Shape = Shape(&[
     (7, &LEAF),
     (8, &LEAF),
     (9, &LEAF),
+    (10, &SAY),
 ]);
 pub(crate) const SERVER_FRAME: Shape =
-    Shape(&[(1, &WELCOME), (2, &DURABLE), (3, &CHANGES), (4, &LEAF), (5, &LEAF), (6, &LEAF), (7, &LEAF)]);
+    Shape(&[(1, &WELCOME), (2, &DURABLE), (3, &CHANGES), (4, &LEAF), (5, &LEAF), (6, &LEAF), (7, &LEAF), (8, &TOLD)]);
 pub(crate) const ENTRY: Shape = Shape(&[(2, &GRANT), (3, &SUBJECT), (4, &LEAF), (5, &LEAF)]);
 pub(crate) const BUNDLE: Shape = LEAF;
 pub(crate) const CHUNKS: Shape = LEAF;
@@ -43,6 +44,11 @@ const CHANGES: Shape = Shape(&[(2, &LEAF), (5, &LEAF)]);
 const PUSH: Shape = Shape(&[(5, &LEAF)]);
 const GRANT: Shape = Shape(&[(1, &SUBJECT)]);
 const SNAPSHOT: Shape = Shape(&[(4, &LEAF), (5, &LEAF)]);
+const SAY: Shape = Shape(&[(1, &LEAF), (2, &LEAF), (3, &INTENT), (4, &LEAF), (5, &LEAF)]);
+const INTENT: Shape = Shape(&[(8, &LEAF)]);
+const TOLD: Shape = Shape(&[(1, &LEAF), (2, &FACT), (3, &LEAF), (4, &LEAF), (5, &LEAF), (6, &LEAF)]);
+const FACT: Shape = Shape(&[(12, &LEAF), (13, &LEG)]);
+const LEG: Shape = Shape(&[(2, &LEAF)]);
 const LEAF: Shape = Shape(&[]);
 
 /// Decodes `bytes`, once it is known that the result is not out of proportion.
@@ -209,6 +215,7 @@ mod tests {
             size_of::<pb::Positioned>(),
             size_of::<pb::Packed>(),
             size_of::<pb::Refused>(),
+            size_of::<pb::Leg>(),
             size_of::<Bytes>(),
         ];
         let largest = largest.into_iter().max().expect("not empty");

@@ -146,26 +146,26 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
-/// Why an intent was not done.
+/// Why an intent was not done. Numbers are wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// No such call, or the device has no part in it.
-    Unknown,
+    Unknown = 1,
     /// The device may not.
-    NotPermitted,
+    NotPermitted = 2,
     /// Somebody else was first.
-    Taken,
+    Taken = 3,
     /// The call is not in a state in which that can be done.
-    NotNow,
+    NotNow = 4,
     /// The device has joined in a later session.
-    Superseded,
+    Superseded = 5,
     /// Nobody there can take it.
-    NobodyThere,
+    NobodyThere = 6,
     /// Too many calls, or too many intents.
-    TooMany,
+    TooMany = 7,
     /// It cannot be made durable at the moment.
-    Unavailable,
+    Unavailable = 8,
 }
 
 /// A message from one leg to another: session descriptions and candidates, which the gateway does not look at.
@@ -257,24 +257,24 @@ pub enum Standing {
     Out(Out),
 }
 
-/// Why a device has no part in a call any more.
+/// Why a device has no part in a call any more. Numbers are wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Out {
     /// Somebody else has taken it.
-    Taken,
+    Taken = 1,
     /// It was not taken in time.
-    TimedOut,
+    TimedOut = 2,
     /// It was declined.
-    Declined,
+    Declined = 3,
     /// It is not offered there any more: withdrawn, or the desk takes no more.
-    Withdrawn,
+    Withdrawn = 4,
     /// Somebody else has taken over.
-    Transferred,
+    Transferred = 5,
     /// The leg could not be reached for too long.
-    Lost,
+    Lost = 6,
     /// The call has ended.
-    Ended,
+    Ended = 7,
 }
 
 /// Where a call waits.
