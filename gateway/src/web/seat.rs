@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use feldakte_core::ids::SessionId;
+use feldakte_core::{
+    call::{Say, Told},
+    ids::SessionId,
+};
 
 use crate::{gateway::Shared, session::SessionError, speaker::Speaker};
 
@@ -10,15 +13,20 @@ use crate::{gateway::Shared, session::SessionError, speaker::Speaker};
 pub(super) struct Seat;
 
 impl Seat {
+    /// Takes it.
     pub(super) fn take(_shared: &Arc<Shared>, _speaker: &Speaker, _id: SessionId) -> Self {
         Self
     }
 
-    pub(super) async fn say(&self, _text: &str) -> Result<(), SessionError> {
+    /// The page has said something.
+    pub(super) async fn say(&self, text: &str) -> Result<(), SessionError> {
+        let _say: Say = serde_json::from_str(text).map_err(|_| SessionError::Unexpected("not about calls"))?;
         Ok(())
     }
 
+    /// What the page is told next; `None` when it has fallen too far behind. Cancel-safe.
     pub(super) async fn told(&mut self) -> Option<String> {
-        std::future::pending().await
+        let told: Told = std::future::pending().await;
+        serde_json::to_string(&told).ok()
     }
 }

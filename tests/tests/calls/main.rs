@@ -1,3 +1,4 @@
 //! Calls: who is rung, who takes them, signalling, browsers, and media that flows.
 
+mod media;
 mod web;

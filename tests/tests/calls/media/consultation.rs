@@ -195,6 +195,8 @@ fn media() -> Value {
     json!({ "video": { "width": 320, "height": 240, "frameRate": 15 }, "audio": true })
 }
 
+/// Whom calls of the ambulance's tenant go to.
+const CALLS: &str = "";
 const HOUR: Duration = Duration::from_secs(3600);
 /// Between two looks at a page.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

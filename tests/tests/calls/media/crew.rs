@@ -40,7 +40,11 @@ struct Device {
 
 impl Crew {
     /// Calls about a case that the device has written.
-    pub async fn call(mut client: RawClient, case: feldakte_core::ids::CaseId, (browser, said): (Browser, Said)) -> Self {
+    pub async fn call(
+        mut client: RawClient,
+        case: feldakte_core::ids::CaseId,
+        (browser, said): (Browser, Said),
+    ) -> Self {
         let browser = Arc::new(browser);
         let (fact, hears) = watch::channel(None);
         let (acts, wanted) = mpsc::channel(8);
