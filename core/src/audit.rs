@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::{
     access::{Principal, Subject},
+    call::Party,
     ids::{CaseId, DeviceId, DocumentId, IdError, OperatorName, Position, SessionId, TenantId, UnitId, UserId},
 };
 
@@ -133,6 +134,11 @@ impl Record {
 }
 
 impl Actor {
+    /// The device and user of a party of a call.
+    pub fn of_party(party: &Party) -> Self {
+        Actor::Device { device: party.device, user: party.user }
+    }
+
     /// The device and user of a session.
     pub fn of(principal: &Principal) -> Self {
         Actor::Device { device: principal.device, user: principal.user }

@@ -452,6 +452,12 @@ pub const AUDIT_CHECKPOINT_WITHIN: Duration = Duration::from_secs(600);
 /// may fetch a whole district. Beyond it they are recorded again.
 pub const AUDIT_READS_REMEMBERED: usize = 4096;
 
+/// How long a physician who has left a call still sees its case, in milliseconds: time to write down what was done.
+pub const CALL_WINDOW_MS: i64 = 15 * 60 * 1000;
+
+/// How long a grant that begins with a call would last if nothing ended it, in milliseconds: longer than any call.
+pub const CALL_GRANT_MS: i64 = 13 * 60 * 60 * 1000;
+
 /// A telephone number, in bytes: what ITU-T E.164 allows, with room for how people write it.
 pub const PHONE_LEN_MAX: usize = 32;
 

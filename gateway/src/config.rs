@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use feldakte_core::{access::Policy, limits::Shares};
+use feldakte_core::{access::Policy, call::Plan, limits::Shares};
 use serde::Deserialize;
 
-use self::{ca::RawCa, control::RawControl, policy::RawPolicy, shares::RawShares};
+use self::{ca::RawCa, calls::RawCalls, control::RawControl, policy::RawPolicy, shares::RawShares};
 pub use self::{
     ca::{CaSettings, parse_duration},
     control::ControlSettings,
@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod ca;
+mod calls;
 mod control;
 mod policy;
 mod shares;
@@ -69,6 +70,8 @@ pub struct Config {
     pub policy: Policy,
     /// What an address, a device and a tenant may use.
     pub shares: Shares,
+    /// Where calls go.
+    pub calls: Plan,
     /// Whom to believe about users.
     pub users: UsersConfig,
     /// Where browsers connect; `None` for nowhere.
@@ -128,6 +131,7 @@ struct RawConfig {
     tls: RawTls,
     policy: RawPolicy,
     limits: RawShares,
+    calls: RawCalls,
     users: RawUsers,
     relay: RawRelay,
     web: RawWeb,
@@ -244,7 +248,8 @@ impl Config {
 impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
     fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
-        let RawConfig { listen, store, control, ca, audit, keys, tls, policy, limits, users, relay, web, log } = raw;
+        let RawConfig { listen, store, control, ca, audit, keys, tls, policy, limits, calls, users, relay, web, log } =
+            raw;
         let RawListen { quic, grpc, ops, enrol } = listen;
         let RawStore { path: store, matters } = store;
         let matters = matters.unwrap_or_else(|| store.with_file_name("matters.sqlite"));
@@ -282,6 +287,7 @@ impl TryFrom<RawConfig> for Config {
             crl,
             policy: policy::check(policy)?,
             shares: limits.into(),
+            calls: calls.check()?,
             log_format,
             log_level,
         })

@@ -6,6 +6,7 @@ use feldakte_certs::{deny::DenyList, verifier::DeviceVerifier};
 use feldakte_core::{
     access::Policy,
     audit::{Act, Actor, Chain, Record},
+    call::Plan,
     ids::{Epoch, Position, TenantId},
     limits::{self, Shares},
 };
@@ -21,6 +22,7 @@ use crate::{
     census::Census,
     enrolment::Enrolment,
     environment::Environment,
+    exchange::{self, Exchange},
     grpc,
     hub::Hub,
     ledgers::Ledgers,
@@ -91,6 +93,8 @@ pub struct Shared {
     pub users: Users,
     /// Gives credentials for TURN servers; `None` when there are none.
     pub relay: Option<Arc<Relay>>,
+    /// Teleconsultations.
+    pub exchange: Exchange,
     /// What an operator can watch.
     pub metrics: Arc<Metrics>,
     /// Time, randomness, threads.
@@ -121,6 +125,8 @@ pub struct Parts {
     pub enrolment: Option<Arc<Enrolment>>,
     /// What each role may do at all.
     pub policy: Policy,
+    /// Where calls go.
+    pub calls: Plan,
     /// What an address and a device may use.
     pub shares: Shares,
     /// Whom to believe about users.
@@ -141,6 +147,7 @@ pub struct Gateway {
     projector: Vital,
     sequencer: Vital,
     scribe: Vital,
+    exchange: Vital,
 }
 
 impl Gateway {
@@ -162,11 +169,13 @@ impl Gateway {
             policy,
             users,
             relay,
+            calls,
             shares,
             environment,
         } = parts;
         let epoch = store.epoch().await?;
         let wipes = Wipes::new(matters.wipes().await?);
+        let exchange = Exchange::restore(calls, &matters, environment.latest_ms()).await?;
         let (submissions, queue) = mpsc::channel(limits::SEQUENCER_QUEUE);
         let metrics = Arc::<Metrics>::default();
         let (audit, scribe) = Audit::new(audit, audit_key, environment.clone());
@@ -191,6 +200,7 @@ impl Gateway {
             policy,
             users,
             relay,
+            exchange,
             turnstile: Turnstile::new(metrics.clone()),
             metrics,
             environment,
@@ -209,6 +219,7 @@ impl Gateway {
         shared.audit.record_or_note(Record::new(Chain::Gateway, Actor::Gateway, Act::GatewayStarted)).await;
         let sequencer = Vital::spawn("sequencer", fatal.clone(), |stop| sequencer.run(queue, stop));
         let projector = Vital::spawn("projector", fatal.clone(), |stop| projector::run(shared.clone(), stop));
+        let exchange = Vital::spawn("calls", fatal.clone(), |stop| exchange::run(shared.clone(), stop));
         // What ended while the gateway was down is in the log before anybody reads on, unless the log cannot be written.
         let _ = tokio::time::timeout(ENDED_WITHIN, shared.end_lapsed_grants()).await;
         let sessions = TaskTracker::new();
@@ -218,7 +229,7 @@ impl Gateway {
         shared.tasks.spawn(watch_lapses(shared.clone(), stop_sessions.clone()));
         shared.tasks.spawn(watch_grants(shared.clone(), stop_sessions.clone()));
         users::watch(&shared, &stop_sessions);
-        Ok(Gateway { shared, endpoint, sessions, stop_sessions, fatal, projector, sequencer, scribe })
+        Ok(Gateway { shared, endpoint, sessions, stop_sessions, fatal, projector, sequencer, scribe, exchange })
     }
 
     /// What an operator can watch.

@@ -13,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod enrolment;
 pub mod environment;
+pub mod exchange;
 pub mod gateway;
 pub mod grpc;
 pub mod handshake;

@@ -69,6 +69,10 @@ pub struct Metrics {
     pub snapshots_sent: Counter,
     /// Sessions that fell out of the live tail and read the store again.
     pub readers_lagged: Counter,
+    /// Calls under way.
+    pub calls: Gauge,
+    /// Calls that have ended, by reason.
+    pub calls_ended: Family<Vec<(&'static str, &'static str)>, Counter>,
     /// 1 while commits succeed.
     pub store_ready: Gauge,
     /// Changed files of certificates, keys and lists, by part and what became of them.
@@ -111,6 +115,8 @@ impl Metrics {
             evidence_kept: Counter::default(),
             snapshots_sent: Counter::default(),
             readers_lagged: Counter::default(),
+            calls: Gauge::default(),
+            calls_ended: Family::default(),
             store_ready: Gauge::default(),
             reloads: Family::default(),
             certificate_not_after: Gauge::default(),
@@ -157,6 +163,8 @@ impl Metrics {
         r.register("damaged", "Stored rows found damaged", self.damaged.clone());
         r.register("snapshots_sent", "Documents sent as snapshots", self.snapshots_sent.clone());
         r.register("readers_lagged", "Sessions that fell out of the live tail", self.readers_lagged.clone());
+        r.register("calls", "Calls under way", self.calls.clone());
+        r.register("calls_ended", "Calls that have ended, by reason", self.calls_ended.clone());
         r.register("store_ready", "1 while commits succeed", self.store_ready.clone());
         r.register("reloads", "Changed TLS files, by part and result", self.reloads.clone());
         let help = "End of the gateway's certificate";

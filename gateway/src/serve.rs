@@ -147,6 +147,7 @@ pub async fn run(
         policy: config.policy.clone(),
         users,
         relay,
+        calls: config.calls.clone(),
         shares: config.shares,
         environment,
     };

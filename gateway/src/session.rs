@@ -34,6 +34,7 @@ use crate::{
     turnstile::{self, Pass},
 };
 
+pub(crate) mod calls;
 mod error;
 mod intake;
 mod lanes;
@@ -384,7 +385,7 @@ impl Session {
                 self.fetcher.fetch(&self.device.shared, fetch.documents).map_err(SessionError::Unexpected)
             }
             ClientMessage::Hello(_) => Err(SessionError::Unexpected("a second hello")),
-            ClientMessage::Enter(_) | ClientMessage::Tail => {
+            ClientMessage::Enter(_) | ClientMessage::Tail | ClientMessage::Say(_) => {
                 Err(SessionError::Unexpected("the session's stream is no other lane"))
             }
             // These as well.

@@ -31,7 +31,6 @@ mod http;
 mod line;
 mod message;
 mod page;
-mod seat;
 mod session;
 
 pub(crate) use self::config::RawWeb;

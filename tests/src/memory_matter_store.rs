@@ -13,7 +13,7 @@ use feldakte_core::{
 };
 use feldakte_gateway::store::{
     StoreError,
-    matters::{Decision, Matter, MatterStore, Review, Wipe},
+    matters::{Decision, KeptCall, Matter, MatterStore, Review, Wipe},
 };
 use feldakte_proto::decode_entry;
 use uuid::Uuid;
@@ -26,6 +26,7 @@ pub struct MemoryMatterStore(Mutex<State>);
 struct State {
     reviews: BTreeMap<Uuid, Review>,
     wipes: BTreeMap<DeviceId, Wipe>,
+    calls: BTreeMap<String, String>,
 }
 
 impl MemoryMatterStore {
@@ -107,6 +108,21 @@ impl MatterStore for MemoryMatterStore {
         let Some(wipe) = state.wipes.get_mut(&device).filter(pending) else { return Ok(false) };
         wipe.done_ms = Some(now_ms);
         Ok(true)
+    }
+
+    async fn keep_calls(&self, changed: &[KeptCall]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        for KeptCall { name, state: kept } in changed {
+            match kept {
+                Some(kept) => drop(state.calls.insert(name.clone(), kept.clone())),
+                None => drop(state.calls.remove(name)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn calls(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.state().calls.values().cloned().collect())
     }
 
     async fn close(&self) {}

@@ -103,6 +103,16 @@ acts! {
     GatewayStopped = 37 "gateway_stopped",
     /// Certificates, deny list or settings were read anew.
     ConfigurationReloaded = 38 "configuration_reloaded",
+    /// A crew asked for a physician, or a physician for a crew.
+    CallBegan = 39 "call_began",
+    /// Somebody took the call.
+    CallAccepted = 40 "call_accepted",
+    /// Somebody who was rung did not.
+    CallDeclined = 41 "call_declined",
+    /// Another physician has the call.
+    CallTransferred = 42 "call_transferred",
+    /// The call is over.
+    CallEnded = 43 "call_ended",
 }
 
 impl Act {

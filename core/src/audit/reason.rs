@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{access::BreakGlassReason, ids::IdError};
+use crate::{access::BreakGlassReason, call::End, ids::IdError};
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $reason:ident = $number:literal $name:literal,)*) => {
@@ -162,6 +162,24 @@ reasons! {
     RetentionOver = 130 "retention_over",
     /// The person concerned asked for it.
     PersonAsked = 131 "person_asked",
+
+    // 160 onwards: how calls end.
+    /// The crew hung up.
+    CrewHungUp = 160 "crew_hung_up",
+    /// The physician hung up.
+    PhysicianHungUp = 161 "physician_hung_up",
+    /// Nobody took it in time.
+    Unanswered = 162 "unanswered",
+    /// Nobody was on duty.
+    NobodyOnDuty = 163 "nobody_on_duty",
+    /// The crew could not be reached any more.
+    CrewLost = 164 "crew_lost",
+    /// The physician could not be reached any more.
+    PhysicianLost = 165 "physician_lost",
+    /// The crew that was rung did not take it.
+    CrewDeclined = 166 "crew_declined",
+    /// It went on for longer than calls do.
+    TooLong = 167 "too_long",
 }
 
 impl Reason {
@@ -178,6 +196,23 @@ impl From<BreakGlassReason> for Reason {
             BreakGlassReason::TakenOver => Reason::TakenOver,
             BreakGlassReason::WronglyAssigned => Reason::WronglyAssigned,
             BreakGlassReason::Other => Reason::Other,
+        }
+    }
+}
+
+impl From<End> for Reason {
+    fn from(end: End) -> Self {
+        match end {
+            End::CrewHungUp => Reason::CrewHungUp,
+            End::PhysicianHungUp => Reason::PhysicianHungUp,
+            End::Withdrawn => Reason::Withdrawn,
+            End::Unanswered => Reason::Unanswered,
+            End::NobodyOnDuty => Reason::NobodyOnDuty,
+            End::CrewLost => Reason::CrewLost,
+            End::PhysicianLost => Reason::PhysicianLost,
+            End::CrewDeclined => Reason::CrewDeclined,
+            End::TooLong => Reason::TooLong,
+            End::Unknown => Reason::Unknown,
         }
     }
 }

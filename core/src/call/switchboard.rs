@@ -100,8 +100,13 @@ pub enum Effect {
         /// What.
         told: Told,
     },
-    /// The desk has to see the case, for as long as it is in the call. Said again after a restart.
-    Open(About),
+    /// The desk has to see the case, for as long as it is in the call and the crew may write it. Said again after a restart.
+    Open {
+        /// The desk.
+        desk: About,
+        /// The crew that has called it.
+        crew: Party,
+    },
     /// It has left the call, then by the caller's clock (milliseconds): it sees the case for a while after that, and no longer.
     /// Said again after a restart.
     Shut(About, i64),

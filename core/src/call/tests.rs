@@ -188,7 +188,7 @@ impl Region {
 
     fn opened(&self, device: DeviceId) -> (usize, usize) {
         let is_of = |about: &switchboard::About| about.who.device == device;
-        let open = self.effects.iter().filter(|effect| matches!(effect, Effect::Open(about) if is_of(about)));
+        let open = self.effects.iter().filter(|effect| matches!(effect, Effect::Open { desk, .. } if is_of(desk)));
         let shut = self.effects.iter().filter(|effect| matches!(effect, Effect::Shut(about, _) if is_of(about)));
         (open.count(), shut.count())
     }

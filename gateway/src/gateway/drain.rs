@@ -18,11 +18,12 @@ impl Gateway {
     /// committed and its authors are told nothing: they push it again.
     pub async fn drain(self) {
         info!(connections = self.connections(), "draining");
-        let Self { shared, endpoint, sessions, stop_sessions, fatal: _, projector, sequencer, scribe } = self;
+        let Self { shared, endpoint, sessions, stop_sessions, fatal: _, projector, sequencer, scribe, exchange } = self;
         stop_sessions.cancel();
         sessions.close();
         in_time("sessions", sessions.wait()).await;
         shared.registry.close_all(CloseCode::Draining);
+        exchange.end().await;
         // The projector writes marks into the log: the log goes on until it has ended.
         projector.end().await;
         sequencer.end().await;

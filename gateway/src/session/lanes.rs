@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use feldakte_core::{
+    call::{Say, Told},
     ids::Position,
     lane::{Lane, TAIL_AFTER},
     limits,
@@ -17,6 +18,7 @@ use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 
 use super::{
     Device, SessionError,
+    calls::Line,
     intake::{Intake, Room},
 };
 use crate::{
@@ -69,7 +71,8 @@ async fn open(
     };
     messages.set_len_max(len_max);
     let intake = Intake::new(device.clone(), mailbox.clone(), lane, room);
-    Open { device, outlet, out, messages, mailbox, intake, push_len_max: len_max, tail: None, lane }.run().await
+    let line = (lane == Lane::Urgent).then(|| Box::new(Line::new(&device.shared)));
+    Open { device, outlet, out, messages, mailbox, intake, push_len_max: len_max, tail: None, lane, line }.run().await
 }
 
 /// One of them.
@@ -85,10 +88,13 @@ struct Open {
     /// Of the urgent lane: when the tail of the last message is due.
     tail: Option<Instant>,
     lane: Lane,
+    /// Of the urgent lane: calls are made on it.
+    line: Option<Box<Line>>,
 }
 
 enum Step {
     Tail,
+    Told(Told),
     Post(Post),
     Message(Result<Option<ClientMessage>, ReceiveError>),
     Rested,
@@ -102,6 +108,7 @@ impl Open {
             let has_room = is_open && self.intake.has_room();
             let step = tokio::select! {
                 biased;
+                told = next_of(&self.line) => Step::Told(told),
                 post = self.mailbox.take(limits::CATCH_UP_BYTES) => Step::Post(post),
                 message = self.messages.next_message(), if has_room => Step::Message(message),
                 () = self.intake.rested() => Step::Rested,
@@ -110,8 +117,12 @@ impl Open {
             match step {
                 Step::Post(post) => self.handle_post(post).await?,
                 Step::Message(Ok(Some(ClientMessage::Push(push)))) => self.take(push).await?,
+                Step::Message(Ok(Some(ClientMessage::Say(say)))) => Box::pin(self.hear(say)).await?,
+                Step::Told(told) => self.send(ServerMessage::Told(told)).await?,
                 Step::Message(Ok(Some(ClientMessage::Tail))) => {}
-                Step::Message(Ok(Some(_))) => return Err(SessionError::Unexpected("only pushes come on that lane")),
+                Step::Message(Ok(Some(_))) => {
+                    return Err(SessionError::Unexpected("only pushes and calls come on that lane"));
+                }
                 Step::Message(Ok(None)) => is_open = false,
                 // Over TCP a lane may be lost and the session go on.
                 Step::Message(Err(ReceiveError::Gone)) => return Ok(()),
@@ -125,6 +136,16 @@ impl Open {
         }
         self.out.finish();
         Ok(())
+    }
+
+    async fn hear(&mut self, say: Say) -> Result<(), SessionError> {
+        let Some(line) = &mut self.line else {
+            return Err(SessionError::Unexpected("calls are made on the urgent lane"));
+        };
+        match line.hear(&self.device.speaker, say).await? {
+            Some(told) => self.send(ServerMessage::Told(told)).await,
+            None => Ok(()),
+        }
     }
 
     async fn take(&mut self, push: Push) -> Result<(), SessionError> {
@@ -168,6 +189,13 @@ impl Open {
         self.outlet.send_frame(&mut self.out, message.encode()).await?;
         self.tail = (self.lane == Lane::Urgent).then(|| Instant::now() + TAIL_AFTER);
         Ok(())
+    }
+}
+
+async fn next_of(line: &Option<Box<Line>>) -> Told {
+    match line {
+        Some(line) => line.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -47,8 +47,23 @@ pub trait MatterStore: Send + Sync + 'static {
     /// The device has carried out that order: false when that was known, or there is no such order.
     async fn wiped(&self, device: DeviceId, order: Uuid, now_ms: i64) -> Result<bool, StoreError>;
 
+    /// Keeps things of calls by name, or forgets them: all of that or nothing.
+    async fn keep_calls(&self, changed: &[KeptCall]) -> Result<(), StoreError>;
+
+    /// All things of calls that are kept.
+    async fn calls(&self) -> Result<Vec<String>, StoreError>;
+
     /// Lets go of files. Nothing may be called afterwards.
     async fn close(&self);
+}
+
+/// Something of calls, as [`crate::exchange`] names and writes it. No content of cases stands in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptCall {
+    /// Names it.
+    pub name: String,
+    /// How it stands; `None` to forget it.
+    pub state: Option<String>,
 }
 
 /// Something that a supervisor decides.

@@ -2,6 +2,7 @@
 
 use feldakte_core::{
     access::Role,
+    call::Told,
     ids::{DeviceId, SessionId, TenantId, UnitId, UserId},
     limits,
 };
@@ -70,6 +71,11 @@ impl Welcome {
     pub(super) fn encode(self) -> String {
         serde_json::to_string(&FirstTold::Welcome(self)).expect("text and numbers")
     }
+}
+
+/// Anything about calls.
+pub(super) fn encode(told: &Told) -> String {
+    serde_json::to_string(told).expect("maps with text as keys, numbers and text")
 }
 
 /// How a page is told why the connection ends: applications have the codes from 4000 on (RFC 6455, 7.4.2).

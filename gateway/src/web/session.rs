@@ -10,6 +10,7 @@ use feldakte_certs::identity;
 use feldakte_core::{
     access::{Principal, Role},
     audit::Reason,
+    call::Told,
     ids::SessionId,
     limits,
 };
@@ -21,15 +22,14 @@ use tracing::{debug, info};
 
 use super::{
     line::{Closing, Line},
-    message::{Hello, Welcome, close_code_of},
+    message::{self, Hello, Welcome, close_code_of},
     page::Page,
-    seat::Seat,
 };
 use crate::{
     audit::{Trail, trail},
     gateway::Shared,
     registry::Peer,
-    session::SessionError,
+    session::{self, SessionError},
     speaker::Speaker,
     turnstile::{self, Pass},
     users::Refusal,
@@ -185,20 +185,27 @@ async fn calls(
     if let Err(error) = page.tell(welcome.encode()).await {
         return error;
     }
-    let mut seat = Seat::take(shared, speaker, id);
+    let mut line = session::calls::Line::new(shared);
     loop {
-        let done = tokio::select! {
-            told = seat.told() => match told {
-                Some(told) => page.tell(told).await,
-                None => Err(SessionError::Stalled),
-            },
+        let told = tokio::select! {
+            told = line.next() => Ok(Some(told)),
             said = page.next_text() => match said {
-                Ok(text) => seat.say(&text).await,
+                Ok(text) => hear(&mut line, speaker, &text).await,
                 Err(error) => Err(error),
             },
         };
-        if let Err(error) = done {
+        let told = match told {
+            Ok(Some(told)) => page.tell(message::encode(&told)).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
             return error;
         }
     }
+}
+
+async fn hear(line: &mut session::calls::Line, speaker: &Speaker, text: &str) -> Result<Option<Told>, SessionError> {
+    let say = serde_json::from_str(text).map_err(|_| SessionError::Unexpected("a message that is not about calls"))?;
+    line.hear(speaker, say).await
 }

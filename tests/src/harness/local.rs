@@ -12,7 +12,7 @@ use std::{
 };
 
 use feldakte_certs::deny::DenyList;
-use feldakte_core::{access::Policy, limits::Shares};
+use feldakte_core::{access::Policy, call::Plan, limits::Shares};
 use feldakte_gateway::{
     audit::AuditKey,
     environment::Environment,
@@ -52,6 +52,8 @@ pub struct Site {
     pub pki: Pki,
     /// What devices may use.
     pub shares: Shares,
+    /// Where calls go.
+    pub calls: Plan,
     /// What each role may do at all, in gateways in this process.
     pub policy: Policy,
     /// Over what tests reach its gateways.
@@ -111,7 +113,16 @@ impl Site {
     fn anywhere(over: Transport, region: Option<Arc<Region>>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let pki = Pki::create(&dir.path().join("pki"));
-        Self { pki, shares: Shares::DEFAULT, policy: Policy::default(), over, dir, port: Mutex::new(0), region }
+        Self {
+            pki,
+            shares: Shares::DEFAULT,
+            calls: Plan::empty(),
+            policy: Policy::default(),
+            over,
+            dir,
+            port: Mutex::new(0),
+            region,
+        }
     }
 
     /// Its directory.
@@ -242,6 +253,7 @@ impl Site {
             users,
             relay,
             shares,
+            calls: self.calls.clone(),
             environment,
         };
         let gateway = Gateway::start(parts).await;

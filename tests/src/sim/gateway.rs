@@ -5,6 +5,7 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 use feldakte_certs::deny::DenyList;
 use feldakte_core::{
     access::{Grant, Policy, Subject},
+    call::Plan,
     ids::DocumentId,
     limits,
     limits::Shares,
@@ -81,7 +82,7 @@ async fn serve(world: &Arc<World>) -> Ending {
     let users = Users::local_only().expect("randomness");
     let (store, audit, audit_key) = (Arc::new(store), machine.audit.clone(), machine.audit_key.clone());
     let (policy, shares, enrolment, matters) = (Policy::default(), Shares::DEFAULT, None, machine.matters.clone());
-    let (grpc, web, relay) = (None, None, None);
+    let (calls, grpc, web, relay) = (Plan::empty(), None, None, None);
     let parts = Parts {
         endpoint,
         grpc,
@@ -94,6 +95,7 @@ async fn serve(world: &Arc<World>) -> Ending {
         enrolment,
         policy,
         users,
+        calls,
         relay,
         shares,
         environment,

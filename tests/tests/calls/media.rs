@@ -57,7 +57,7 @@ async fn frames_are_back_within_three_seconds_of_a_changed_address() {
         return skipped(&why);
     }
     let mut call = Consultation::begin("all", None).await;
-    for _ in 0..3 {
+    for _ in 0..5 {
         call.change_address_and_judge().await;
     }
     call.end().await;
@@ -69,7 +69,7 @@ async fn a_picture_that_stands_is_noticed_by_its_frames_before_the_browser_says_
     if let Some(why) = unavailable() {
         return skipped(&why);
     }
-    let mut call = Consultation::begin("all", None).await;
+    let call = Consultation::begin("all", None).await;
     let since = now_ms();
     let cut = call.cut();
     call.until_noted("stalled", since).await;

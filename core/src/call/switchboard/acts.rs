@@ -133,8 +133,8 @@ impl Switchboard {
         call.times.rang_ms = Some(now_ms);
         call.add_side(who.clone());
         let about = call.about(&who);
-        self.effects.push(Effect::Note { what: Note::Called, about: about.clone() });
-        self.effects.push(Effect::Open(about));
+        self.effects.push(Effect::Note { what: Note::Called, about });
+        self.effects.push(call.opening(&who));
         self.calls.insert(id, call);
         self.changed.insert(id);
         Outcome::Done
@@ -220,8 +220,8 @@ impl Switchboard {
         let others = call.take_rung().into_iter().filter(|other| *other != who.device);
         self.outs.extend(others.map(|other| (id, other, Out::Taken)));
         let Some(leg) = call.add_side(who.clone()) else { return refused(Refusal::TooMany) };
-        let about = call.about(&who);
-        self.effects.push(Effect::Open(about));
+        let opening = call.opening(&who);
+        self.effects.push(opening);
         self.begin(id, leg, now_ms);
         Outcome::Done
     }

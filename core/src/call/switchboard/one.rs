@@ -254,9 +254,14 @@ impl Call {
     pub(super) fn desks_seen(&self) -> Vec<Effect> {
         let effect = |side: &Side| match side.left_ms.or(self.times.ended_ms) {
             Some(left_ms) => Effect::Shut(self.about(&side.party), left_ms),
-            None => Effect::Open(self.about(&side.party)),
+            None => self.opening(&side.party),
         };
         self.sides.iter().skip(1).map(effect).collect()
+    }
+
+    /// The desk has to see the case.
+    pub(super) fn opening(&self, desk: &Party) -> Effect {
+        Effect::Open { desk: self.about(desk), crew: self.sides[0].party.clone() }
     }
 
     /// The leg has no part in the call any more; gives what its desk loses with that.

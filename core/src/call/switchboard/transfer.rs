@@ -64,10 +64,10 @@ impl Switchboard {
         transfer.rung.clear();
         transfer.joining = Some(leg);
         transfer.until_ms = now_ms + JOIN_WITHIN_MS;
-        let about = call.about(&party);
+        let opening = call.opening(&party);
         let losers = others.into_iter().filter(|other| *other != device);
         self.outs.extend(losers.map(|other| (id, other, Out::Taken)));
-        self.effects.push(Effect::Open(about));
+        self.effects.push(opening);
         self.changed.insert(id);
         Outcome::Done
     }

@@ -11,7 +11,7 @@ use feldakte_core::{
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{Decision, Matter, MatterStore, Review, Verdict, Wipe};
+use super::{Decision, KeptCall, Matter, MatterStore, Review, Verdict, Wipe};
 use crate::store::{
     StoreError,
     sqlite::{connect::Purpose, migrate::Schema, row::row, side::SideFile},
@@ -99,6 +99,27 @@ impl MatterStore for SqliteMatterStore {
         let sql = "update wipe set done = ? where device = ? and wipe_order = ? and done is null";
         let query = sqlx::query(sql).bind(now_ms).bind(&device.as_bytes()[..]).bind(&order.as_bytes()[..]);
         self.write(async |connection| Ok(query.execute(connection).await?.rows_affected() == 1)).await
+    }
+
+    async fn keep_calls(&self, changed: &[KeptCall]) -> Result<(), StoreError> {
+        self.write(async |connection| {
+            for KeptCall { name, state } in changed {
+                let query = match state {
+                    Some(state) => sqlx::query("insert or replace into call_state (name, state) values (?, ?)")
+                        .bind(name)
+                        .bind(state),
+                    None => sqlx::query("delete from call_state where name = ?").bind(name),
+                };
+                query.execute(&mut *connection).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn calls(&self) -> Result<Vec<String>, StoreError> {
+        let query = sqlx::query_scalar("select state from call_state order by name");
+        Ok(query.fetch_all(&mut *self.file.read().await?).await?)
     }
 
     async fn close(&self) {
@@ -202,4 +223,7 @@ const EVIDENCE: i64 = 1;
 const BREAK_GLASS: i64 = 2;
 
 /// "FELM": tells matters from the log and from other programs' files.
-const SCHEMA: Schema = Schema { application_id: 0x4645_4c4d, migrations: &[include_str!("0001_matters.sql")] };
+const SCHEMA: Schema = Schema {
+    application_id: 0x4645_4c4d,
+    migrations: &[include_str!("0001_matters.sql"), include_str!("0002_calls.sql")],
+};

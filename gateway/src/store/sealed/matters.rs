@@ -13,7 +13,7 @@ use super::{
 use crate::store::{
     StoreError,
     keyring::{Held, Keyring},
-    matters::{Decision, MatterStore, Review, SharedMatterStore, Wipe},
+    matters::{Decision, KeptCall, MatterStore, Review, SharedMatterStore, Wipe},
 };
 
 /// Matters and the keys of what is in them.
@@ -88,6 +88,14 @@ impl MatterStore for SealedMatters {
     }
 
     /// The keyring is the log's, which closes it.
+    async fn keep_calls(&self, changed: &[KeptCall]) -> Result<(), StoreError> {
+        self.inner.keep_calls(changed).await
+    }
+
+    async fn calls(&self) -> Result<Vec<String>, StoreError> {
+        self.inner.calls().await
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }

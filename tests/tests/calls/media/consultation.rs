@@ -196,7 +196,8 @@ fn media() -> Value {
 }
 
 /// Whom calls of the ambulance's tenant go to.
-const CALLS: &str = "";
+const CALLS: &str =
+    "[calls]\n[[calls.route]]\ntenant = \"dortmund\"\n[[calls.route.group]]\ncentre = \"dortmund/tele-centre\"\n";
 const HOUR: Duration = Duration::from_secs(3600);
 /// Between two looks at a page.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -5,11 +5,15 @@ use std::{sync::Arc, time::Duration};
 use feldakte_core::{
     call::{Act, Category, Fact, Intent, PULSE_EVERY_MS, Phase, Say, Signal, Standing, Told},
     ids::{CallId, IntentKey},
+    lane::Lane,
 };
 use feldakte_proto::{ClientMessage, ServerMessage};
 use feldakte_tests::{
     browser::{Browser, Said},
-    harness::{raw::RawClient, within},
+    harness::{
+        raw::{RawClient, RawLane},
+        within,
+    },
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -31,7 +35,9 @@ pub struct Crew {
 }
 
 struct Device {
-    client: RawClient,
+    /// The session itself is of no interest here.
+    _client: RawClient,
+    line: RawLane,
     call: CallId,
     fact: watch::Sender<Option<Fact>>,
     /// What the page is to do, in order.
@@ -51,8 +57,9 @@ impl Crew {
         let (page, orders) = mpsc::channel(256);
         tokio::spawn(obey(browser.clone(), orders));
         let call = CallId(uuid());
-        client.send(&ClientMessage::Say(Say::Join)).await;
-        let device = Device { client, call, fact, page };
+        let mut line = client.enter(Lane::Urgent).await;
+        line.send(&ClientMessage::Say(Say::Join)).await;
+        let device = Device { _client: client, line, call, fact, page };
         let running = tokio::spawn(device.run(said, wanted));
         let crew = Self { browser, fact: hears, acts, running };
         crew.want(Act::Call { case, category: Category::Emergency, phone: None }).await;
@@ -90,13 +97,13 @@ impl Device {
         let mut beats = 0;
         loop {
             let say = tokio::select! {
-                told = self.client.next() => match told {
-                    Ok(ServerMessage::Told(told)) => {
+                told = self.line.next() => match told {
+                    Some(ServerMessage::Told(told)) => {
                         self.hear(told).await;
                         continue;
                     }
-                    Ok(_) => continue,
-                    Err(code) => panic!("the crew's session has ended: {code:?}"),
+                    Some(_) => continue,
+                    None => panic!("the crew's line is gone"),
                 },
                 Some((_, said)) = said.recv() => match self.say_of(&said) {
                     Some(say) => say,
@@ -108,7 +115,7 @@ impl Device {
                     Say::Pulse(beats)
                 }
             };
-            self.client.send(&ClientMessage::Say(say)).await;
+            self.line.send(&ClientMessage::Say(say)).await;
         }
     }
 

@@ -1,0 +1,252 @@
+//! The case for the desk that has a call about it: given when it takes the call, ended some time after it has left.
+//!
+//! What is given is written down before it is, so that after any crash it is known what to end; the end itself is in the grant,
+//! which the log's clock ends. A document that nobody has pushed yet is given as soon as it is there, for as long as the call
+//! goes on. Somebody who has as much already is given nothing, and loses nothing.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use feldakte_core::{
+    access::{Access, Grant, Role, Subject},
+    admission::Ledger,
+    audit::{self, Act, Actor, Chain},
+    call::{About, Note, Party},
+    ids::{CallId, CaseId, DeviceId, DocumentId, Part, TenantId},
+    limits,
+    log::Entry,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::{Record, kept_call};
+use crate::gateway::{AuthorityError, Shared};
+
+/// What desks are to be given, or to lose.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// For as long as the call goes on.
+    Open {
+        /// To whom.
+        desk: About,
+        /// By whom.
+        crew: Party,
+    },
+    /// Then.
+    Shut {
+        /// From whom.
+        about: About,
+        /// Milliseconds since 1970-01-01 UTC.
+        ends_ms: i64,
+    },
+}
+
+/// What desks were given, by call and desk.
+type Grants = BTreeMap<(CallId, DeviceId), Open>;
+
+#[derive(Debug)]
+struct Open {
+    given: Given,
+    /// Since the gateway runs: each part's grant is known to be there.
+    done: Vec<Part>,
+    /// Written down.
+    is_kept: bool,
+}
+
+/// As it is written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Given {
+    call: CallId,
+    case: CaseId,
+    log: TenantId,
+    desk: Party,
+    crew: Party,
+    /// Parts that were given because of the call.
+    parts: Vec<u8>,
+    /// When it ends, once that is known.
+    ends_ms: Option<i64>,
+}
+
+/// Gives and ends, as far as the log can be written; the rest is tried again.
+pub(super) async fn run(shared: Arc<Shared>, given: Vec<Given>, mut changes: mpsc::Receiver<Change>) {
+    let open = |given: Given| ((given.call, given.desk.device), Open { given, done: Vec::new(), is_kept: true });
+    let mut grants: Grants = given.into_iter().map(open).collect();
+    loop {
+        let change = match grants.is_empty() {
+            true => changes.recv().await,
+            false => match tokio::time::timeout(LOOK_EVERY, changes.recv()).await {
+                Ok(change) => change,
+                Err(_) => {
+                    pursue(&mut grants, &shared).await;
+                    continue;
+                }
+            },
+        };
+        match change {
+            Some(change) => take(&mut grants, change),
+            None => return,
+        }
+        while let Ok(change) = changes.try_recv() {
+            take(&mut grants, change);
+        }
+        pursue(&mut grants, &shared).await;
+    }
+}
+
+fn take(grants: &mut Grants, change: Change) {
+    match change {
+        Change::Open { desk: About { call, case, log, who }, crew } => {
+            let key = (call, who.device);
+            let given = Given { call, case, log, desk: who, crew, parts: Vec::new(), ends_ms: None };
+            let open = grants.entry(key).or_insert(Open { given, done: Vec::new(), is_kept: false });
+            open.given.ends_ms = None;
+            open.done.clear();
+        }
+        // Ended and forgotten long ago otherwise.
+        Change::Shut { about, ends_ms } => {
+            if let Some(open) = grants.get_mut(&(about.call, about.who.device)) {
+                open.given.ends_ms = Some(ends_ms);
+            }
+        }
+    }
+}
+
+async fn pursue(grants: &mut Grants, shared: &Shared) {
+    let now_ms = shared.environment.latest_ms();
+    let mut over = Vec::new();
+    for (key, open) in grants.iter_mut() {
+        let done = match open.given.ends_ms {
+            None => open.give(shared, now_ms).await,
+            Some(ends_ms) => open.end(shared, ends_ms).await,
+        };
+        match done {
+            Ok(true) => over.push(*key),
+            Ok(false) => {}
+            Err(error) => warn!(%error, call = %key.0, "a desk could not be given its case, or kept it: tried again"),
+        }
+    }
+    for key in over {
+        grants.remove(&key);
+    }
+}
+
+impl Open {
+    /// Never over before the call is.
+    async fn give(&mut self, shared: &Shared, now_ms: i64) -> Result<bool, AuthorityError> {
+        for part in Part::ALL.into_iter().filter(|part| !self.done.contains(part)).collect::<Vec<_>>() {
+            let Some(access) = shared.policy.ceiling(Role::TelePhysician, part).limit(Access::Write) else {
+                self.done.push(part);
+                continue;
+            };
+            let document = DocumentId { case: self.given.case, part };
+            let Some(ledger) = shared.ledgers.open_known(&shared.store, &shared.metrics, document).await? else {
+                continue;
+            };
+            let until = now_ms.saturating_add(limits::CALL_GRANT_MS);
+            let wanted = Grant { until: Some(until), ..Grant::new(self.subject(), access) };
+            if ledger.with(|ledger| self.adds(ledger, &wanted, now_ms)).is_none() {
+                // Not the crew's to give, or had already: looked at again, as things may change while the call goes on.
+                continue;
+            }
+            if !self.given.parts.contains(&(part as u8)) {
+                self.given.parts.push(part as u8);
+                self.keep(shared).await?;
+            }
+            let record = audit::Record::new(
+                Chain::Tenant(self.given.log.clone()),
+                Actor::of_party(&self.given.desk),
+                Act::GrantBegan,
+            );
+            shared.audit.record(record.about(audit::About::grant(document, &wanted.subject))).await?;
+            // What others did meanwhile counts.
+            shared.amend(document, |ledger| self.adds(ledger, &wanted, now_ms)).await?;
+            self.done.push(part);
+        }
+        Ok(false)
+    }
+
+    /// The entry that gives it; `None` when there is nothing to give, or it is not the crew's to give.
+    fn adds(&self, ledger: &Ledger, wanted: &Grant, now_ms: i64) -> Option<Entry> {
+        if *ledger.tenant() != self.given.log || self.given.crew.unit.tenant != self.given.log {
+            return None;
+        }
+        let crew = &self.given.crew;
+        let is_crews = |subject: &Subject| match subject {
+            Subject::Unit(unit) => *unit == crew.unit.unit,
+            Subject::Device(device) => *device == crew.device,
+            Subject::User(user) => Some(*user) == crew.user,
+            Subject::Guest { .. } => false,
+        };
+        let valid = || ledger.grants().iter().filter(|grant| grant.covers(now_ms));
+        if !valid().any(|grant| grant.access == Access::Write && is_crews(&grant.subject)) {
+            return None;
+        }
+        if valid().any(|grant| grant.subject == wanted.subject && grant.access >= wanted.access) {
+            return None;
+        }
+        Some(Entry { grants: vec![wanted.clone()], ..Entry::new(ledger.document()) })
+    }
+
+    /// Whether that is done.
+    async fn end(&mut self, shared: &Shared, ends_ms: i64) -> Result<bool, AuthorityError> {
+        let subject = self.subject();
+        for part in Part::ALL.into_iter().filter(|part| self.given.parts.contains(&(*part as u8))) {
+            let document = DocumentId { case: self.given.case, part };
+            let shorten = |ledger: &mut Ledger| {
+                let held = ledger.grants().iter().find(|grant| grant.subject == subject)?;
+                let is_longer = held.until.is_none_or(|until| until > ends_ms);
+                let grant = Grant { until: Some(ends_ms), ..held.clone() };
+                is_longer.then(|| Entry { grants: vec![grant], ..Entry::new(ledger.document()) })
+            };
+            match shared.amend(document, shorten).await {
+                Ok(_) | Err(AuthorityError::UnknownDocument) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.is_kept {
+            shared.matters.keep_calls(&[kept_call(self.name(), None)]).await?;
+        }
+        Ok(true)
+    }
+
+    async fn keep(&mut self, shared: &Shared) -> Result<(), AuthorityError> {
+        shared.matters.keep_calls(&[kept_call(self.name(), Some(Record::Given(self.given.clone())))]).await?;
+        self.is_kept = true;
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        format!("given {} {}", self.given.call, self.given.desk.device)
+    }
+
+    /// Of its own tenant the device alone; of another one its tele-centre, for more is not known there.
+    fn subject(&self) -> Subject {
+        let desk = &self.given.desk;
+        match desk.unit.tenant == self.given.log {
+            true => Subject::Device(desk.device),
+            false => Subject::Guest { tenant: desk.unit.tenant.clone(), unit: desk.unit.unit.clone() },
+        }
+    }
+}
+
+/// What the audit log is told of a call.
+pub(super) fn record(what: Note, about: &About) -> audit::Record {
+    let (act, reason) = match what {
+        Note::Called => (Act::CallBegan, None),
+        Note::Accepted => (Act::CallAccepted, None),
+        Note::Declined => (Act::CallDeclined, None),
+        Note::Transferred => (Act::CallTransferred, None),
+        Note::Ended(end) => (Act::CallEnded, Some(end.into())),
+    };
+    let who = match what {
+        Note::Ended(_) => Actor::Gateway,
+        _ => Actor::of_party(&about.who),
+    };
+    let unit = Some(about.who.unit.unit.clone());
+    let tenant = (about.who.unit.tenant != about.log).then(|| about.who.unit.tenant.clone());
+    let record = audit::Record::new(Chain::Tenant(about.log.clone()), who, act);
+    audit::Record { reason, ..record.about(audit::About { unit, tenant, ..audit::About::case(about.case) }) }
+}
+
+/// Between two looks at what could not be given or ended yet.
+const LOOK_EVERY: Duration = Duration::from_secs(1);

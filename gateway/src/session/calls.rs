@@ -1,0 +1,133 @@
+//! The calls of a session: its urgent lane is the line on which they are made.
+
+use std::sync::Arc;
+
+use feldakte_core::{
+    call::{Act, Centre, Outcome, Party, Refusal, Reply, Say, Told},
+    ids::SessionId,
+    limits,
+};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::SessionError;
+use crate::{
+    exchange::{self, CallMail},
+    gateway::Shared,
+    speaker::Speaker,
+};
+
+/// A line, for as long as its lane is open.
+pub(crate) struct Line {
+    shared: Arc<Shared>,
+    id: SessionId,
+    mail: Arc<CallMail>,
+    has_joined: bool,
+    intents: Allowance,
+    signals: Allowance,
+}
+
+impl Line {
+    /// Nobody has joined on it.
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: shared.clone(),
+            id: shared.environment.session_id(),
+            mail: Arc::default(),
+            has_joined: false,
+            intents: Allowance::new(limits::INTENTS_AT_ONCE, limits::INTENTS_PER_SECOND),
+            signals: Allowance::new(limits::SIGNALS_AT_ONCE, limits::SIGNALS_PER_SECOND),
+        }
+    }
+
+    /// What is to be said on it next. Cancel-safe.
+    pub(crate) async fn next(&self) -> Told {
+        self.mail.take().await
+    }
+
+    /// Hears what the device says; gives what is to be answered at once.
+    ///
+    /// # Errors
+    /// When the device speaks before it has joined.
+    pub(crate) async fn hear(&mut self, speaker: &Speaker, say: Say) -> Result<Option<Told>, SessionError> {
+        if !self.has_joined && say != Say::Join {
+            return Err(SessionError::Unexpected("calls without joining"));
+        }
+        let exchange = &self.shared.exchange;
+        exchange.lines().heard(self.id);
+        match say {
+            Say::Join => {
+                let principal = &speaker.principal;
+                let unit = Centre { tenant: principal.tenant.clone(), unit: principal.unit.clone() };
+                let who = Party { unit, device: principal.device, user: principal.user };
+                self.has_joined = true;
+                exchange.join(self.id, who, principal.role, &self.mail).await;
+            }
+            Say::Duty(duty) => {
+                if self.intents.take() {
+                    exchange.duty(self.id, duty).await;
+                }
+            }
+            Say::Intent(intent) => {
+                if !self.intents.take() {
+                    let outcome = Outcome::Refused(Refusal::TooMany);
+                    return Ok(Some(Told::Reply(Reply { key: intent.key, outcome })));
+                }
+                let mut may_write = false;
+                if let Act::Call { case, .. } = &intent.act {
+                    may_write = match exchange::may_call(&self.shared, speaker, *case).await {
+                        Ok(may_write) => may_write,
+                        Err(error) => {
+                            warn!(%error, "whether a device may call could not be looked up");
+                            let outcome = Outcome::Refused(Refusal::Unavailable);
+                            return Ok(Some(Told::Reply(Reply { key: intent.key, outcome })));
+                        }
+                    };
+                }
+                exchange.intent(self.id, intent, speaker.log.clone(), may_write).await;
+            }
+            // What is lost is agreed on anew.
+            Say::Signal(signal) => {
+                if self.signals.take() {
+                    exchange.lines().signal(self.id, signal);
+                }
+            }
+            Say::Pulse(number) => return Ok(Some(Told::Pulse(number))),
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.has_joined {
+            self.shared.exchange.leave(self.id);
+        }
+    }
+}
+
+/// So many at once, and so many more each second.
+struct Allowance {
+    at_once: f64,
+    per_second: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    fn new(at_once: u32, per_second: u32) -> Self {
+        let (at_once, per_second) = (f64::from(at_once), f64::from(per_second));
+        Self { at_once, per_second, left: at_once, at: Instant::now() }
+    }
+
+    fn take(&mut self) -> bool {
+        let now = Instant::now();
+        let back = (now - self.at).as_secs_f64() * self.per_second;
+        (self.left, self.at) = ((self.left + back).min(self.at_once), now);
+        let has_one = self.left >= 1.0;
+        if has_one {
+            self.left -= 1.0;
+        }
+        has_one
+    }
+}
