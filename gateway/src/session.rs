@@ -181,10 +181,11 @@ async fn lapse(mailbox: &Mailbox, outlet: &Outlet) -> SessionError {
 }
 
 /// Counts the session as open for as long as it is.
-struct OpenSession<'a>(&'a Shared);
+pub(crate) struct OpenSession<'a>(&'a Shared);
 
 impl<'a> OpenSession<'a> {
-    fn count(shared: &'a Shared) -> Self {
+    /// From here on until it is dropped.
+    pub(crate) fn count(shared: &'a Shared) -> Self {
         shared.metrics.sessions.inc();
         Self(shared)
     }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::{
-    line::{Closing, Line},
+    line::{self, Closing},
     message::{self, Hello, Welcome, close_code_of},
     page::Page,
 };
@@ -29,7 +29,7 @@ use crate::{
     audit::{Trail, trail},
     gateway::Shared,
     registry::Peer,
-    session::{self, SessionError},
+    session::{OpenSession, SessionError, calls::Line},
     speaker::Speaker,
     turnstile::{self, Pass},
     users::Refusal,
@@ -43,7 +43,7 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) {
     let id = shared.environment.session_id();
-    let (line, closing) = Line::new(chain);
+    let (line, closing) = line::Line::new(chain);
     let mut page = Page::new(socket);
     let served = serve_page(&shared, (&mut page, &line), (closing, stranger), id);
     let error = tokio::select! {
@@ -59,7 +59,7 @@ pub(super) async fn serve(
 
 async fn serve_page(
     shared: &Arc<Shared>,
-    (page, line): (&mut Page, &Line),
+    (page, line): (&mut Page, &line::Line),
     (mut closing, stranger): (Closing, OwnedSemaphorePermit),
     id: SessionId,
 ) -> SessionError {
@@ -90,7 +90,7 @@ async fn serve_page(
 async fn begin(
     shared: &Arc<Shared>,
     page: &mut Page,
-    line: &Line,
+    line: &line::Line,
     id: SessionId,
 ) -> Result<(Speaker, Pass), SessionError> {
     let device = identify(shared, line, id)?;
@@ -124,7 +124,7 @@ async fn begin(
 }
 
 /// The device whose certificate the browser has shown, watched from here on; `None` when it has shown none.
-fn identify(shared: &Shared, line: &Line, id: SessionId) -> Result<Option<Principal>, SessionError> {
+fn identify(shared: &Shared, line: &line::Line, id: SessionId) -> Result<Option<Principal>, SessionError> {
     let Some(leaf) = line.chain().first() else { return Ok(None) };
     let (Ok(principal), Ok(validity)) = (identity::principal_of(leaf), identity::validity_of(leaf)) else {
         trail::note_stranger(&shared.audit, Reason::CertificateInvalid);
@@ -185,7 +185,8 @@ async fn calls(
     if let Err(error) = page.tell(welcome.encode()).await {
         return error;
     }
-    let mut line = session::calls::Line::new(shared);
+    let _open = OpenSession::count(shared);
+    let mut line = Line::new(shared);
     loop {
         let told = tokio::select! {
             told = line.next() => Ok(Some(told)),
@@ -205,7 +206,7 @@ async fn calls(
     }
 }
 
-async fn hear(line: &mut session::calls::Line, speaker: &Speaker, text: &str) -> Result<Option<Told>, SessionError> {
+async fn hear(line: &mut Line, speaker: &Speaker, text: &str) -> Result<Option<Told>, SessionError> {
     let say = serde_json::from_str(text).map_err(|_| SessionError::Unexpected("a message that is not about calls"))?;
     line.hear(speaker, say).await
 }

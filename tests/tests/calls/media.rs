@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use feldakte_tests::{netns, skipped};
 use serde_json::{Value, json};
 
-use self::{consultation::Consultation, relay::TurnServer};
+use self::{
+    consultation::{Consultation, Desk},
+    relay::TurnServer,
+};
 
 mod consultation;
 mod crew;
@@ -40,7 +43,7 @@ async fn a_physician_in_a_browser_and_a_crew_see_and_hear_each_other() {
     if let Some(why) = unavailable() {
         return skipped(&why);
     }
-    let mut call = Consultation::begin("all", None).await;
+    let call = Consultation::begin("all", None, Desk::Certificate).await;
     let began = call.frames().await;
     call.until_frames("frames on both sides", began, 30).await;
     // Credentials, candidates, everything anew, while frames go on.
@@ -56,7 +59,7 @@ async fn frames_are_back_within_three_seconds_of_a_changed_address() {
     if let Some(why) = unavailable() {
         return skipped(&why);
     }
-    let mut call = Consultation::begin("all", None).await;
+    let mut call = Consultation::begin("all", None, Desk::Token).await;
     for _ in 0..5 {
         call.change_address_and_judge().await;
     }
@@ -69,7 +72,7 @@ async fn a_picture_that_stands_is_noticed_by_its_frames_before_the_browser_says_
     if let Some(why) = unavailable() {
         return skipped(&why);
     }
-    let call = Consultation::begin("all", None).await;
+    let call = Consultation::begin("all", None, Desk::Token).await;
     let since = now_ms();
     let cut = call.cut();
     call.until_noted("stalled", since).await;
@@ -92,7 +95,7 @@ async fn media_goes_through_the_relay_alone_and_comes_back_over_another_path() {
     if let Some(why) = unavailable() {
         return skipped(&why);
     }
-    let mut call = Consultation::begin("relay", Some(TurnServer::plan())).await;
+    let mut call = Consultation::begin("relay", Some(TurnServer::plan()), Desk::Token).await;
     for (side, kinds) in call.candidate_kinds().await {
         assert_eq!(kinds, json!(["relay"]), "{side}");
     }

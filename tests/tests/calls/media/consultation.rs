@@ -7,11 +7,11 @@ use std::{
 
 use feldakte_core::{access::Role, call::Phase};
 use feldakte_tests::{
-    browser::{Browser, Said, tools::Tools},
+    browser::{Browser, Certificate, Said, tools::Tools},
     harness::{
         address::{Address, Transport},
-        crew as ambulance,
-        issuer::{self, Issuer},
+        crew as ambulance, device,
+        issuer::{self, Issuer, UNIT},
         local::Site,
         page,
         process::{ChildGateway, Serve},
@@ -43,11 +43,20 @@ pub struct Consultation {
     _site: Site,
 }
 
+/// By what the desk's page is known to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Desk {
+    /// A device's certificate, in the browser.
+    Certificate,
+    /// A user's token alone.
+    Token,
+}
+
 const DESK: &str = "desk";
 
 impl Consultation {
     /// Begins one, with media over any path, or over `relay` alone.
-    pub async fn begin(policy: &str, turn: Option<Plan>) -> Self {
+    pub async fn begin(policy: &str, turn: Option<Plan>, by: Desk) -> Self {
         let tools = Tools::find().expect("they were found a moment ago");
         let profile = Profile::named("U").expect("urban");
         let region = Region::new(profile).expect("it was possible a moment ago");
@@ -61,17 +70,28 @@ impl Consultation {
         let gateway = ChildGateway::start_in(command, Some(region.gateway())).await;
         let turn = turn.map(|turn| turn.start(&tools, region.gateway(), address, site.dir()));
 
-        let device = site.pki.enrol(&ambulance("rtw-1"));
+        let tablet = site.pki.enrol(&ambulance("rtw-1"));
         let at = Address::over(gateway.quic, Transport::Quic);
-        let (mut client, _) = RawClient::session(&device, at, None).await;
+        let (mut client, _) = RawClient::session(&tablet, at, None).await;
         let way = client.way.clone().expect("the gateway is in a region");
         // Browsers take no address of a loopback interface, where the gateway has its own.
         region.gateway().ip("addr add 10.8.0.1/32 dev link0");
-        let documents = client.push_documents(&device.principal, 1).await;
+        let documents = client.push_documents(&tablet.principal, 1).await;
 
         let (desk, desk_said) = Browser::start(&tools, Some(region.gateway())).await;
-        desk.open(DESK, Some(&format!("{origin}/")), None).await;
-        let token = issuer.token_text("anna", Role::TelePhysician, SystemTime::now(), HOUR);
+        let url = format!("{origin}/");
+        let token = match by {
+            Desk::Certificate => {
+                site.pki.enrol(&device("dortmund", UNIT, Role::TelePhysician)).write(site.dir());
+                let [chain, key] = ["device.pem", "device.key"].map(|name| site.dir().join(name));
+                desk.open(DESK, Some(&url), Some(Certificate { origin: &origin, chain: &chain, key: &key })).await;
+                None
+            }
+            Desk::Token => {
+                desk.open(DESK, Some(&url), None).await;
+                Some(issuer.token_text("anna", Role::TelePhysician, SystemTime::now(), HOUR))
+            }
+        };
         let start = json!({ "token": token, "capacity": 1, "policy": policy, "media": media() });
         desk.run(DESK, "start => desk.start(start)", start).await;
         let duty = "() => notes.some(note => note.what === 'joined')";
