@@ -1,15 +1,16 @@
 //! The door of the SDK: commands in, events out. Everything works offline; the network only makes it safe.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
 
 use feldakte_core::{
     access::{Access, BreakGlassReason, Subject},
+    call::{Act, Category, Duty, Media, Target},
     case::{DocumentView, Edit, Outcome, schema::CaseKind},
     crdt::Value,
-    ids::{CaseId, ChangeHash, DocumentId, EntryId, OrderId, Part, TenantId, UserId},
+    ids::{CallId, CaseId, ChangeHash, DocumentId, EntryId, OrderId, Part, TenantId, UserId},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -18,6 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    calls::{self, CallObserver, CallState, Calls, CallsHandle},
     engine::{Asked, CASE_KIND, Command, Engine},
     environment::Environment,
     error::SdkError,
@@ -64,6 +66,9 @@ pub struct Client {
     notifier: Arc<Notifier>,
     environment: Environment,
     goes_on_missions: bool,
+    calls: CallsHandle,
+    call_events: Arc<calls::Events>,
+    makes_calls: bool,
     shutdown: CancellationToken,
     tasks: Arc<tokio::sync::Mutex<Vec<JoinHandle<()>>>>,
 }
@@ -85,6 +90,11 @@ impl Client {
         let goes_on_missions = principal.role.goes_on_missions();
         let credentials = Credentials::new(identity, (&gateway, &server_name), renewal, environment.clone())?;
         let (commands, command_queue) = mpsc::channel(COMMANDS);
+        let (call_inputs, call_queue) = mpsc::channel(calls::INPUTS);
+        // Calls are made at home: a client of another tenant's log reads and writes there.
+        let makes_calls = goes_on_missions && log.is_none();
+        let call_events = Arc::<calls::Events>::default();
+        let role = principal.role;
         let (link_inputs, link_queue) = mpsc::channel(LINK_INPUTS);
         let engine = Engine::open((principal, tenant), store, environment.clone(), notifier.clone(), control.clone())
             .await?
@@ -98,12 +108,18 @@ impl Client {
             gateway,
             server_name,
             engine: link_inputs,
+            calls: makes_calls.then(|| call_inputs.clone()),
+            lanes: AtomicU64::new(0),
             control: control.clone(),
             rtt: Mutex::default(),
             ways: Ways::default(),
             absence: Absence::default(),
         };
+        let weak = call_inputs.downgrade();
+        let calls = Calls::new(environment.clone(), role, control.clone(), call_events.clone(), commands.clone(), weak);
         let tasks = vec![
+            tokio::spawn(calls.run(call_queue, shutdown.clone())),
+            tokio::spawn(call_events.clone().run(shutdown.clone())),
             tokio::spawn(engine.run(command_queue, link_queue)),
             tokio::spawn(link.run(shutdown.clone())),
             tokio::spawn(notifier.clone().run(shutdown.clone())),
@@ -114,6 +130,9 @@ impl Client {
             notifier,
             environment,
             goes_on_missions,
+            calls: CallsHandle::new(call_inputs),
+            call_events,
+            makes_calls,
             shutdown,
             tasks: Arc::new(tokio::sync::Mutex::new(tasks)),
         })
@@ -354,6 +373,126 @@ impl Client {
     /// the path is looked at every second for half a minute after each.
     pub async fn link(&self) -> Option<LinkFacts> {
         self.control.facts.ask().await
+    }
+
+    /// Asks for a physician for a case; of a physician, for its crew once more. Returns at once: the call is made as soon as
+    /// there is a session, and what becomes of it comes by events. `phone` is where this device's crew can be reached.
+    ///
+    /// # Errors
+    /// [`SdkError::NotPermitted`] of a device that makes no calls, [`SdkError::NotAPhone`].
+    pub async fn call(&self, case: CaseId, category: Category, phone: Option<String>) -> Result<CallId, SdkError> {
+        if !self.makes_calls {
+            return Err(SdkError::NotPermitted);
+        }
+        let call = CallId(self.environment.random_uuid());
+        self.calls.call((call, case), category, phone).await?;
+        Ok(call)
+    }
+
+    /// This desk takes calls from here on, so many at once, in this session and in all later ones until it says otherwise;
+    /// 0 takes none.
+    ///
+    /// # Errors
+    /// [`SdkError::NotPermitted`] of everybody but tele-physicians.
+    pub async fn on_duty(&self, capacity: u8) -> Result<(), SdkError> {
+        let duty = (capacity > 0).then_some(Duty { capacity });
+        self.calls.duty(duty).await
+    }
+
+    /// Takes a call that rings here. The first one has it.
+    ///
+    /// # Errors
+    /// [`SdkError::CallRefused`], or [`SdkError::NotConnected`] when nothing was answered in time: nothing is done then.
+    pub async fn accept(&self, call: CallId) -> Result<(), SdkError> {
+        self.calls.want(call, Act::Accept).await
+    }
+
+    /// Does not take a call that rings here.
+    ///
+    /// # Errors
+    /// As [`Client::accept`].
+    pub async fn decline(&self, call: CallId) -> Result<(), SdkError> {
+        self.calls.want(call, Act::Decline).await
+    }
+
+    /// Ends a call.
+    ///
+    /// # Errors
+    /// As [`Client::accept`].
+    pub async fn hang_up(&self, call: CallId) -> Result<(), SdkError> {
+        self.calls.want(call, Act::HangUp).await
+    }
+
+    /// The physician is with somebody else for a moment, or back.
+    ///
+    /// # Errors
+    /// As [`Client::accept`].
+    pub async fn hold(&self, call: CallId, is_held: bool) -> Result<(), SdkError> {
+        self.calls.want(call, if is_held { Act::Hold } else { Act::Unhold }).await
+    }
+
+    /// Another desk, or whoever of a tele-centre takes it first, is to take the call over. The present physician has it until
+    /// media to the next one flows.
+    ///
+    /// # Errors
+    /// As [`Client::accept`].
+    pub async fn transfer(&self, call: CallId, to: Target) -> Result<(), SdkError> {
+        self.calls.want(call, Act::Transfer(to)).await
+    }
+
+    /// Nobody is to take the call over after all.
+    ///
+    /// # Errors
+    /// As [`Client::accept`].
+    pub async fn cancel_transfer(&self, call: CallId) -> Result<(), SdkError> {
+        self.calls.want(call, Act::CancelTransfer).await
+    }
+
+    /// Tells how the media between this device and that leg of the call is. Of a leg that takes over, `Connected` is what
+    /// gives it the call.
+    ///
+    /// # Errors
+    /// As [`Client::accept`].
+    pub async fn media(&self, call: CallId, leg: u8, state: Media) -> Result<(), SdkError> {
+        self.calls.want(call, Act::Media { leg, state }).await
+    }
+
+    /// The parties of the call speak by telephone: noted in it.
+    ///
+    /// # Errors
+    /// As [`Client::accept`].
+    pub async fn phoned(&self, call: CallId) -> Result<(), SdkError> {
+        self.calls.want(call, Act::Phoned).await
+    }
+
+    /// Asks for fresh credentials for the relay, which come by an event: at each ICE restart.
+    ///
+    /// # Errors
+    /// As [`Client::accept`].
+    pub async fn ask_relay(&self, call: CallId) -> Result<(), SdkError> {
+        self.calls.want(call, Act::Relay).await
+    }
+
+    /// Sends something to another leg of the call: session descriptions and candidates, which nobody on the way looks at. What
+    /// cannot be said now is not said later: both sides agree anew when a leg has a new epoch.
+    ///
+    /// # Errors
+    /// [`SdkError::NotConnected`] without a session or a leg in the call, [`SdkError::SignalTooLong`].
+    pub async fn send_signal(&self, call: CallId, to: u8, payload: String) -> Result<(), SdkError> {
+        self.calls.signal(call, to, payload).await
+    }
+
+    /// The calls that this device is rung for or takes part in, and those that have ended and are not written down yet.
+    ///
+    /// # Errors
+    /// When the client was shut down.
+    pub async fn calls(&self) -> Result<Vec<CallState>, SdkError> {
+        self.calls.calls().await
+    }
+
+    /// Calls the observer on whatever happens to calls from here on.
+    pub fn observe_calls(&self, observer: Arc<dyn CallObserver>) {
+        self.call_events.observe(observer);
     }
 
     /// Ends everything in order. Nothing may be called afterwards.

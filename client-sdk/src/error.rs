@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use feldakte_core::case::schema::SchemaError;
+use feldakte_core::{call::Refusal, case::schema::SchemaError};
 use feldakte_proto::SignInRefusal;
 
 use crate::{pin::WeakPin, store::LocalStoreError};
@@ -88,6 +88,15 @@ pub enum SdkError {
     /// Only the gateway can do this, and it cannot be reached.
     #[error("this needs the gateway, which cannot be reached")]
     Offline,
+    /// The gateway does not do with the call what was wanted.
+    #[error("the call is not as it would have to be: {0}")]
+    CallRefused(Refusal),
+    /// What was given is not a telephone number.
+    #[error("this is not a telephone number")]
+    NotAPhone,
+    /// A message for the other side of a call is too long.
+    #[error("a message for the other side of a call is longer than {} bytes", feldakte_core::limits::SIGNAL_LEN_MAX)]
+    SignalTooLong,
     /// The client has been shut down.
     #[error("the client has been shut down")]
     ShutDown,

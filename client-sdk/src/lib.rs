@@ -42,6 +42,7 @@
 //! # }
 //! ```
 
+pub mod calls;
 pub mod client;
 mod engine;
 pub mod enrol;

@@ -6,7 +6,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -27,6 +27,7 @@ pub(crate) use self::{
 };
 use self::{facts::Path, race::Race, rests::Rests};
 use crate::{
+    calls::CallInput,
     environment::Environment,
     renewal::{Credentials, Renewing},
     transport::{Connected, Dialler, LinkError, Place, Session, Transport, Transports},
@@ -87,6 +88,9 @@ pub(crate) struct Link {
     /// Whose log; its own tenant's when `None`.
     pub(crate) log: Option<TenantId>,
     pub(crate) engine: mpsc::Sender<LinkInput>,
+    /// Those who make calls on this link; `None` where nobody does.
+    pub(crate) calls: Option<mpsc::Sender<CallInput>>,
+    pub(crate) lanes: AtomicU64,
     pub(crate) control: Arc<LinkControl>,
     /// Time there and back of the last path that answered.
     pub(crate) rtt: Mutex<Option<Duration>>,
@@ -108,6 +112,8 @@ pub(crate) struct LinkControl {
     pub(crate) facts: Facts,
     /// Whether the crew is on a mission: the next session is begun as one that is.
     pub(crate) on_mission: watch::Sender<bool>,
+    /// Whether a call is at hand: the path is watched.
+    pub(crate) in_call: watch::Sender<bool>,
     /// Counts who uses the device: a session is somebody's, and somebody else's is another one.
     pub(crate) introduction: watch::Sender<u64>,
 }
@@ -120,6 +126,7 @@ impl LinkControl {
             unanswered: watch::Sender::new(0),
             hurry: Notify::new(),
             on_mission: watch::Sender::new(false),
+            in_call: watch::Sender::new(false),
             introduction: watch::Sender::new(0),
             facts: Facts::default(),
         })

@@ -9,6 +9,7 @@ use std::{
 use feldakte_core::log::Binding;
 pub use feldakte_core::{
     access::{Access, BreakGlassReason, Role, Subject},
+    call,
     case::{
         Addendum, Claim, Conflict, DocumentView, Edit, ElementId, Entry, Event as CaseEvent, Fact, Finalisation, Flag,
         Link, Links, Order, OrderState, OrderStep, Outcome, Path, Provenance, Recorded, Status as CaseStatus, Verdict,
@@ -16,7 +17,9 @@ pub use feldakte_core::{
         vitals,
     },
     crdt::{Origin, Stamp, Value},
-    ids::{ActorId, CaseId, ChangeHash, DeviceId, DocumentId, EntryId, OrderId, Part, TenantId, UnitId, UserId},
+    ids::{
+        ActorId, CallId, CaseId, ChangeHash, DeviceId, DocumentId, EntryId, OrderId, Part, TenantId, UnitId, UserId,
+    },
 };
 pub use feldakte_proto::Reason;
 

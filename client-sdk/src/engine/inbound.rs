@@ -79,7 +79,8 @@ impl Engine {
                 self.handle_renewed(renewed);
                 Ok(())
             }
-            ServerMessage::Welcome(_) | ServerMessage::Tail => Ok(()),
+            // Of calls others take care.
+            ServerMessage::Welcome(_) | ServerMessage::Tail | ServerMessage::Told(_) => Ok(()),
         }
     }
 

@@ -140,7 +140,7 @@ impl Link {
     /// [`SILENCE_MAX`]. A gateway that confirms what it received but cannot commit is not a dead path. While nothing is
     /// unanswered nothing is looked at: a device that rests sleeps.
     async fn until_silent(&self, connection: &Connection) {
-        let mut unanswered = self.control.unanswered.subscribe();
+        let (mut unanswered, mut in_call) = (self.control.unanswered.subscribe(), self.control.in_call.subscribe());
         loop {
             let patience = tokio::select! {
                 biased;
@@ -148,6 +148,8 @@ impl Link {
                     self.dialler.network_changed(&self.environment);
                     Patience { silence: SILENCE_AFTER_CHANGE, is_asked: true }
                 }
+                // What is asked by a pulse is not counted.
+                _ = in_call.wait_for(|in_call| *in_call) => Patience { silence: SILENCE_MAX, is_asked: false },
                 // The sender lives in `self.control`, so waiting cannot fail.
                 _ = unanswered.wait_for(|unanswered| *unanswered > 0) => Patience { silence: SILENCE_MAX, is_asked: false },
             };
@@ -155,6 +157,11 @@ impl Link {
                 return;
             }
         }
+    }
+
+    /// A call at hand counts as one: pulses are sent and answered.
+    fn unanswered(&self) -> usize {
+        *self.control.unanswered.borrow() + usize::from(*self.control.in_call.borrow())
     }
 
     /// Whether the path stays silent for so long; `false` when it has answered, or nothing is asked of it any more.
@@ -175,13 +182,13 @@ impl Link {
             if is_asked && now.received != heard.received {
                 return false;
             }
-            if *self.control.unanswered.borrow() == 0 && !is_asked {
+            if self.unanswered() == 0 && !is_asked {
                 return false;
             }
             let has_answered = now.received != heard.received;
             let is_waiting = match &mut asking {
                 None => now.asked != heard.asked || is_asked,
-                Some(asking) => asking.is_waiting(connection, has_answered, *self.control.unanswered.borrow()),
+                Some(asking) => asking.is_waiting(connection, has_answered, self.unanswered()),
             };
             if has_answered || !is_waiting {
                 (heard, since) = (now, Instant::now());

@@ -1,14 +1,23 @@
 //! What a session sends, each message on its lane: what waits on one delays nothing on those before it.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
-use feldakte_core::lane::{Lane, TAIL_AFTER};
-use feldakte_proto::ClientMessage;
+use feldakte_core::{
+    call::Say,
+    lane::{Lane, TAIL_AFTER},
+};
+use feldakte_proto::{ClientMessage, ServerMessage};
 use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::{Link, LinkInput};
-use crate::transport::{Connection, LinkError, ReceiveError, Receiver};
+use crate::{
+    calls::{self, CallInput},
+    transport::{Connection, LinkError, ReceiveError, Receiver},
+};
 
 /// Where the engine puts messages to the gateway.
 #[derive(Debug, Clone)]
@@ -27,14 +36,16 @@ pub(super) struct Queues {
     pub(super) urgent: mpsc::Receiver<ClientMessage>,
     pub(super) session: mpsc::Receiver<ClientMessage>,
     pub(super) background: mpsc::Receiver<ClientMessage>,
+    /// Whether calls are made on the urgent lane: the gateway knows of them.
+    pub(super) with_calls: bool,
 }
 
 impl Outbound {
-    pub(super) fn new() -> (Self, Queues) {
+    pub(super) fn new(with_calls: bool) -> (Self, Queues) {
         let (urgent, urgent_queue) = mpsc::channel(QUEUE);
         let (session, session_queue) = mpsc::channel(QUEUE);
         let (background, background_queue) = mpsc::channel(QUEUE);
-        let queues = Queues { urgent: urgent_queue, session: session_queue, background: background_queue };
+        let queues = Queues { urgent: urgent_queue, session: session_queue, background: background_queue, with_calls };
         (Self { urgent, session, background }, queues)
     }
 
@@ -87,7 +98,7 @@ impl Link {
     pub(super) async fn carry_lane(
         &self,
         connection: &Connection,
-        lane: Lane,
+        (lane, with_calls): (Lane, bool),
         mut queue: mpsc::Receiver<ClientMessage>,
     ) -> LinkError {
         let mut first = None;
@@ -98,7 +109,11 @@ impl Link {
                     return std::future::pending().await;
                 }
             }
-            match self.serve_lane((connection, lane), first.take(), &mut queue).await {
+            let line = match &self.calls {
+                Some(calls) if with_calls => Line::open(calls, &self.lanes).await,
+                _ => Line::closed(),
+            };
+            match self.serve_lane((connection, lane), first.take(), &mut queue, line).await {
                 Ended::InPeace if lane != Lane::Urgent => {}
                 Ended::InPeace | Ended::Lost => {
                     debug!(?lane, "lane lost");
@@ -120,6 +135,7 @@ impl Link {
         (connection, lane): (&Connection, Lane),
         first: Option<ClientMessage>,
         queue: &mut mpsc::Receiver<ClientMessage>,
+        mut line: Line<'_>,
     ) -> Ended {
         let Ok((mut sender, mut receiver)) = connection.open_lane(lane).await else { return Ended::Lost };
         let send = async {
@@ -131,11 +147,13 @@ impl Link {
             let mut is_tail_due = false;
             loop {
                 let next = match lane {
-                    Lane::Urgent if is_tail_due => match tokio::time::timeout(TAIL_AFTER, queue.recv()).await {
-                        Ok(next) => next,
-                        Err(_) => Some(ClientMessage::Tail),
-                    },
-                    Lane::Urgent => queue.recv().await,
+                    Lane::Urgent if is_tail_due => {
+                        match tokio::time::timeout(TAIL_AFTER, next_urgent(queue, &mut line.said)).await {
+                            Ok(next) => next,
+                            Err(_) => Some(ClientMessage::Tail),
+                        }
+                    }
+                    Lane::Urgent => next_urgent(queue, &mut line.said).await,
                     _ => match tokio::time::timeout(LINGER, queue.recv()).await {
                         Ok(next) => next,
                         Err(_) => return Ended::InPeace,
@@ -150,7 +168,7 @@ impl Link {
         };
         tokio::select! {
             biased;
-            ended = self.receive_lane(&mut receiver) => return ended,
+            ended = self.receive_lane(&mut receiver, line.told) => return ended,
             ended = send => match ended {
                 Ended::InPeace => {}
                 ended => return ended,
@@ -158,13 +176,19 @@ impl Link {
         }
         // The gateway still answers what it has taken, and then lets go as well.
         drop(sender);
-        self.receive_lane(&mut receiver).await
+        self.receive_lane(&mut receiver, line.told).await
     }
 
     /// Ends in peace when the gateway has let go.
-    async fn receive_lane(&self, receiver: &mut Receiver) -> Ended {
+    async fn receive_lane(&self, receiver: &mut Receiver, line: Option<(&mpsc::Sender<CallInput>, u64)>) -> Ended {
         loop {
             match receiver.next_message().await {
+                Ok(Some(ServerMessage::Told(told))) => {
+                    let Some((calls, lane)) = line else { continue };
+                    if calls.send(CallInput::Told { lane, told }).await.is_err() {
+                        return Ended::Over;
+                    }
+                }
                 Ok(Some(message)) => {
                     if self.engine.send(LinkInput::Aside(message)).await.is_err() {
                         return Ended::Over;
@@ -175,6 +199,52 @@ impl Link {
                 Err(ReceiveError::Decode(error)) => return Ended::Error(error.into()),
             }
         }
+    }
+}
+
+/// The calls of an urgent lane, for as long as it is open.
+struct Line<'c> {
+    /// Where it is told.
+    told: Option<(&'c mpsc::Sender<CallInput>, u64)>,
+    said: Option<mpsc::Receiver<Say>>,
+}
+
+impl<'c> Line<'c> {
+    async fn open(calls: &'c mpsc::Sender<CallInput>, lanes: &AtomicU64) -> Self {
+        let (say, said) = mpsc::channel(calls::SAID);
+        let lane = lanes.fetch_add(1, Ordering::Relaxed);
+        match calls.send(CallInput::Up { lane, say }).await {
+            Ok(()) => Self { told: Some((calls, lane)), said: Some(said) },
+            Err(_) => Self::closed(),
+        }
+    }
+
+    fn closed() -> Self {
+        Self { told: None, said: None }
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        let Some((calls, lane)) = self.told else { return };
+        if let Err(mpsc::error::TrySendError::Full(input)) = calls.try_send(CallInput::Down { lane }) {
+            // Rather late than never.
+            let calls = calls.clone();
+            tokio::spawn(async move { drop(calls.send(input).await) });
+        }
+    }
+}
+
+/// Calls first: what is said of them is small, and pushes wait for commits anyway.
+async fn next_urgent(
+    queue: &mut mpsc::Receiver<ClientMessage>,
+    said: &mut Option<mpsc::Receiver<Say>>,
+) -> Option<ClientMessage> {
+    let Some(said) = said else { return queue.recv().await };
+    tokio::select! {
+        biased;
+        Some(say) = said.recv() => Some(ClientMessage::Say(say)),
+        next = queue.recv() => next,
     }
 }
 

@@ -1,7 +1,7 @@
 //! One session from its beginning to its end, or to another one in its place.
 
 use feldakte_core::lane::Lane;
-use feldakte_proto::{ClientMessage, CloseCode, decode_bundle};
+use feldakte_proto::{CALLS_SINCE, ClientMessage, CloseCode, decode_bundle};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -25,7 +25,7 @@ impl Link {
         shutdown: &CancellationToken,
     ) -> Result<Introduced, LinkError> {
         let Session { connection, sender, receiver, welcome } = session;
-        let (outbound, queues) = Outbound::new();
+        let (outbound, queues) = Outbound::new(welcome.version >= CALLS_SINCE);
         let up = LinkInput::Up { welcome, introduction: number, outbound };
         self.engine.send(up).await.map_err(|_| LinkError::Closed(CloseCode::Done))?;
         let beside = Beside::default();
@@ -85,14 +85,14 @@ impl Link {
         &self,
         connection: &Connection,
         (sender, receiver): (Sender, Receiver),
-        Queues { urgent, session, background }: Queues,
+        Queues { urgent, session, background, with_calls }: Queues,
     ) -> LinkError {
         tokio::select! {
             biased;
             error = self.receive(receiver) => error,
-            error = self.carry_lane(connection, Lane::Urgent, urgent) => error,
+            error = self.carry_lane(connection, (Lane::Urgent, with_calls), urgent) => error,
             () = send(sender, session) => LinkError::Unreachable,
-            error = self.carry_lane(connection, Lane::Background, background) => error,
+            error = self.carry_lane(connection, (Lane::Background, false), background) => error,
             error = self.receive_snapshots(connection) => error,
             () = self.credentials.keep_fresh(&self.engine) => LinkError::Unreachable,
         }

@@ -7,7 +7,7 @@ use super::{
     Standing, Told,
     message::{Leg, Relay},
 };
-use crate::ids::CallId;
+use crate::ids::{CallId, IntentKey};
 
 /// The calls of a device. Times are milliseconds by any clock of the caller's that only goes forward.
 #[derive(Debug, Default)]
@@ -74,6 +74,11 @@ impl Book {
         self.intents.push(intent.clone());
         self.note_at_hand(now_ms);
         self.is_in_session.then_some(Say::Intent(intent))
+    }
+
+    /// Nobody wants that any more: it is not repeated.
+    pub fn forget(&mut self, key: IntentKey) {
+        self.intents.retain(|intent| intent.key != key);
     }
 
     /// A session has begun: gives what is to be said in it first.

@@ -1,0 +1,108 @@
+//! What a call leaves in its case: written by the device that took part, saved like any other edit.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use feldakte_core::{
+    call::{Act, Fact, Standing},
+    case::Edit,
+    crdt::Value,
+    ids::{CallId, CaseId, EntryId, Part},
+};
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use super::{Asked, CallInput, events::Events};
+use crate::{engine::Command, error::SdkError, link::LinkControl, view::LinkFacts};
+
+/// Writes in the background.
+pub(super) struct Recorder {
+    commands: mpsc::Sender<Command>,
+    inputs: mpsc::WeakSender<CallInput>,
+    control: Arc<LinkControl>,
+    /// Being written, or written.
+    ended: BTreeSet<CallId>,
+}
+
+impl Recorder {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        inputs: mpsc::WeakSender<CallInput>,
+        control: Arc<LinkControl>,
+        _events: Arc<Events>,
+    ) -> Self {
+        Self { commands, inputs, control, ended: BTreeSet::new() }
+    }
+
+    /// A call begins: how the link was stands in the case.
+    pub(super) fn begin(&mut self, _call: CallId, _case: CaseId) {}
+
+    /// A call has ended.
+    pub(super) fn end(&mut self, fact: Fact) {
+        if !self.ended.insert(fact.call) {
+            return;
+        }
+        let (commands, inputs, control) = (self.commands.clone(), self.inputs.clone(), self.control.clone());
+        tokio::spawn(async move {
+            let call = fact.call;
+            let link = control.facts.ask().await;
+            match write(&commands, entry_of(&fact, link.as_ref()), fact.case).await {
+                // Of a case that is not here (another tenant's log, or its access has ended) the other side writes.
+                Ok(()) | Err(SdkError::UnknownCase | SdkError::AccessEnded) => {}
+                Err(error) => return warn!(%error, "the end of a call could not be written down; it is tried again"),
+            }
+            let Some(inputs) = inputs.upgrade() else { return };
+            let (reply, _answer) = oneshot::channel();
+            // Gone with the client.
+            let _ = inputs.send(CallInput::Asked(Asked::Want { call, act: Act::Noted, reply })).await;
+        });
+    }
+}
+
+async fn write(commands: &mpsc::Sender<Command>, edit: Edit, case: CaseId) -> Result<(), SdkError> {
+    let (reply, answer) = oneshot::channel();
+    commands.send(Command::Edit { case, edits: vec![edit], reply }).await.map_err(|_| SdkError::ShutDown)?;
+    answer.await.map_err(|_| SdkError::ShutDown)?
+}
+
+/// One per leg and call: written twice it is one entry.
+fn entry_of(fact: &Fact, link: Option<&LinkFacts>) -> Edit {
+    let leg = match fact.standing {
+        Standing::Leg(leg) => leg,
+        _ => 0,
+    };
+    let text = |text: &str| Value::Text(text.to_owned());
+    let whole = |number: i64| Value::Integer(number);
+    let at = |ms: Option<i64>| ms.map(Value::Timestamp);
+    let times = fact.times;
+    let spoke_ms = times.connected_ms.zip(times.ended_ms).map(|(from, to)| (to - from).max(0));
+    let desk = fact.legs.iter().rev().find(|leg| Some(leg.leg) == fact.physician);
+    let own = fact.legs.iter().find(|known| known.leg == leg);
+    let may = [
+        ("requested_at", Some(Value::Timestamp(times.called_ms))),
+        ("accepted_at", at(times.accepted_ms)),
+        ("connected_at", at(times.connected_ms)),
+        ("ended_at", at(times.ended_ms)),
+        ("rang_for_ms", Some(whole(times.rung_for_ms))),
+        ("spoke_for_ms", spoke_ms.map(whole)),
+        ("end_reason", fact.end.map(|end| text(end.name()))),
+        ("category", Some(text(fact.category.name()))),
+        ("tele_centre", desk.map(|desk| text(&desk.unit.to_string()))),
+        ("tele_physician", desk.and_then(|desk| desk.user).map(|user| text(&user.to_string()))),
+        ("by_telephone", (!fact.phoned.is_empty()).then_some(Value::Boolean(true))),
+        ("media", own.map(|own| text(own.media.name()))),
+        ("round_trip_ms", link.map(|link| whole(i64::try_from(link.rtt.as_millis()).unwrap_or(i64::MAX)))),
+        ("loss", link.and_then(|link| link.loss).map(Value::Decimal)),
+    ];
+    let call = Value::Bytes(bytes::Bytes::copy_from_slice(fact.call.as_bytes()));
+    let fields = may.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let fields = std::iter::once(("call".to_owned(), call)).chain(fields).collect();
+    let mut id = fact.call.0.into_bytes();
+    // Each side writes its own.
+    id[15] ^= leg;
+    Edit::AddEntry {
+        part: Part::Clinical,
+        id: EntryId(uuid::Uuid::from_bytes(id)),
+        kind: "consultation".to_owned(),
+        fields,
+    }
+}
