@@ -18,8 +18,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-pub use self::events::{CallEvent, CallObserver};
 pub(crate) use self::events::Events;
+pub use self::events::{CallEvent, CallObserver};
 use self::record::Recorder;
 use crate::{engine::Command, environment::Environment, error::SdkError, link::LinkControl};
 

@@ -102,3 +102,24 @@ async fn media_goes_through_the_relay_alone_and_comes_back_over_another_path() {
     call.change_address_and_judge().await;
     call.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "two browsers, a minute"]
+async fn media_goes_on_while_the_desk_has_lost_its_gateway_and_paths_are_found_anew_afterwards() {
+    if let Some(why) = unavailable() {
+        return skipped(&why);
+    }
+    let call = Consultation::begin("all", None, Desk::Certificate).await;
+    let since = now_ms();
+    call.desk("() => desk.socket.close()").await;
+    call.until_desk_noted("joined", since).await;
+    for (side, notes) in call.notes().await {
+        assert_eq!(noted_after(&notes, since, "stalled"), None, "{side}: signalling is not media");
+    }
+    let before = call.frames().await;
+    let restarted = now_ms();
+    call.desk("() => [...desk.medias.values()][0].media.restart('test')").await;
+    call.until_desk_noted("connected", restarted).await;
+    call.until_frames("frames after an ICE restart in another session", before, 30).await;
+    call.end().await;
+}

@@ -36,7 +36,7 @@ impl World {
     async fn new() -> Self {
         let (site, issuer) = (Site::new(), Issuer::new("key"));
         let (web, origin) = page::settings();
-        std::fs::write(secret_file(&site), SECRET).unwrap();
+        std::fs::write(secret_file(&site), SECRET).expect("written");
         let relay = format!("[relay]\nurls = [\"turn:127.0.0.1:3478\"]\nsecret_file = {:?}\n", secret_file(&site));
         let route =
             "[[calls.route]]\ntenant = \"dortmund\"\n[[calls.route.group]]\ncentre = \"dortmund/tele-centre\"\n";

@@ -53,7 +53,7 @@ impl World {
     }
 
     fn deny(&self, line: &str) {
-        std::fs::write(process::deny_list(&self.site), line).unwrap();
+        std::fs::write(process::deny_list(&self.site), line).expect("written");
     }
 }
 

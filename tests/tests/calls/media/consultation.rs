@@ -163,6 +163,16 @@ impl Consultation {
         .await;
     }
 
+    /// The same of the desk alone.
+    pub async fn until_desk_noted(&self, what: &str, since_ms: u64) {
+        within(what, async {
+            while noted_after(&self.desk("() => notes").await, since_ms, what).is_none() {
+                sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await;
+    }
+
     /// The ambulance gets another address: both sides notice in time, and frames are back in time.
     pub async fn change_address_and_judge(&mut self) {
         let since = now_ms();
