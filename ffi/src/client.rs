@@ -67,6 +67,12 @@ pub struct FeldakteClient {
     client: Client,
 }
 
+impl FeldakteClient {
+    pub(crate) fn core(&self) -> &Client {
+        &self.client
+    }
+}
+
 #[uniffi::export]
 impl FeldakteClient {
     /// Opens the local store, offline. `go_online` connects.

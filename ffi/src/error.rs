@@ -84,6 +84,12 @@ pub enum FfiError {
     /// No network socket can be opened.
     #[error("no network socket can be opened")]
     Network,
+    /// The gateway does not do with the call what was wanted.
+    #[error("the call is not as it would have to be: {why}")]
+    CallRefused {
+        /// Such as `taken`, `not_now` or `nobody_there`.
+        why: String,
+    },
     /// The client has been shut down.
     #[error("the client has been shut down")]
     ShutDown,
@@ -119,6 +125,9 @@ impl From<SdkError> for FfiError {
             SdkError::AppTooOld => FfiError::AppTooOld,
             SdkError::Identity(why) => FfiError::Identity(why),
             SdkError::Network(_) => FfiError::Network,
+            SdkError::CallRefused(refusal) => FfiError::CallRefused { why: refusal.name().to_owned() },
+            SdkError::NotAPhone => FfiError::Argument("that is not a telephone number".to_owned()),
+            SdkError::SignalTooLong => FfiError::Argument("that is too long for a signal".to_owned()),
             SdkError::ShutDown => FfiError::ShutDown,
         }
     }

@@ -3,6 +3,7 @@
 //! Every function returns a `Result` and runs on a runtime of our own; a panic becomes [`FfiError::Internal`]
 //! instead of ending the app.
 
+mod calls;
 mod client;
 mod convert;
 mod error;

@@ -16,6 +16,7 @@ use uuid::Uuid;
 pub mod address;
 pub mod again;
 pub mod author;
+pub mod caller;
 pub mod control;
 pub mod faulty_store;
 pub mod http;

@@ -1,6 +1,6 @@
 //! What a call leaves in its case: written by the device that took part, saved like any other edit.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use feldakte_core::{
     call::{Act, Fact, Standing},
@@ -45,10 +45,18 @@ impl Recorder {
         tokio::spawn(async move {
             let call = fact.call;
             let link = control.facts.ask().await;
-            match write(&commands, entry_of(&fact, link.as_ref()), fact.case).await {
-                // Of a case that is not here (another tenant's log, or its access has ended) the other side writes.
-                Ok(()) | Err(SdkError::UnknownCase | SdkError::AccessEnded) => {}
-                Err(error) => return warn!(%error, "the end of a call could not be written down; it is tried again"),
+            let mut looks = 0;
+            loop {
+                match write(&commands, entry_of(&fact, link.as_ref()), fact.case).await {
+                    // Of a short call the case may still be on its way to the desk.
+                    Err(SdkError::UnknownCase) if looks < LOOKS_MAX => {
+                        looks += 1;
+                        tokio::time::sleep(LOOK_EVERY).await;
+                    }
+                    // Of a case that is not here (of another tenant's log, or its access has ended) the other side writes.
+                    Ok(()) | Err(SdkError::UnknownCase | SdkError::AccessEnded) => break,
+                    Err(error) => return warn!(%error, "the end of a call could not be written down"),
+                }
             }
             let Some(inputs) = inputs.upgrade() else { return };
             let (reply, _answer) = oneshot::channel();
@@ -57,6 +65,10 @@ impl Recorder {
         });
     }
 }
+
+/// How often a case is looked for that is not there yet, and how long in between.
+const LOOKS_MAX: u32 = 30;
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 async fn write(commands: &mpsc::Sender<Command>, edit: Edit, case: CaseId) -> Result<(), SdkError> {
     let (reply, answer) = oneshot::channel();

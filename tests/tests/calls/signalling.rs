@@ -1,0 +1,324 @@
+//! Calls between real SDKs through a real gateway, over both transports.
+
+use std::time::{Duration, Instant};
+
+use feldakte_client_sdk::SdkError;
+use feldakte_client_sdk::view::{
+    Access, CaseKind, Subject, Value,
+    call::{Category, End, Known, Phase, Refusal, Target},
+};
+use feldakte_core::{
+    access::{Grant, Role},
+    call::Centre,
+    ids::{CaseId, DocumentId, Part},
+};
+use feldakte_tests::harness::{
+    address::Transport,
+    caller::{Caller, PLAN, phone, plan},
+    device,
+    local::Site,
+    tablet::{Tablet, fact},
+};
+
+/// The same over QUIC and over gRPC.
+macro_rules! both {
+    ($($name:ident),+ $(,)?) => {
+        $(mod $name {
+            use super::Transport;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn over_quic() {
+                super::$name(Transport::Quic).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn over_grpc() {
+                super::$name(Transport::Grpc).await;
+            }
+        })+
+    };
+}
+
+both! {
+    a_call_is_taken_and_both_sides_speak,
+    who_may_not_write_the_case_calls_nobody,
+    a_desk_has_the_case_for_the_call_and_a_window,
+    a_partner_takes_what_nobody_here_takes,
+    a_killed_gateway_rings_again_and_resumes_calls,
+    a_lost_crew_and_its_desk_are_told_to_phone,
+    a_call_is_transferred_with_both_physicians_there,
+    a_case_made_in_a_cellar_is_called_about_at_once,
+}
+
+fn site(over: Transport) -> Site {
+    let mut site = Site::over(over);
+    site.calls = plan();
+    site
+}
+
+/// A mission of that crew.
+async fn mission(tablet: &Tablet) -> CaseId {
+    let edits = vec![fact(Part::Operations, "keyword", "Brustschmerz"), fact(Part::Clinical, "allergy", "keine")];
+    tablet.client.create(CaseKind::Mission, edits).await.unwrap()
+}
+
+async fn a_call_is_taken_and_both_sides_speak(over: Transport) {
+    let site = site(over);
+    let gateway = site.start().await;
+    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
+    let desk = Caller::desk(&site, gateway.address, "dortmund", 1).await;
+    let case = mission(&crew.tablet).await;
+    crew.tablet.wait_durable(case).await;
+    let call = crew.call(case).await;
+    desk.until_rung(call).await;
+    desk.tablet.client.accept(call).await.unwrap();
+    crew.until_phase(call, Phase::Connecting).await;
+    let offer = "v=0\r\no=- 4611 2 IN IP4 127.0.0.1\r\n".repeat(150);
+    crew.tablet.client.send_signal(call, 1, offer.clone()).await.unwrap();
+    assert_eq!(desk.signals(1).await, [(0, offer)]);
+    for candidate in 0..20 {
+        desk.tablet.client.send_signal(call, 0, format!("candidate {candidate}")).await.unwrap();
+    }
+    let arrived = crew.signals(20).await;
+    assert!(arrived.iter().enumerate().all(|(n, (from, text))| *from == 1 && *text == format!("candidate {n}")));
+    let too_long = desk.tablet.client.send_signal(call, 0, "x".repeat(20_000)).await;
+    assert!(matches!(too_long, Err(SdkError::SignalTooLong)));
+    desk.tablet.client.media(call, 0, feldakte_core::call::Media::Connected).await.unwrap();
+    crew.until_phase(call, Phase::Active).await;
+    crew.tablet.client.hang_up(call).await.unwrap();
+    desk.until(call, "it has ended", |known| {
+        known.and_then(|known| known.fact.as_ref()).is_none_or(|fact| fact.end.is_some())
+    })
+    .await;
+    // Each side leaves an entry of its own.
+    let both = |view: &feldakte_client_sdk::view::CaseView| consultations(view).len() == 2;
+    let view = crew.tablet.wait_case(case, "both sides have written down the call", both).await;
+    for entry in consultations(&view) {
+        let field = |name: &str| entry.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        assert_eq!(field("end_reason"), Some(Value::Text("crew_hung_up".to_owned())));
+        assert_eq!(field("tele_centre"), Some(Value::Text("dortmund/tna".to_owned())));
+        let (Some(Value::Timestamp(from)), Some(Value::Timestamp(to))) = (field("requested_at"), field("ended_at"))
+        else {
+            panic!("without times: {entry:?}")
+        };
+        assert!(from <= to);
+    }
+    let reasons: Vec<_> =
+        gateway.gateway.shared().exchange.overview().await.calls.iter().map(|fact| fact.end).collect();
+    assert_eq!(reasons, [Some(End::CrewHungUp)]);
+}
+
+fn consultations(view: &feldakte_client_sdk::view::CaseView) -> Vec<feldakte_client_sdk::view::Entry> {
+    let entries = view.documents.iter().flat_map(|document| &document.entries);
+    entries.filter(|entry| entry.kind == "consultation").cloned().collect()
+}
+
+async fn who_may_not_write_the_case_calls_nobody(over: Transport) {
+    let site = site(over);
+    let gateway = site.start().await;
+    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
+    let other = Caller::crew(&site, gateway.address, "rtw-2").await;
+    let desk = Caller::desk(&site, gateway.address, "dortmund", 1).await;
+    let case = mission(&crew.tablet).await;
+    crew.tablet.wait_durable(case).await;
+    let call = other.call(case).await;
+    other.until(call, "it is refused", |known| known.is_none()).await;
+    assert!(desk.tablet.client.calls().await.unwrap().is_empty());
+    let staff = site.pki.enrol(&device("dortmund", "spd-1", Role::FieldStaff));
+    let staff = Tablet::online(&staff, gateway.address).await;
+    assert!(matches!(staff.client.call(case, Category::Urgent, None).await, Err(SdkError::NotPermitted)));
+    assert!(matches!(crew.tablet.client.on_duty(1).await, Err(SdkError::NotPermitted)));
+    // A stranger to a call neither hears nor ends it.
+    let call = crew.call(case).await;
+    desk.until_rung(call).await;
+    let refused = other.tablet.client.hang_up(call).await;
+    assert!(matches!(refused, Err(SdkError::CallRefused(Refusal::Unknown))), "{refused:?}");
+    let refused = crew.tablet.client.accept(call).await;
+    assert!(matches!(refused, Err(SdkError::CallRefused(Refusal::NotNow))), "{refused:?}");
+    drop(gateway);
+}
+
+async fn a_desk_has_the_case_for_the_call_and_a_window(over: Transport) {
+    let site = site(over);
+    let gateway = site.start().await;
+    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
+    let desk = Caller::desk(&site, gateway.address, "dortmund", 1).await;
+    let case = mission(&crew.tablet).await;
+    crew.tablet.wait_durable(case).await;
+    let call = crew.call(case).await;
+    desk.until_rung(call).await;
+    assert!(desk.tablet.client.read(case).await.is_err(), "who is only rung sees nothing");
+    desk.tablet.client.accept(call).await.unwrap();
+    desk.tablet.wait_equal(&crew.tablet, case).await;
+    desk.tablet.set(case, "finding", "ST-Hebung").await;
+    desk.tablet.wait_durable(case).await;
+    let subject = Subject::Device(desk.enrolled.principal.device);
+    let until = async || {
+        let document = DocumentId { case, part: Part::Clinical };
+        let shared = gateway.gateway.shared();
+        let ledger = shared.ledgers.open_known(&shared.store, &shared.metrics, document).await.unwrap().unwrap();
+        ledger.with(|ledger| {
+            let grant: Option<Grant> = ledger.grants().iter().find(|grant| grant.subject == subject).cloned();
+            grant.map(|grant| (grant.access, grant.until.unwrap()))
+        })
+    };
+    let during = until().await.unwrap();
+    assert_eq!(during.0, Access::Write);
+    desk.tablet.client.hang_up(call).await.unwrap();
+    feldakte_tests::harness::until_answered("the grant ends with the window", async || {
+        until().await.is_some_and(|(_, until)| until < during.1 - 12 * 60 * 60 * 1000)
+    })
+    .await;
+}
+
+async fn a_partner_takes_what_nobody_here_takes(over: Transport) {
+    let site = site(over);
+    let gateway = site.start().await;
+    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
+    let own = Caller::desk(&site, gateway.address, "dortmund", 1).await;
+    let partner = Caller::desk(&site, gateway.address, "hagen", 1).await;
+    let case = mission(&crew.tablet).await;
+    crew.tablet.wait_durable(case).await;
+    let call = crew.call(case).await;
+    own.until_rung(call).await;
+    own.tablet.client.decline(call).await.unwrap();
+    partner.until_rung(call).await;
+    partner.tablet.client.accept(call).await.unwrap();
+    crew.until_phase(call, Phase::Connecting).await;
+    let fact = crew.known(call).await.unwrap().fact.unwrap();
+    assert_eq!(fact.phone, Some(phone("+49 2331 2")), "the number of the desk that has it");
+    // The partner reads the case in Dortmund's log, as a guest.
+    let guest = Subject::Guest { tenant: "hagen".parse().unwrap(), unit: "tna".parse().unwrap() };
+    feldakte_tests::harness::until_answered("the partner's centre is a guest", async || {
+        let shared = gateway.gateway.shared();
+        let document = DocumentId { case, part: Part::Clinical };
+        let ledger = shared.ledgers.open_known(&shared.store, &shared.metrics, document).await.unwrap().unwrap();
+        ledger.with(|ledger| ledger.grants().iter().any(|grant| grant.subject == guest))
+    })
+    .await;
+}
+
+async fn a_killed_gateway_rings_again_and_resumes_calls(over: Transport) {
+    let site = site(over);
+    let gateway = site.spawn_with(PLAN).await;
+    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
+    let second = Caller::crew(&site, gateway.address, "rtw-2").await;
+    let desk = Caller::desk(&site, gateway.address, "dortmund", 2).await;
+    let case = mission(&crew.tablet).await;
+    let call = crew.call(case).await;
+    desk.until_rung(call).await;
+    desk.tablet.client.accept(call).await.unwrap();
+    desk.tablet.client.media(call, 0, feldakte_core::call::Media::Connected).await.unwrap();
+    crew.until_phase(call, Phase::Active).await;
+    let ringing = second.call(mission(&second.tablet).await).await;
+    desk.until_rung(ringing).await;
+    let before = crew.known(call).await.unwrap().fact.unwrap();
+    gateway.kill().await;
+    let gateway = site.spawn_with(PLAN).await;
+    let began = Instant::now();
+    let is_back = |known: Option<&Known>| {
+        let fact = known.and_then(|known| known.fact.as_ref());
+        fact.is_some_and(|fact| {
+            fact.phase == Phase::Active && fact.seq > before.seq && fact.legs.iter().all(|leg| leg.is_present)
+        })
+    };
+    crew.until(call, "the call is resumed", is_back).await;
+    let rings = |known: Option<&Known>| {
+        let fact = known.and_then(|known| known.fact.as_ref());
+        fact.is_some_and(|fact| {
+            fact.phase == Phase::Offered && fact.legs.iter().all(|leg| leg.is_present && leg.epoch > 1)
+        })
+    };
+    second.until(ringing, "the call rings again", rings).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let after = crew.known(call).await.unwrap().fact.unwrap();
+    assert_eq!((after.physician, after.times, after.category), (before.physician, before.times, before.category));
+    desk.tablet.client.accept(ringing).await.unwrap();
+    second.until_phase(ringing, Phase::Connecting).await;
+    gateway.kill().await;
+}
+
+async fn a_lost_crew_and_its_desk_are_told_to_phone(over: Transport) {
+    let site = site(over);
+    let gateway = site.start().await;
+    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
+    let desk = Caller::desk(&site, gateway.address, "dortmund", 1).await;
+    let case = mission(&crew.tablet).await;
+    let call = crew.call(case).await;
+    desk.until_rung(call).await;
+    desk.tablet.client.accept(call).await.unwrap();
+    crew.until_phase(call, Phase::Connecting).await;
+    crew.tablet.client.go_offline();
+    let began = Instant::now();
+    let advised = |number: &'static str| {
+        move |known: Option<&Known>| {
+            let advice = known.and_then(|known| known.use_phone.as_ref());
+            advice.is_some_and(|advice| advice.phone == Some(phone(number)))
+        }
+    };
+    desk.until(call, "the desk is told to phone the crew", advised("0151 23456")).await;
+    crew.until(call, "the crew is told to phone the desk", advised("+49 231 1")).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    crew.tablet.client.go_online();
+    crew.until(call, "the path lives again", |known| known.is_some_and(|known| known.use_phone.is_none())).await;
+    desk.until(call, "the crew is back", |known| known.is_some_and(|known| known.use_phone.is_none())).await;
+    crew.tablet.client.phoned(call).await.unwrap();
+    desk.tablet.client.phoned(call).await.unwrap();
+    let fact = desk.known(call).await.unwrap().fact.unwrap();
+    assert_eq!((fact.phoned, fact.phase), (vec![0, 1], Phase::Active));
+    drop(gateway);
+}
+
+async fn a_call_is_transferred_with_both_physicians_there(over: Transport) {
+    let site = site(over);
+    let gateway = site.start().await;
+    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
+    let from = Caller::desk(&site, gateway.address, "dortmund", 1).await;
+    let case = mission(&crew.tablet).await;
+    let call = crew.call(case).await;
+    from.until_rung(call).await;
+    from.tablet.client.accept(call).await.unwrap();
+    let to = Caller::desk(&site, gateway.address, "hagen", 1).await;
+    let centre = Centre { tenant: "hagen".parse().unwrap(), unit: "tna".parse().unwrap() };
+    feldakte_tests::harness::until_answered("the desk is on duty", async || {
+        gateway.gateway.shared().exchange.overview().await.desks.len() == 2
+    })
+    .await;
+    from.tablet.client.transfer(call, Target::Centre(centre)).await.unwrap();
+    to.until_rung(call).await;
+    to.tablet.client.accept(call).await.unwrap();
+    crew.until(call, "both are there", |known| {
+        known
+            .and_then(|known| known.fact.as_ref())
+            .is_some_and(|fact| fact.legs.len() == 3 && fact.physician == Some(1))
+    })
+    .await;
+    crew.tablet.client.send_signal(call, 2, "offer".to_owned()).await.unwrap();
+    assert_eq!(to.signals(1).await, [(0, "offer".to_owned())]);
+    crew.tablet.client.media(call, 2, feldakte_core::call::Media::Connected).await.unwrap();
+    from.until(call, "the first one is out", |known| known.is_none()).await;
+    let fact = crew.known(call).await.unwrap().fact.unwrap();
+    assert_eq!(fact.physician, Some(2));
+    let refused = from.tablet.client.send_signal(call, 0, "late".to_owned()).await;
+    assert!(matches!(refused, Err(SdkError::NotConnected)));
+}
+
+async fn a_case_made_in_a_cellar_is_called_about_at_once(over: Transport) {
+    let site = site(over);
+    let gateway = site.start().await;
+    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
+    let desk = Caller::desk(&site, gateway.address, "dortmund", 1).await;
+    crew.tablet.go_offline().await;
+    let case = mission(&crew.tablet).await;
+    let call = crew.call(case).await;
+    crew.until(call, "nothing answers: the telephone", |known| known.is_some_and(|known| known.use_phone.is_some()))
+        .await;
+    let advice = crew.known(call).await.unwrap().use_phone.unwrap();
+    assert_eq!(advice.phone, Some(phone("112")));
+    crew.tablet.client.go_online();
+    desk.until_rung(call).await;
+    desk.tablet.client.accept(call).await.unwrap();
+    desk.tablet.wait_equal(&crew.tablet, case).await;
+    drop(gateway);
+}
