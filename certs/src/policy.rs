@@ -1,8 +1,8 @@
 //! The TLS policy `bsi`: what both ends of every connection agree to, and nothing else.
 //!
 //! It is the part of BSI TR-02102-2 that we need: TLS 1.3 with AES-GCM, the NIST curves and the post-quantum hybrids,
-//! ECDSA and RSA-PSS. Sessions have certificates on both sides; only enrolment, where a device gets its own, has the
-//! gateway's alone. No tickets, no resumption and no early data anywhere, because a resumed session asks no verifier
+//! ECDSA and RSA-PSS. Sessions have certificates on both sides; enrolment, where a device gets its own, has the
+//! gateway's alone, and so has a browser whose user proves himself by a token. No tickets, no resumption and no early data anywhere, because a resumed session asks no verifier
 //! whether its certificate has ended or was denied. Every configuration reads the clock through its
 //! `time_provider`, which a test may set.
 
@@ -79,6 +79,20 @@ pub fn grpc_server_config(
 ) -> Result<ServerConfig, PolicyError> {
     let mut config = server_config(chain, key, devices)?;
     config.alpn_protocols = vec![GRPC_ALPN.to_vec()];
+    Ok(config)
+}
+
+/// The same for browsers over TCP. With [`DeviceVerifier::optional`] some come without a certificate and prove a user afterwards.
+///
+/// # Errors
+/// When chain and key cannot be used together.
+pub fn web_server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    devices: Arc<DeviceVerifier>,
+) -> Result<ServerConfig, PolicyError> {
+    let mut config = server_config(chain, key, devices)?;
+    config.alpn_protocols = vec![HTTP_ALPN.to_vec()];
     Ok(config)
 }
 

@@ -1,7 +1,8 @@
 //! The gateway's judgement of a device certificate during the handshake.
 //!
 //! A certificate is accepted when its chain ends at one of our roots and it is within its lifetime, when nobody
-//! denied it, and when it says exactly who the device is. The three are checked in this order.
+//! denied it, and when it says exactly who the device is. The three are checked in this order. Browsers may come without
+//! one, and have to prove a user.
 
 use std::sync::Arc;
 
@@ -21,11 +22,12 @@ use crate::{
     policy::{self, PolicyError},
 };
 
-/// Refuses everybody who is not an enrolled device. A client without a certificate is refused as well.
+/// Refuses everybody who is not an enrolled device, and, unless it is [`DeviceVerifier::optional`], clients without a certificate.
 #[derive(Debug)]
 pub struct DeviceVerifier {
     chain: Arc<dyn ClientCertVerifier>,
     deny: DenyList,
+    is_mandatory: bool,
 }
 
 impl DeviceVerifier {
@@ -34,15 +36,32 @@ impl DeviceVerifier {
     /// # Errors
     /// When there are no roots.
     pub fn new(roots: RootCertStore, deny: DenyList) -> Result<Arc<Self>, PolicyError> {
+        Self::build(roots, deny, true)
+    }
+
+    /// The same, and lets clients in that show no certificate: who they are has to be asked behind the handshake. Whoever shows
+    /// one is judged by it.
+    ///
+    /// # Errors
+    /// When there are no roots.
+    pub fn optional(roots: RootCertStore, deny: DenyList) -> Result<Arc<Self>, PolicyError> {
+        Self::build(roots, deny, false)
+    }
+
+    fn build(roots: RootCertStore, deny: DenyList, is_mandatory: bool) -> Result<Arc<Self>, PolicyError> {
         if roots.is_empty() {
             return Err(PolicyError::NoRoots);
         }
         let chain = WebPkiClientVerifier::builder_with_provider(roots.into(), policy::provider());
-        Ok(Arc::new(Self { chain: chain.build().map_err(PolicyError::Verifier)?, deny }))
+        Ok(Arc::new(Self { chain: chain.build().map_err(PolicyError::Verifier)?, deny, is_mandatory }))
     }
 }
 
 impl ClientCertVerifier for DeviceVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.is_mandatory
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.chain.root_hint_subjects()
     }

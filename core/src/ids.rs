@@ -154,6 +154,18 @@ uuid_id!(
     UserId,
     "user"
 );
+impl DeviceId {
+    /// What stands for the device of a user who comes without one, by his token alone: the same at every place and time, and
+    /// no authority here gives it to a device.
+    pub fn of_user(user: UserId) -> Self {
+        let hash = Sha256::new().chain_update("feldakte device of user 1").chain_update(user.as_bytes());
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(Uuid::from_bytes(id))
+    }
+}
+
 impl UserId {
     /// The user of an issuer of access tokens: the same on every device, and nobody who sees it learns the subject from it
     /// without guessing it.

@@ -357,6 +357,28 @@ pub const FAIR_PARTS: u32 = 8;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Connections to the browsers' port that have not said who they are: they have [`HELLO_WITHIN`] each time to go on.
+pub const WEB_STRANGERS_MAX: usize = 128;
+
+/// One message of a browser or to it: the largest signal twice escaped, and room.
+pub const WEB_MESSAGE_LEN_MAX: usize = 128 << 10;
+
+/// What a browser may say: a call with all its candidates at once, and on average what two calls under way say in pulses and media.
+/// Beyond it the gateway reads on later.
+pub const WEB_MESSAGES: Rate = Rate { amount: 200, every: Duration::from_secs(10) };
+
+/// The same in bytes: session descriptions of several calls at once.
+pub const WEB_BYTES: Rate = Rate { amount: 1 << 20, every: Duration::from_secs(30) };
+
+/// What waits for a browser. One that falls further behind is closed, comes back and is told how things stand.
+pub const WEB_OUTBOX: usize = 256;
+
+/// How often a browser is asked whether it is there, while nothing else is said. During calls pulses notice sooner.
+pub const WEB_PING_EVERY: Duration = Duration::from_secs(4);
+
+/// Without a sign of life for so long it is not: two questions that were not answered.
+pub const WEB_SILENCE_MAX: Duration = Duration::from_secs(10);
+
 /// Connections to the enrolment port at once; the next one is closed unanswered and its device comes back. Each holds a
 /// TLS buffer and a request, under 100 KiB.
 pub const ENROLMENT_CONNECTIONS_MAX: usize = 128;

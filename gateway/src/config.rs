@@ -17,7 +17,11 @@ pub use self::{
     ca::{CaSettings, parse_duration},
     control::ControlSettings,
 };
-use crate::users::{RawUsers, TICKET_KEY, UsersConfig};
+use crate::{
+    relay::{RawRelay, RelayConfig},
+    users::{RawUsers, TICKET_KEY, UsersConfig},
+    web::{RawWeb, WebConfig},
+};
 
 mod ca;
 mod calls;
@@ -70,6 +74,10 @@ pub struct Config {
     pub calls: Plan,
     /// Whom to believe about users.
     pub users: UsersConfig,
+    /// Where browsers connect; `None` for nowhere.
+    pub web: Option<WebConfig>,
+    /// TURN servers for calls; `None` when there are none.
+    pub relay: Option<RelayConfig>,
     /// How logs look.
     pub log_format: LogFormat,
     /// What is logged, in the syntax of `tracing` (`info`, `feldakte_gateway=debug`).
@@ -125,6 +133,8 @@ struct RawConfig {
     limits: RawShares,
     calls: RawCalls,
     users: RawUsers,
+    relay: RawRelay,
+    web: RawWeb,
     log: RawLog,
 }
 
@@ -238,7 +248,8 @@ impl Config {
 impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
     fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
-        let RawConfig { listen, store, control, ca, audit, keys, tls, policy, limits, calls, users, log } = raw;
+        let RawConfig { listen, store, control, ca, audit, keys, tls, policy, limits, calls, users, relay, web, log } =
+            raw;
         let RawListen { quic, grpc, ops, enrol } = listen;
         let RawStore { path: store, matters } = store;
         let matters = matters.unwrap_or_else(|| store.with_file_name("matters.sqlite"));
@@ -255,6 +266,8 @@ impl TryFrom<RawConfig> for Config {
             .map_err(|error| ConfigError::Value { key: "log.level".into(), why: error.to_string() })?;
         Ok(Config {
             users: users.check(store.with_file_name(TICKET_KEY))?,
+            relay: relay.check()?,
+            web: web.check()?,
             quic: address("listen.quic", &quic)?,
             grpc: grpc.map(|grpc| address("listen.grpc", &grpc)).transpose()?,
             ops: address("listen.ops", &ops)?,

@@ -11,7 +11,10 @@ use std::{
 
 use feldakte_core::{
     access::Role,
-    call::{Changed, Duty, Effect, Fact, Input, Intent, Kept, Outcome, Party, Plan, Refusal, Reply, Switchboard, Told},
+    call::{
+        Changed, Duty, Effect, Fact, Input, Intent, Kept, Outcome, Party, Plan, Refusal, Relay, Reply, Switchboard,
+        Told,
+    },
     ids::{DeviceId, SessionId, TenantId},
     limits,
 };
@@ -28,6 +31,7 @@ pub use self::{
 use crate::{
     gateway::Shared,
     metrics::Metrics,
+    relay,
     store::{
         StoreError,
         matters::{KeptCall, SharedMatterStore},
@@ -266,7 +270,13 @@ impl Task {
                 drop(self.grants.send(Change::Shut { about, ends_ms }).await);
             }
             Effect::Ways(call) => shared.exchange.lines.set_ways(call, self.board.ways(call)),
-            Effect::Relay { .. } => {}
+            Effect::Relay { session, call, leg } => {
+                let Some(relay) = &shared.relay else { return };
+                let credentials = relay.credentials(call, leg, shared.environment.now_ms());
+                let relay::Credentials { urls, username, password, until_ms } = credentials;
+                let told = Told::Relay(Relay { call, urls, username, password, until_ms });
+                shared.exchange.lines.tell(session, told);
+            }
             Effect::Note { what, about } => shared.audit.note(grants::record(what, &about)),
         }
     }

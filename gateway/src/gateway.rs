@@ -31,11 +31,13 @@ use crate::{
     projector::{self, Backlog},
     quotas::Quotas,
     registry::{Registry, Seen},
+    relay::Relay,
     requests::Asked,
     sequencer::{Sequencer, Submission},
     store::{Head, SharedStore, StoreError, audit::SharedAuditStore, matters::SharedMatterStore},
     turnstile::Turnstile,
     users::{self, Users},
+    web,
     wipes::Wipes,
 };
 
@@ -92,6 +94,8 @@ pub struct Shared {
     pub policy: Policy,
     /// Whom to believe about users.
     pub users: Users,
+    /// Gives credentials for TURN servers; `None` when there are none.
+    pub relay: Option<Arc<Relay>>,
     /// Teleconsultations.
     pub exchange: Exchange,
     /// What an operator can watch.
@@ -108,6 +112,8 @@ pub struct Parts {
     pub endpoint: Endpoint,
     /// Where devices connect over TCP; `None` for nowhere.
     pub grpc: Option<grpc::Listener>,
+    /// Where browsers connect; `None` for nowhere.
+    pub web: Option<web::Listener>,
     /// The store.
     pub store: SharedStore,
     /// What waits for a supervisor or a lost device.
@@ -128,6 +134,8 @@ pub struct Parts {
     pub shares: Shares,
     /// Whom to believe about users.
     pub users: Users,
+    /// Gives credentials for TURN servers; `None` when there are none.
+    pub relay: Option<Arc<Relay>>,
     /// Time, randomness, threads.
     pub environment: Environment,
 }
@@ -154,6 +162,7 @@ impl Gateway {
         let Parts {
             endpoint,
             grpc,
+            web,
             store,
             matters,
             audit,
@@ -162,6 +171,7 @@ impl Gateway {
             enrolment,
             policy,
             users,
+            relay,
             calls,
             shares,
             environment,
@@ -192,6 +202,7 @@ impl Gateway {
             seen: Seen::default(),
             policy,
             users,
+            relay,
             exchange,
             turnstile: Turnstile::new(metrics.clone()),
             live: Live::new(metrics.clone()),
@@ -218,7 +229,7 @@ impl Gateway {
         let sessions = TaskTracker::new();
         let ready = readiness_of(&shared, &fatal, &stop_sessions);
         let listeners = Listeners { shared: shared.clone(), sessions: sessions.clone(), stop: stop_sessions.clone() };
-        listeners.open(endpoint.clone(), grpc, Arc::new(ready));
+        listeners.open(endpoint.clone(), (grpc, web), Arc::new(ready));
         shared.tasks.spawn(watch_lapses(shared.clone(), stop_sessions.clone()));
         shared.tasks.spawn(watch_grants(shared.clone(), stop_sessions.clone()));
         users::watch(&shared, &stop_sessions);

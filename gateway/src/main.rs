@@ -26,7 +26,7 @@ enum Command {
     /// Run the gateway until SIGTERM or Ctrl-C.
     ///
     /// When it listens it prints one line on standard output: `ready quic=ADDRESS ops=ADDRESS grpc=ADDRESS`,
-    /// and ` enrol=ADDRESS` when it certifies devices. Everything has a default; FELDAKTE__SECTION__KEY in the environment overrides the file.
+    /// and ` web=ADDRESS` when it serves browsers, ` enrol=ADDRESS` when it certifies devices. Everything has a default; FELDAKTE__SECTION__KEY in the environment overrides the file.
     Serve {
         /// Configuration file (TOML).
         #[arg(long, short, value_name = "FILE")]
@@ -99,9 +99,10 @@ fn run_serve(config: Option<PathBuf>, while_stdin: bool) -> anyhow::Result<()> {
         if while_stdin {
             cancel_at_end_of_stdin(shutdown.clone());
         }
-        let ready = |serve::Listening { quic, grpc, ops, enrol }: serve::Listening| {
+        let ready = |serve::Listening { quic, grpc, ops, web, enrol }: serve::Listening| {
+            let web = web.map(|web| format!(" web={web}")).unwrap_or_default();
             let enrol = enrol.map(|enrol| format!(" enrol={enrol}")).unwrap_or_default();
-            println!("ready quic={quic} ops={ops} grpc={grpc}{enrol}");
+            println!("ready quic={quic} ops={ops} grpc={grpc}{web}{enrol}");
         };
         Ok(serve::run(&config, shutdown, ready).await?)
     })

@@ -16,10 +16,10 @@ use feldakte_core::{
 };
 use feldakte_proto::CloseCode;
 use rustls::server::danger::ClientCertVerifier;
-use rustls_pki_types::UnixTime;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use uuid::Uuid;
 
-use crate::transport::Connection;
+use crate::{transport::Connection, web::Line};
 
 /// All connections whose device has been identified.
 #[derive(Debug, Default)]
@@ -36,11 +36,20 @@ struct Connections {
     of_devices: BTreeSet<(DeviceId, SessionId)>,
 }
 
+/// Whoever is connected.
+#[derive(Debug, Clone)]
+pub enum Peer {
+    /// A device, by its certificate.
+    Device(Connection),
+    /// A browser, by a device's certificate or by its user's token alone.
+    Browser(Line),
+}
+
 #[derive(Debug)]
 struct Watched {
-    connection: Connection,
+    peer: Peer,
     device: DeviceId,
-    not_after: SystemTime,
+    not_after: Option<SystemTime>,
     /// Whose log it reads and writes; `None` until it has said so.
     log: Option<TenantId>,
     users: SignIns,
@@ -58,13 +67,13 @@ pub struct SignIns {
 }
 
 impl Registry {
-    /// Watches a connection until [`Registry::remove`].
-    pub fn insert(&self, session: SessionId, connection: Connection, device: DeviceId, not_after: SystemTime) {
+    /// Watches a connection until [`Registry::remove`]; `not_after` is the end of its certificate, if it has shown one.
+    pub fn insert(&self, session: SessionId, peer: Peer, device: DeviceId, not_after: Option<SystemTime>) {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let (log, users) = (None, SignIns::default());
         let mut connections = self.lock();
         connections.of_devices.insert((device, session));
-        connections.open.insert(session, Watched { connection, device, not_after, log, users, number });
+        connections.open.insert(session, Watched { peer, device, not_after, log, users, number });
     }
 
     /// The session is in that tenant's log and stands on these sign-ins as well. A device has one session in each log, and
@@ -81,19 +90,31 @@ impl Registry {
             other.log.as_ref() == Some(log) || *kept + 1 >= limits::SESSIONS_PER_DEVICE
         };
         let ended = others.iter().enumerate().filter(superseded);
-        ended.for_each(|(_, other)| other.connection.close(CloseCode::Superseded));
+        ended.for_each(|(_, other)| other.peer.close(CloseCode::Superseded));
+    }
+
+    /// The browser's session stands on these sign-ins as well. A device, and a user without one, has one page at a time: an older
+    /// one is superseded. Its sessions over other ways live on.
+    pub fn enter_page(&self, session: SessionId, users: SignIns) {
+        let mut connections = self.lock();
+        let Some(watched) = connections.open.get_mut(&session) else { return };
+        watched.users = users;
+        let (device, number) = (watched.device, watched.number);
+        let is_older_page = |other: &Watched| matches!(other.peer, Peer::Browser(_)) && other.number < number;
+        let pages = connections.of_device(device).filter(|(_, other)| is_older_page(other));
+        pages.for_each(|(_, other)| other.peer.close(CloseCode::Superseded));
     }
 
     /// Closes every connection of a device; returns how many.
     pub fn close_device(&self, device: DeviceId, code: CloseCode) -> usize {
-        self.lock().of_device(device).map(|(_, watched)| watched.connection.close(code)).count()
+        self.lock().of_device(device).map(|(_, watched)| watched.peer.close(code)).count()
     }
 
     /// Closes every connection with a user whose sign-in has ended or who is on the deny list; returns how many.
     pub fn close_signed_out(&self, now_ms: i64, deny: &DenyList) -> usize {
         let connections = self.lock();
         let ended = connections.open.values().filter(|watched| watched.users.are_over(now_ms, deny));
-        ended.map(|watched| watched.connection.close(CloseCode::SignInEnded)).count()
+        ended.map(|watched| watched.peer.close(CloseCode::SignInEnded)).count()
     }
 
     /// The connection has ended.
@@ -107,34 +128,39 @@ impl Registry {
     /// Closes every connection whose certificate has expired or is on the deny list; returns how many.
     pub fn close_lapsed(&self, now: SystemTime, deny: &DenyList) -> usize {
         self.close_if(|watched| {
-            let denied = || watched.connection.leaf().is_none_or(|leaf| deny.is_denied(leaf));
-            now > watched.not_after || denied()
+            let denied = || match watched.peer.chain() {
+                [leaf, ..] => deny.is_denied(leaf),
+                // Nobody gets in so but by a token: what stands for his device can be denied like any other.
+                [] => deny.is_device_denied(watched.device),
+            };
+            watched.is_expired(now) || denied()
         })
     }
 
     /// Closes every connection whose certificate has expired.
     pub fn close_expired(&self, now: SystemTime) -> usize {
-        self.close_if(|watched| now > watched.not_after)
+        self.close_if(|watched| watched.is_expired(now))
     }
 
     /// Closes every connection whose chain would not be accepted again; returns how many.
     pub fn close_untrusted(&self, now: SystemTime, devices: &DeviceVerifier) -> usize {
         let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
-        self.close_if(|watched| match watched.connection.chain() {
+        self.close_if(|watched| match watched.peer.chain() {
             [leaf, above @ ..] => devices.verify_client_cert(leaf, above, now).is_err(),
-            [] => true,
+            // A user's token stands on no authority of devices.
+            [] => false,
         })
     }
 
     fn close_if(&self, is_over: impl Fn(&Watched) -> bool) -> usize {
         let connections = self.lock();
         let over = connections.open.values().filter(|watched| is_over(watched));
-        over.map(|watched| watched.connection.close(CloseCode::NotPermitted)).count()
+        over.map(|watched| watched.peer.close(CloseCode::NotPermitted)).count()
     }
 
     /// Closes all of them.
     pub fn close_all(&self, code: CloseCode) {
-        self.lock().open.values().for_each(|watched| watched.connection.close(code));
+        self.lock().open.values().for_each(|watched| watched.peer.close(code));
     }
 
     /// Sessions of a device that have said in which log they are, the newest first.
@@ -163,6 +189,29 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, Connections> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watched {
+    fn is_expired(&self, now: SystemTime) -> bool {
+        self.not_after.is_some_and(|end| now > end)
+    }
+}
+
+impl Peer {
+    fn close(&self, code: CloseCode) {
+        match self {
+            Peer::Device(connection) => connection.close(code),
+            Peer::Browser(line) => line.close(code),
+        }
+    }
+
+    /// The certificate it has shown, and those above it; empty for a user without a device.
+    fn chain(&self) -> &[CertificateDer<'static>] {
+        match self {
+            Peer::Device(connection) => connection.chain(),
+            Peer::Browser(line) => line.chain(),
+        }
     }
 }
 

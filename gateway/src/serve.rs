@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use feldakte_core::ids::TenantId;
-use tokio::task::JoinHandle;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -17,9 +17,11 @@ use crate::{
     grpc,
     keys::tenant::TenantKeysError,
     ops,
+    relay::{Relay, SecretError},
     store::StoreError,
     trust::{Begin, Trust, TrustError},
     users::{Users, UsersError},
+    web,
 };
 
 mod bound;
@@ -38,6 +40,9 @@ pub enum ServeError {
     /// What is needed to tell users apart cannot be used.
     #[error(transparent)]
     Users(#[from] UsersError),
+    /// What is shared with TURN servers cannot be used.
+    #[error("the secrets of TURN servers cannot be used")]
+    Relay(#[from] SecretError),
     /// The store cannot be opened.
     #[error("the store {path} cannot be opened")]
     Store {
@@ -95,6 +100,8 @@ pub struct Listening {
     pub grpc: SocketAddr,
     /// Operators' port.
     pub ops: SocketAddr,
+    /// Browsers; `None` in a gateway that serves none.
+    pub web: Option<SocketAddr>,
     /// Enrolment; `None` in a gateway that issues nothing.
     pub enrol: Option<SocketAddr>,
 }
@@ -109,16 +116,20 @@ pub async fn run(
     ready: impl FnOnce(Listening),
 ) -> Result<(), ServeError> {
     let environment = Environment::system();
-    let (trust, Begin { quic, reset_secret }) = Trust::load(config, environment.clone())?;
+    let relay = config.relay.clone().map(Relay::open).transpose()?.map(Arc::new);
+    let (trust, Begin { quic, reset_secret }) = Trust::load(config, relay.clone(), environment.clone())?;
     let Stores { store, matters, keyring, registry, audit, audit_key } = Stores::open(config, &environment).await?;
     // After the store: its directory is where the keys of tickets are made.
     let users = Users::open(&config.users)?;
     let doors = Doors::bind(config, (registry, keyring), &trust, &environment).await?;
     let listen = |address| move |source| ServeError::Listen { address, source };
     let Bound { endpoint, listener } = Bound::bind(config, quic, &reset_secret)?;
+    let browsers = bind_web(config, &trust).await?;
+    let web_address = browsers.as_ref().map(|web| web.listener.local_addr()).transpose();
     let ops_listener = ops::bind(config.ops).await.map_err(listen(config.ops))?;
     let listening = Listening {
         enrol: doors.enrol(),
+        web: web_address.map_err(listen(config.quic))?,
         quic: endpoint.local_addr().map_err(listen(config.quic))?,
         grpc: listener.local_addr().map_err(listen(config.quic))?,
         ops: ops_listener.local_addr().map_err(listen(config.ops))?,
@@ -126,6 +137,7 @@ pub async fn run(
     let parts = Parts {
         endpoint,
         grpc: Some(grpc::Listener { listener, tls: trust.grpc() }),
+        web: browsers,
         store,
         matters,
         audit,
@@ -134,6 +146,7 @@ pub async fn run(
         enrolment: doors.enrolment(),
         policy: config.policy.clone(),
         users,
+        relay,
         calls: config.calls.clone(),
         shares: config.shares,
         environment,
@@ -158,6 +171,13 @@ pub async fn run(
     stop_ops.cancel();
     end_listener(ops).await;
     result
+}
+
+async fn bind_web(config: &Config, trust: &Trust) -> Result<Option<web::Listener>, ServeError> {
+    let Some(config) = config.web.clone() else { return Ok(None) };
+    let failed = |source| ServeError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+    Ok(Some(web::Listener { listener, tls: trust.web(), config }))
 }
 
 async fn end_listener(mut ops: JoinHandle<io::Result<()>>) {

@@ -24,6 +24,7 @@ use crate::{
     mailbox::{Mailbox, Post},
     outlet::Outlet,
     quotas::UsedUp,
+    registry::Peer,
     renewals,
     requests::Asking,
     snapshots::Fetcher,
@@ -33,7 +34,7 @@ use crate::{
     turnstile::{self, Pass},
 };
 
-mod calls;
+pub(crate) mod calls;
 mod error;
 mod intake;
 mod lanes;
@@ -181,10 +182,11 @@ async fn lapse(mailbox: &Mailbox, outlet: &Outlet) -> SessionError {
 }
 
 /// Counts the session as open for as long as it is.
-struct OpenSession<'a>(&'a Shared);
+pub(crate) struct OpenSession<'a>(&'a Shared);
 
 impl<'a> OpenSession<'a> {
-    fn count(shared: &'a Shared) -> Self {
+    /// From here on until it is dropped.
+    pub(crate) fn count(shared: &'a Shared) -> Self {
         shared.metrics.sessions.inc();
         Self(shared)
     }
@@ -299,7 +301,7 @@ fn identify(shared: &Shared, connection: &Connection, id: SessionId) -> Result<P
         return refuse(audit::Reason::CertificateExpired);
     }
     // First watched, then looked up: a device denied in between is found by one of the two.
-    shared.registry.insert(id, connection.clone(), principal.device, validity.not_after);
+    shared.registry.insert(id, Peer::Device(connection.clone()), principal.device, Some(validity.not_after));
     if shared.deny.is_denied(leaf) {
         return refuse(audit::Reason::CertificateDenied);
     }

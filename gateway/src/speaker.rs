@@ -54,18 +54,8 @@ impl Speaker {
     /// Judges the credentials of a `Hello` from the device that the certificate names. One that is refused leaves the
     /// device as it is without it.
     pub async fn of(shared: &Shared, device: Principal, hello: &Hello) -> Self {
-        let log = hello.tenant.clone().unwrap_or_else(|| device.tenant.clone());
-        let mut speaker = Self {
-            principal: device.clone(),
-            log,
-            active: None,
-            delivers: Vec::with_capacity(hello.delivers.len()),
-            is_wiped: shared.wipes.of(device.device).is_some(),
-            users: Vec::new(),
-            sign_ins: SignIns::default(),
-            reads_as: device.clone(),
-            device,
-        };
+        let mut speaker = Self::of_device(shared, device, hello.tenant.clone());
+        speaker.delivers.reserve(hello.delivers.len());
         if let Some(credential) = &hello.active {
             let judged = speaker.judge(shared, credential, Purpose::Use).await;
             if let Ok(sign_in) = &judged {
@@ -80,20 +70,65 @@ impl Speaker {
         speaker
     }
 
+    /// Somebody at a browser: a device by its certificate, with a user when a token comes along, or a user by his token alone.
+    ///
+    /// # Errors
+    /// Why the token is not believed. There is nobody to fall back on: whoever shows one means to be that user.
+    pub async fn of_browser(
+        shared: &Shared,
+        device: Option<Principal>,
+        token: Option<String>,
+    ) -> Result<Option<Self>, Refusal> {
+        let now_ms = shared.environment.latest_ms();
+        let (device, sign_in) = match (device, token) {
+            (None, None) => return Ok(None),
+            (Some(device), None) => return Ok(Some(Self::of_device(shared, device, None))),
+            (Some(device), Some(token)) => {
+                let judged = shared.users.judge(&Credential::Token(token), Purpose::Use, &device, now_ms).await;
+                (device, judged)
+            }
+            (None, Some(token)) => match shared.users.judge_alone(&token, now_ms).await {
+                Ok((principal, sign_in)) => (Principal { user: None, ..principal }, Ok(sign_in)),
+                Err(refusal) => return Err(note(shared, Purpose::Use, None, refusal)),
+            },
+        };
+        let mut speaker = Self::of_device(shared, device, None);
+        let sign_in = speaker.take(shared, Purpose::Use, sign_in)?;
+        speaker.uses(&sign_in);
+        speaker.active = Some(sign_in.told());
+        Ok(Some(speaker))
+    }
+
+    fn of_device(shared: &Shared, device: Principal, log: Option<TenantId>) -> Self {
+        Self {
+            principal: device.clone(),
+            log: log.unwrap_or_else(|| device.tenant.clone()),
+            active: None,
+            delivers: Vec::new(),
+            is_wiped: shared.wipes.of(device.device).is_some(),
+            users: Vec::new(),
+            sign_ins: SignIns::default(),
+            reads_as: device.clone(),
+            device,
+        }
+    }
+
     async fn judge(&mut self, shared: &Shared, credential: &Credential, purpose: Purpose) -> Result<SignIn, Refusal> {
         let now_ms = shared.environment.latest_ms();
         let judged = shared.users.judge(credential, purpose, &self.device, now_ms).await;
+        self.take(shared, purpose, judged)
+    }
+
+    /// Takes somebody in who was believed, unless he is denied.
+    fn take(&mut self, shared: &Shared, purpose: Purpose, judged: Result<SignIn, Refusal>) -> Result<SignIn, Refusal> {
         let judged = judged.and_then(|sign_in| match shared.deny.is_user_denied(sign_in.user) {
             true => Err(Refusal::Denied),
             false => Ok(sign_in),
         });
-        let outcome = judged.as_ref().map_or_else(|refusal| refusal.to_string(), |_| "believed".to_owned());
-        shared.metrics.sign_ins.get_or_create(&vec![("outcome", outcome)]).inc();
-        match &judged {
-            Ok(sign_in) => self.stand_on(sign_in),
-            Err(refusal) => info!(device = %self.device.device, ?purpose, %refusal, "sign-in refused"),
-        }
-        judged
+        let sign_in = judged.map_err(|refusal| note(shared, purpose, Some(&self.device), refusal))?;
+        shared.metrics.sign_ins.get_or_create(&vec![("outcome", "believed".to_owned())]).inc();
+        self.stand_on(&sign_in);
+        Ok(sign_in)
     }
 
     fn stand_on(&mut self, sign_in: &SignIn) {
@@ -176,6 +211,14 @@ impl Speaker {
     fn device_may_write(&self, rules: Rules<'_>, ledger: &Ledger) -> bool {
         ledger.permit(rules, &self.device).is_some_and(|permit| permit.may_write())
     }
+}
+
+/// Somebody is not believed; `device` is where, if it is known.
+fn note(shared: &Shared, purpose: Purpose, device: Option<&Principal>, refusal: Refusal) -> Refusal {
+    shared.metrics.sign_ins.get_or_create(&vec![("outcome", refusal.to_string())]).inc();
+    let device = device.map(|device| tracing::field::display(device.device));
+    info!(device, ?purpose, %refusal, "sign-in refused");
+    refusal
 }
 
 fn told(judged: Result<SignIn, Refusal>) -> SignedIn {

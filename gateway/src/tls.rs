@@ -75,6 +75,16 @@ pub fn grpc_config(credentials: &Credentials, deny: DenyList) -> Result<Arc<rust
     Ok(Arc::new(policy::grpc_server_config(chain.clone(), key.clone_key(), verifier)?))
 }
 
+/// The TLS configuration of browsers: whoever shows a device's certificate is judged by it, others prove a user afterwards.
+///
+/// # Errors
+/// When the credentials do not fit together.
+pub fn web_config(credentials: &Credentials, deny: DenyList) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    let Credentials { chain, key, device_roots } = credentials;
+    let verifier = DeviceVerifier::optional(device_roots.clone(), deny)?;
+    Ok(Arc::new(policy::web_server_config(chain.clone(), key.clone_key(), verifier)?))
+}
+
 /// A server endpoint on a UDP address.
 ///
 /// The reset key is derived from the gateway's private key, so that after a crash the restarted gateway tells the

@@ -1,8 +1,8 @@
 //! What the gateway proves itself with and whom it believes: read from files at the start, and again when they change
 //! or SIGHUP comes.
 //!
-//! Three parts are taken up each for itself, so that a mistake in one does not hold up the others: the credentials
-//! (certificate, key and device authorities), the deny list, the revocation lists. A part is checked before anything
+//! Four parts are taken up each for itself, so that a mistake in one does not hold up the others: the credentials
+//! (certificate, key and device authorities), the deny list, the revocation lists, the secrets shared with TURN servers. A part is checked before anything
 //! of it is put in force; one that cannot be used changes nothing but a metric and the log.
 
 use std::{
@@ -30,6 +30,7 @@ use crate::{
     environment::Environment,
     gateway::Gateway,
     metrics::Metrics,
+    relay::Relay,
     tls::{self, Credentials, TlsError},
     watched::Watched,
 };
@@ -45,6 +46,7 @@ pub struct Trust {
     /// What newly accepted TCP connections are served with.
     enrolment: watch::Sender<Arc<rustls::ServerConfig>>,
     grpc: watch::Sender<Arc<rustls::ServerConfig>>,
+    web: watch::Sender<Arc<rustls::ServerConfig>>,
     not_after: SystemTime,
     revocations: Option<Revocations>,
     is_stale: bool,
@@ -55,6 +57,8 @@ pub struct Trust {
     credentials_files: Watched,
     deny_list_file: Watched,
     crl_file: Watched,
+    relay: Option<Arc<Relay>>,
+    relay_file: Watched,
 }
 
 /// What listeners begin with.
@@ -70,6 +74,7 @@ struct Checked {
     quic: quinn::ServerConfig,
     enrolment: Arc<rustls::ServerConfig>,
     grpc: Arc<rustls::ServerConfig>,
+    web: Arc<rustls::ServerConfig>,
     authorities: Vec<CertificateDer<'static>>,
     verifier: Arc<DeviceVerifier>,
     reset_secret: [u8; 32],
@@ -83,7 +88,11 @@ impl Trust {
     /// # Errors
     /// When one of them cannot be used. A revocation list past its next update, and a certificate out of its time, are
     /// taken with an error in the log: a gateway that does not start helps nobody.
-    pub fn load(config: &Config, environment: Environment) -> Result<(Self, Begin), TrustError> {
+    pub fn load(
+        config: &Config,
+        relay: Option<Arc<Relay>>,
+        environment: Environment,
+    ) -> Result<(Self, Begin), TrustError> {
         // Before anything else: whoever sends it early wants the files read, not the process ended.
         let hangup = signal(SignalKind::hangup())
             .inspect_err(|error| error!(%error, "SIGHUP cannot be received; changed files are noticed all the same"))
@@ -97,7 +106,8 @@ impl Trust {
         let checked = check(&files, &deny)?;
         let revocations = files.crl.as_ref().map(|path| files::read_crl(path, &checked.authorities)).transpose()?;
         deny.replace_revocations(revocations.clone());
-        let Checked { quic, enrolment, grpc, authorities, reset_secret, not_before, not_after, verifier: _ } = checked;
+        let Checked { quic, enrolment, grpc, web, authorities, reset_secret, not_before, not_after, verifier: _ } =
+            checked;
         let now = environment.now();
         if !(not_before..=not_after).contains(&now) {
             error!("the gateway's certificate is not valid at this time; devices refuse it");
@@ -109,6 +119,7 @@ impl Trust {
             authorities,
             enrolment: watch::Sender::new(enrolment),
             grpc: watch::Sender::new(grpc),
+            web: watch::Sender::new(web),
             not_after,
             revocations,
             is_stale: false,
@@ -117,6 +128,8 @@ impl Trust {
             credentials_files,
             deny_list_file,
             crl_file,
+            relay_file: Watched::new(relay.as_ref().map(|relay| relay.config().secret_file.clone())),
+            relay,
         };
         Ok((trust, Begin { quic, reset_secret }))
     }
@@ -136,6 +149,11 @@ impl Trust {
         self.grpc.subscribe()
     }
 
+    /// The same for browsers.
+    pub fn web(&self) -> watch::Receiver<Arc<rustls::ServerConfig>> {
+        self.web.subscribe()
+    }
+
     /// Takes up what changes, for ever.
     pub async fn watch(mut self, gateway: &Gateway) {
         let metrics = gateway.metrics();
@@ -148,6 +166,7 @@ impl Trust {
                 self.deny_list_file.has_settled() || asked,
                 self.crl_file.has_settled() || asked,
             );
+            let relay = self.relay_file.has_settled() || asked;
             if deny_list {
                 told(gateway, "deny_list", self.take_deny_list(gateway));
             }
@@ -158,6 +177,9 @@ impl Trust {
             if crl || credentials {
                 told(gateway, "crl", self.take_crl(gateway));
             }
+            if relay {
+                told(gateway, "relay", self.take_relay());
+            }
             self.close_untrusted(gateway);
             self.show(&metrics);
         }
@@ -165,7 +187,8 @@ impl Trust {
 
     fn take_credentials(&mut self, gateway: &Gateway) -> Result<bool, TrustError> {
         let checked = check(&self.files, &self.deny)?;
-        let Checked { quic, enrolment, grpc, authorities, verifier, reset_secret: _, not_before, not_after } = checked;
+        let Checked { quic, enrolment, grpc, web, authorities, verifier, reset_secret: _, not_before, not_after } =
+            checked;
         let now = self.environment.now();
         if !(not_before..=not_after).contains(&now) {
             return Err(TrustError::NotValid { path: self.files.certificate.clone() });
@@ -173,6 +196,7 @@ impl Trust {
         gateway.replace_tls(quic);
         self.enrolment.send_replace(enrolment);
         self.grpc.send_replace(grpc);
+        self.web.send_replace(web);
         self.not_after = not_after;
         if authorities != self.authorities {
             self.recheck = Some((Instant::now() + limits::HELLO_WITHIN, verifier));
@@ -212,6 +236,13 @@ impl Trust {
         self.deny.replace_revocations(Some(revocations.clone()));
         info!(revoked = revocations.len(), closed = gateway.close_lapsed(), "revocation lists replaced");
         self.revocations = Some(revocations);
+        Ok(true)
+    }
+
+    fn take_relay(&self) -> Result<bool, TrustError> {
+        let Some(relay) = &self.relay else { return Ok(false) };
+        relay.reload()?;
+        info!("secrets of TURN servers replaced");
         Ok(true)
     }
 
@@ -270,6 +301,7 @@ fn check(files: &Files, deny: &DenyList) -> Result<Checked, TrustError> {
         verifier,
         enrolment: Arc::new(enrolment),
         grpc: tls::grpc_config(&credentials, deny.clone())?,
+        web: tls::web_config(&credentials, deny.clone())?,
         authorities,
         not_before: validity.not_before,
         not_after: validity.not_after,

@@ -187,6 +187,21 @@ impl Users {
         Ok(self.believe(Bearer { user, role, voucher: Voucher::Issuer }, Some(until_ms), device, now_ms))
     }
 
+    /// Who that is who comes without a device, by an issuer's word alone, and what he stands on.
+    ///
+    /// # Errors
+    /// Why the token is not believed.
+    pub async fn judge_alone(&self, token: &str, now_ms: i64) -> Result<(Principal, SignIn), Refusal> {
+        let token = Token::parse(token)?;
+        let name = token.issuer()?;
+        let issuer = self.issuers.iter().find(|issuer| issuer.profile.issuer == name).ok_or(Refusal::Issuer)?;
+        let (principal, until_ms) = issuer.judge_alone(token, now_ms).await?;
+        let user = principal.user.ok_or(Refusal::Malformed)?;
+        let bearer = Bearer { user, role: principal.role, voucher: Voucher::Issuer };
+        let sign_in = self.believe(bearer, Some(until_ms), &principal, now_ms);
+        Ok((principal, sign_in))
+    }
+
     fn judge_local(&self, user: UserId, device: &Principal, now_ms: i64) -> Result<SignIn, Refusal> {
         if !self.local_roles.contains(&device.role) {
             return Err(Refusal::DeviceMayNotVouch);

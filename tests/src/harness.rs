@@ -23,6 +23,7 @@ pub mod http;
 pub mod issuer;
 pub mod local;
 pub mod mission;
+pub mod page;
 pub mod pki;
 pub mod process;
 pub mod raw;

@@ -1,5 +1,6 @@
 //! What proves Feldakte from outside: harness, simulation, load generator, conformance suites.
 
+pub mod browser;
 pub mod harness;
 pub mod lanes;
 pub mod load;

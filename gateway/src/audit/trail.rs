@@ -70,13 +70,7 @@ impl Trail {
                 let record = self.session_act(Act::SignedIn);
                 Record { about: About { user: Some(*user), ..record.about }, ..record }
             }
-            SignedIn::Refused(refusal) => self.session_act(Act::SignInRefused).because(match refusal {
-                SignInRefusal::Malformed => Reason::Malformed,
-                SignInRefusal::Expired => Reason::Expired,
-                SignInRefusal::NotTrusted => Reason::Issuer,
-                SignInRefusal::NoRole => Reason::Role,
-                SignInRefusal::Denied => Reason::Denied,
-            }),
+            SignedIn::Refused(refusal) => self.session_act(Act::SignInRefused).because(reason_of(*refusal)),
         }
     }
 
@@ -191,6 +185,17 @@ impl Trail {
 /// Somebody knocked whose certificate says nothing.
 pub fn note_stranger(audit: &Audit, reason: Reason) {
     audit.note(Record::new(Chain::Gateway, Actor::Unknown, Act::SessionRefused).because(reason));
+}
+
+/// Why a user's proof was not taken.
+pub fn reason_of(refusal: SignInRefusal) -> Reason {
+    match refusal {
+        SignInRefusal::Malformed => Reason::Malformed,
+        SignInRefusal::Expired => Reason::Expired,
+        SignInRefusal::NotTrusted => Reason::Issuer,
+        SignInRefusal::NoRole => Reason::Role,
+        SignInRefusal::Denied => Reason::Denied,
+    }
 }
 
 /// Documents of refusals that are named in one session.

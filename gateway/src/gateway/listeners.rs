@@ -11,7 +11,7 @@ use crate::{
     audit::trail::note_stranger,
     grpc::{self, Door, Readiness},
     handshake::{Handshakes, Queue, QuicHandshake},
-    session,
+    session, web,
 };
 
 /// What listeners hand connections to.
@@ -23,7 +23,12 @@ pub(super) struct Listeners {
 
 impl Listeners {
     /// Lets devices in until they are stopped. Whichever way they come, they count together.
-    pub(super) fn open(self, endpoint: Endpoint, grpc: Option<grpc::Listener>, readiness: Readiness) {
+    pub(super) fn open(
+        self,
+        endpoint: Endpoint,
+        (grpc, browsers): (Option<grpc::Listener>, Option<web::Listener>),
+        readiness: Readiness,
+    ) {
         let Self { shared, sessions, stop } = self;
         let audit = shared.audit.clone();
         let knock = move |reason| note_stranger(&audit, reason);
@@ -31,6 +36,9 @@ impl Listeners {
         if let Some(listener) = grpc {
             let door = Door::new(shared.clone(), sessions.clone(), readiness);
             sessions.spawn(grpc::serve(door, listener, handshakes.clone(), stop.clone()));
+        }
+        if let Some(listener) = browsers {
+            sessions.spawn(web::serve(shared.clone(), listener, handshakes.clone(), stop.clone()));
         }
         sessions.spawn(accept(shared, (endpoint, handshakes), sessions.clone(), stop));
     }

@@ -10,14 +10,15 @@ use feldakte_core::{
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Device, SessionError};
+use super::SessionError;
 use crate::{
     exchange::{self, CallMail},
     gateway::Shared,
+    speaker::Speaker,
 };
 
 /// A line, for as long as its lane is open.
-pub(super) struct Line {
+pub(crate) struct Line {
     shared: Arc<Shared>,
     id: SessionId,
     mail: Arc<CallMail>,
@@ -27,7 +28,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+    /// Nobody has joined on it.
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
         Self {
             shared: shared.clone(),
             id: shared.environment.session_id(),
@@ -39,7 +41,7 @@ impl Line {
     }
 
     /// What is to be said on it next. Cancel-safe.
-    pub(super) async fn next(&self) -> Told {
+    pub(crate) async fn next(&self) -> Told {
         self.mail.take().await
     }
 
@@ -47,7 +49,7 @@ impl Line {
     ///
     /// # Errors
     /// When the device speaks before it has joined.
-    pub(super) async fn hear(&mut self, device: &Device, say: Say) -> Result<Option<Told>, SessionError> {
+    pub(crate) async fn hear(&mut self, speaker: &Speaker, say: Say) -> Result<Option<Told>, SessionError> {
         if !self.has_joined && say != Say::Join {
             return Err(SessionError::Unexpected("calls without joining"));
         }
@@ -55,7 +57,7 @@ impl Line {
         exchange.lines().heard(self.id);
         match say {
             Say::Join => {
-                let principal = &device.speaker.principal;
+                let principal = &speaker.principal;
                 let unit = Centre { tenant: principal.tenant.clone(), unit: principal.unit.clone() };
                 let who = Party { unit, device: principal.device, user: principal.user };
                 self.has_joined = true;
@@ -73,7 +75,7 @@ impl Line {
                 }
                 let mut may_write = false;
                 if let Act::Call { case, .. } = &intent.act {
-                    may_write = match exchange::may_call(&self.shared, &device.speaker, *case).await {
+                    may_write = match exchange::may_call(&self.shared, speaker, *case).await {
                         Ok(may_write) => may_write,
                         Err(error) => {
                             warn!(%error, "whether a device may call could not be looked up");
@@ -82,7 +84,7 @@ impl Line {
                         }
                     };
                 }
-                exchange.intent(self.id, intent, device.speaker.log.clone(), may_write).await;
+                exchange.intent(self.id, intent, speaker.log.clone(), may_write).await;
             }
             // What is lost is agreed on anew.
             Say::Signal(signal) => {

@@ -56,7 +56,7 @@ pub enum SessionError {
 
 impl SessionError {
     /// How the device is told.
-    pub(super) fn close(&self) -> Close {
+    pub(crate) fn close(&self) -> Close {
         match self {
             SessionError::NotNow(NotNow::Busy { retry_after }) => Close::busy(*retry_after),
             error => error.close_code().into(),
@@ -82,7 +82,7 @@ impl SessionError {
     }
 
     /// What the audit log says of it; nothing of who was told to come back before anything else was said.
-    pub(super) fn audit_reason(&self) -> Option<audit::Reason> {
+    pub(crate) fn audit_reason(&self) -> Option<audit::Reason> {
         Some(match self {
             SessionError::Decode(_) | SessionError::Unexpected(_) => audit::Reason::Protocol,
             SessionError::NotPermitted => audit::Reason::NotPermitted,
@@ -99,7 +99,7 @@ impl SessionError {
     }
 
     /// For metrics: one word, from a closed set.
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             SessionError::Decode(_) | SessionError::Unexpected(_) => "protocol",
             SessionError::NotPermitted => "not_permitted",

@@ -152,7 +152,7 @@ impl Open {
         let Some(line) = &mut self.line else {
             return Err(SessionError::Unexpected("calls are made on the urgent lane"));
         };
-        match line.hear(&self.device, say).await? {
+        match line.hear(&self.device.speaker, say).await? {
             Some(told) => self.send(ServerMessage::Told(told)).await,
             None => Ok(()),
         }

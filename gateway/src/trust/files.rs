@@ -14,6 +14,7 @@ use rustls_pki_types::CertificateDer;
 
 use crate::{
     config::Config,
+    relay::SecretError,
     tls::{Credentials, TlsError},
 };
 
@@ -67,6 +68,9 @@ pub enum TrustError {
         #[source]
         source: CrlError,
     },
+    /// What is shared with TURN servers cannot be used.
+    #[error("the secrets of TURN servers cannot be used")]
+    Relay(#[from] SecretError),
     /// A revocation list should have been replaced before now.
     #[error("the revocation lists {path} are past their next update")]
     CrlStale {

@@ -90,6 +90,7 @@ struct RawRole {
     tenant: String,
     claim: String,
     role: String,
+    unit: Option<String>,
 }
 
 impl Default for RawUsers {
@@ -158,10 +159,12 @@ impl RawIssuer {
 
 impl RawRole {
     fn check(self) -> Result<RoleRule, ConfigError> {
-        let Self { tenant, claim, role } = self;
+        let Self { tenant, claim, role, unit } = self;
         let tenant =
             tenant.parse().map_err(|error| wrong("users.issuers.roles.tenant", format!("`{tenant}`: {error}")))?;
-        Ok(RoleRule { tenant, claim, role: self::role("users.issuers.roles.role", &role)? })
+        let unit = unit
+            .map(|unit| unit.parse().map_err(|error| wrong("users.issuers.roles.unit", format!("`{unit}`: {error}"))));
+        Ok(RoleRule { tenant, claim, role: self::role("users.issuers.roles.role", &role)?, unit: unit.transpose()? })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use feldakte_core::{
     access::{Principal, Role},
-    ids::{TenantId, UserId},
+    ids::{DeviceId, TenantId, UnitId, UserId},
     limits,
 };
 
@@ -44,6 +44,8 @@ pub struct RoleRule {
     pub claim: String,
     /// The role here.
     pub role: Role,
+    /// Where the user belongs who comes without a device, such as a physician's tele-centre; he cannot when it is `None`.
+    pub unit: Option<UnitId>,
 }
 
 impl Issuer {
@@ -54,12 +56,28 @@ impl Issuer {
         device: &Principal,
         now_ms: i64,
     ) -> Result<(UserId, Role, i64), Refusal> {
+        let (claims, until_ms) = self.verify(token, now_ms).await?;
+        let role = self.profile.role_of(&claims, device)?;
+        Ok((UserId::of_subject(&self.profile.issuer, claims.text("sub")?), role, until_ms))
+    }
+
+    /// The same of a user who comes without a device: who he is here, and until when.
+    pub(super) async fn judge_alone(&self, token: Token<'_>, now_ms: i64) -> Result<(Principal, i64), Refusal> {
+        let (claims, until_ms) = self.verify(token, now_ms).await?;
+        let RoleRule { tenant, unit, role, .. } = self.profile.rule_without_device(&claims)?;
+        let user = UserId::of_subject(&self.profile.issuer, claims.text("sub")?);
+        let unit = unit.clone().ok_or(Refusal::NoRole)?;
+        let principal =
+            Principal { tenant: tenant.clone(), unit, device: DeviceId::of_user(user), role: *role, user: Some(user) };
+        Ok((principal, until_ms))
+    }
+
+    async fn verify(&self, token: Token<'_>, now_ms: i64) -> Result<(Claims, i64), Refusal> {
         token.check_type(&self.profile.types)?;
         let key = self.keys.key(token.key_id()?).await.ok_or(Refusal::UnknownKey)?;
         let claims = token.verify(&key)?;
         let until_ms = self.check(&claims, now_ms)?;
-        let role = self.profile.role_of(&claims, device)?;
-        Ok((UserId::of_subject(&self.profile.issuer, claims.text("sub")?), role, until_ms))
+        Ok((claims, until_ms))
     }
 
     /// Until when it is believed.
@@ -95,5 +113,13 @@ impl Profile {
         let said = claims.words(&self.role_claim);
         let fits = |rule: &&RoleRule| rule.tenant == device.tenant && said.contains(&rule.claim.as_str());
         self.roles.iter().find(fits).map(|rule| rule.role).ok_or(Refusal::NoRole)
+    }
+
+    fn rule_without_device(&self, claims: &Claims) -> Result<&RoleRule, Refusal> {
+        let said = claims.words(&self.role_claim);
+        let tenants = self.tenant_claim.as_ref().map(|claim| claims.words(claim));
+        let is_his = |rule: &RoleRule| tenants.as_ref().is_none_or(|tenants| tenants.contains(&rule.tenant.as_str()));
+        let fits = |rule: &&RoleRule| rule.unit.is_some() && said.contains(&rule.claim.as_str()) && is_his(rule);
+        self.roles.iter().find(fits).ok_or(Refusal::NoRole)
     }
 }

@@ -55,8 +55,12 @@ impl World {
 fn config(dir: &TempDir, set: &Value) -> UsersConfig {
     let jwks = dir.path().join("jwks.json");
     std::fs::write(&jwks, set.to_string()).unwrap();
-    let rule =
-        |tenant: &str, claim: &str, role| RoleRule { tenant: tenant.parse().unwrap(), claim: claim.into(), role };
+    let rule = |tenant: &str, claim: &str, role| RoleRule {
+        tenant: tenant.parse().unwrap(),
+        claim: claim.into(),
+        role,
+        unit: None,
+    };
     let profile = Profile {
         issuer: ISSUER.into(),
         audience: "feldakte".into(),

@@ -59,6 +59,11 @@ impl Issuer {
 
     /// A token for a user of `dortmund` who is that, for so long by that clock.
     pub fn token(&self, subject: &str, role: Role, now: SystemTime, lifetime: Duration) -> Credential {
+        Credential::Token(self.token_text(subject, role, now, lifetime))
+    }
+
+    /// The same as it stands in messages of browsers.
+    pub fn token_text(&self, subject: &str, role: Role, now: SystemTime, lifetime: Duration) -> String {
         let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         let header =
             Header { typ: Some("at+jwt".into()), kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) };
@@ -66,7 +71,7 @@ impl Issuer {
             "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "iat": since(now), "exp": since(now + lifetime),
             "roles": [role.name()],
         });
-        Credential::Token(jsonwebtoken::encode(&header, &claims, &self.key).expect("a token"))
+        jsonwebtoken::encode(&header, &claims, &self.key).expect("a token")
     }
 
     /// The configuration of a gateway that believes it, with its key in a file of the site's.
@@ -81,7 +86,8 @@ impl Issuer {
 pub fn settings(issuer: &Issuer, site: &Site) -> String {
     let jwks = site.dir().join("jwks.json");
     std::fs::write(&jwks, issuer.jwks()).expect("written");
-    let role = |role: Role| format!("{{ tenant = \"dortmund\", claim = \"{role}\", role = \"{role}\" }}");
+    let role =
+        |role: Role| format!("{{ tenant = \"dortmund\", claim = \"{role}\", role = \"{role}\", unit = \"{UNIT}\" }}");
     let roles = Role::ALL.map(role).join(", ");
     format!("[[users.issuers]]\nissuer = \"{ISSUER}\"\naudience = \"{AUDIENCE}\"\njwks = {jwks:?}\nroles = [{roles}]\n")
 }
@@ -94,7 +100,7 @@ pub fn user(subject: &str) -> UserId {
 /// The configuration of a gateway that finds the issuer's keys there. Roles have their own names in tokens.
 pub fn config(site: &Site, jwks: KeysAt) -> UsersConfig {
     let tenant: TenantId = "dortmund".parse().expect("a slug");
-    let rule = |role: Role| RoleRule { tenant: tenant.clone(), claim: role.name().to_owned(), role };
+    let rule = |role: Role| RoleRule { tenant: tenant.clone(), claim: role.name().to_owned(), role, unit: None };
     let profile = Profile {
         issuer: ISSUER.into(),
         audience: AUDIENCE.into(),
@@ -159,5 +165,7 @@ impl KeyServer {
     }
 }
 
+/// Where its users belong who come without a device.
+pub const UNIT: &str = "tele-centre";
 const ISSUER: &str = "https://id.example/dortmund";
 const AUDIENCE: &str = "feldakte";

@@ -238,10 +238,11 @@ impl Site {
         // Whoever holds the sender could replace it; nobody does.
         let grpc = Some(Listener { listener, tls: watch::Sender::new(over_tcp).subscribe() });
         let audit_key = Arc::new(AuditKey::load_or_create(&self.dir.path().join("audit.key")).expect("a key"));
-        let (policy, shares, enrolment) = (self.policy.clone(), self.shares, None);
+        let (policy, shares, enrolment, relay, web) = (self.policy.clone(), self.shares, None, None, None);
         let parts = Parts {
             endpoint,
             grpc,
+            web,
             store,
             matters,
             audit,
@@ -250,6 +251,7 @@ impl Site {
             enrolment,
             policy,
             users,
+            relay,
             shares,
             calls: self.calls.clone(),
             environment,

@@ -16,7 +16,10 @@ use tokio::{
 };
 
 use super::{LOOK_AGAIN, address::Address, http, local::Site, within};
-use crate::load::process::{self, Signal};
+use crate::{
+    load::process::{self, Signal},
+    netns::namespace::Namespace,
+};
 
 /// How `feldakte serve` is started.
 pub struct Serve<'a> {
@@ -36,6 +39,8 @@ pub struct ChildGateway {
     pub address: Address,
     /// Where operators ask.
     pub ops: SocketAddr,
+    /// Where browsers connect.
+    pub web: Option<SocketAddr>,
     /// Where devices get their certificates.
     pub enrol: Option<SocketAddr>,
     child: Child,
@@ -92,8 +97,17 @@ pub async fn command(arguments: &[&str]) -> Command {
 
 impl ChildGateway {
     /// Runs a command that becomes a gateway, and waits for its ready line.
-    pub async fn start(mut command: Command) -> Self {
-        let mut child = command.spawn().expect("the gateway can be started");
+    pub async fn start(command: Command) -> Self {
+        Self::start_in(command, None).await
+    }
+
+    /// The same in a network namespace, if one is given.
+    pub async fn start_in(mut command: Command, namespace: Option<&Namespace>) -> Self {
+        let child = match namespace {
+            Some(namespace) => namespace.enter(|| command.spawn()),
+            None => command.spawn(),
+        };
+        let mut child = child.expect("the gateway can be started");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let log = Arc::<std::sync::Mutex<String>>::default();
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
@@ -106,14 +120,14 @@ impl ChildGateway {
             }
         });
         let line = within("the gateway is ready", stdout.next_line()).await.expect("it prints text");
-        let Some(Ready { quic, grpc, ops, enrol }) = line.as_deref().and_then(Ready::parse) else {
+        let Some(Ready { quic, grpc, ops, web, enrol }) = line.as_deref().and_then(Ready::parse) else {
             let status = within("the gateway ends", child.wait()).await;
             panic!(
                 "the gateway did not start: {status:?}, it said {line:?} and logged:\n{}",
                 log.lock().expect("held")
             );
         };
-        Self { quic, grpc, address: quic.into(), ops, enrol, child, log, logging, _stdout: stdout }
+        Self { quic, grpc, address: quic.into(), ops, web, enrol, child, log, logging, _stdout: stdout }
     }
 
     /// Its process id.
@@ -186,6 +200,7 @@ struct Ready {
     quic: SocketAddr,
     grpc: SocketAddr,
     ops: SocketAddr,
+    web: Option<SocketAddr>,
     enrol: Option<SocketAddr>,
 }
 
@@ -194,7 +209,8 @@ impl Ready {
         let fields = line.strip_prefix("ready ")?;
         let field = |name: &str| fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
         let address = |name: &str| field(name)?.parse().ok();
-        Some(Self { quic: address("quic")?, grpc: address("grpc")?, ops: address("ops")?, enrol: address("enrol") })
+        let (web, enrol) = (address("web"), address("enrol"));
+        Some(Self { quic: address("quic")?, grpc: address("grpc")?, ops: address("ops")?, web, enrol })
     }
 }
 

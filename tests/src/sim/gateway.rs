@@ -82,11 +82,11 @@ async fn serve(world: &Arc<World>) -> Ending {
     let users = Users::local_only().expect("randomness");
     let (store, audit, audit_key) = (Arc::new(store), machine.audit.clone(), machine.audit_key.clone());
     let (policy, shares, enrolment, matters) = (Policy::default(), Shares::DEFAULT, None, machine.matters.clone());
-    let calls = Plan::empty();
-    let grpc = None;
+    let (calls, grpc, web, relay) = (Plan::empty(), None, None, None);
     let parts = Parts {
         endpoint,
         grpc,
+        web,
         store,
         matters,
         audit,
@@ -96,6 +96,7 @@ async fn serve(world: &Arc<World>) -> Ending {
         policy,
         users,
         calls,
+        relay,
         shares,
         environment,
     };

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails, in its helpers too")]
 
 mod bars;
+mod media;
 mod readiness;
 mod signalling;
 mod simulation;
 mod vitals;
 mod vitals_bars;
+mod web;
