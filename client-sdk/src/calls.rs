@@ -86,7 +86,7 @@ impl Calls {
         inputs: mpsc::WeakSender<CallInput>,
     ) -> Self {
         Self {
-            recorder: Recorder::new(commands, inputs, control.clone(), events.clone()),
+            recorder: Recorder::new(commands, inputs, control.clone()),
             environment,
             control,
             events,
@@ -150,7 +150,6 @@ impl Calls {
         match asked {
             Asked::Call { call, case, category, phone, reply } => {
                 self.want(call, Act::Call { case, category, phone });
-                self.recorder.begin(call, case);
                 self.events.put(CallEvent::Changed(call));
                 let _ = reply.send(());
             }

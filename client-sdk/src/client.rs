@@ -17,6 +17,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::{
     calls::{self, CallObserver, CallState, Calls, CallsHandle},
@@ -393,7 +394,7 @@ impl Client {
     }
 
     /// Asks for a physician for a case; of a physician, for its crew once more. Returns at once: the call is made as soon as
-    /// there is a session, and what becomes of it comes by events. `phone` is where this device's crew can be reached.
+    /// there is a session, and what becomes of it comes by events. How the link is at that moment is written into the case. `phone` is where this device's crew can be reached.
     ///
     /// # Errors
     /// [`SdkError::NotPermitted`] of a device that makes no calls, [`SdkError::NotAPhone`].
@@ -403,6 +404,14 @@ impl Client {
         }
         let call = CallId(self.environment.random_uuid());
         self.calls.call((call, case), category, phone).await?;
+        let client = self.clone();
+        // Beside it: the call waits for no measurement.
+        tokio::spawn(async move {
+            let readiness = client.readiness().await;
+            if let Err(error) = client.note_readiness(case, &readiness).await {
+                warn!(%error, "how the link was at the start of a call could not be written down");
+            }
+        });
         Ok(call)
     }
 

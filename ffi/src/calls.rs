@@ -288,8 +288,11 @@ impl FeldakteClient {
     }
 
     /// Calls the watcher on whatever happens to calls from here on.
-    pub fn watch_calls(&self, watcher: Arc<dyn CallWatcher>) {
-        in_runtime(|| self.core().observe_calls(Arc::new(Forward(watcher))));
+    ///
+    /// # Errors
+    /// Only after a defect of the SDK.
+    pub fn watch_calls(&self, watcher: Arc<dyn CallWatcher>) -> Result<(), FfiError> {
+        in_runtime(|| self.core().observe_calls(Arc::new(Forward(watcher))))
     }
 }
 

@@ -12,10 +12,10 @@ use std::{
 use feldakte_core::{
     access::Role,
     call::{
-        Changed, Duty, Effect, Fact, Input, Intent, Kept, Outcome, Party, Plan, Refusal, Relay, Reply, Switchboard,
-        Told,
+        Changed, Duty, Effect, Fact, Input, Intent, Kept, Note, Outcome, Party, Plan, Refusal, Relay, Reply,
+        Switchboard, Told,
     },
-    ids::{DeviceId, SessionId, TenantId},
+    ids::{CallId, DeviceId, SessionId, TenantId},
     limits,
 };
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,6 @@ pub use self::{
 };
 use crate::{
     gateway::Shared,
-    metrics::Metrics,
     relay,
     store::{
         StoreError,
@@ -104,9 +103,9 @@ impl Exchange {
         &self.lines
     }
 
-    /// The line is where the device has its calls from here on.
-    pub async fn join(&self, line: SessionId, who: Party, role: Role, mail: &Arc<CallMail>) {
-        self.lines.open(line, mail.clone());
+    /// The line, of that session, is where the device has its calls from here on.
+    pub async fn join(&self, (line, session): (SessionId, SessionId), who: Party, role: Role, mail: &Arc<CallMail>) {
+        self.lines.open(line, session, mail.clone());
         let (is_crew, is_desk) = (calls(role), role == Role::TelePhysician);
         self.put(Input::Joined { session: line, who, is_crew, is_desk }).await;
     }
@@ -260,7 +259,6 @@ impl Task {
         let shared = &self.shared;
         match effect {
             Effect::Tell { session, told } => {
-                count_end(&shared.metrics, &told);
                 shared.exchange.lines.tell(session, told);
             }
             // Whoever gives and ends grants goes on for as long as this does.
@@ -269,7 +267,10 @@ impl Task {
                 let ends_ms = since_ms + limits::CALL_WINDOW_MS;
                 drop(self.grants.send(Change::Shut { about, ends_ms }).await);
             }
-            Effect::Ways(call) => shared.exchange.lines.set_ways(call, self.board.ways(call)),
+            Effect::Ways(call) => {
+                shared.exchange.lines.set_ways(call, self.board.ways(call));
+                self.relay_vitals(call);
+            }
             Effect::Relay { session, call, leg } => {
                 let Some(relay) = &shared.relay else { return };
                 let credentials = relay.credentials(call, leg, shared.environment.now_ms());
@@ -277,7 +278,22 @@ impl Task {
                 let told = Told::Relay(Relay { call, urls, username, password, until_ms });
                 shared.exchange.lines.tell(session, told);
             }
-            Effect::Note { what, about } => shared.audit.note(grants::record(what, &about)),
+            Effect::Note { what, about } => {
+                if let Note::Ended(end) = what {
+                    shared.metrics.calls_ended.get_or_create(&vec![("reason", end.name())]).inc();
+                }
+                shared.audit.note(grants::record(what, &about));
+            }
+        }
+    }
+
+    /// The crew sends, desks that are in the call watch, for as long as both can be reached.
+    fn relay_vitals(&self, call: CallId) {
+        let live = &self.shared.live;
+        let (crew, desks) = self.shared.exchange.lines.sides(call);
+        let Some(crew) = crew else { return live.close(call) };
+        if live.open(call, crew, &desks).is_err() {
+            warn!("too many calls have live vitals: this one has none");
         }
     }
 }
@@ -285,15 +301,6 @@ impl Task {
 /// Whether that role asks for physicians.
 pub fn calls(role: Role) -> bool {
     matches!(role, Role::AmbulanceCrew | Role::EmergencyPhysician)
-}
-
-fn count_end(metrics: &Metrics, told: &Told) {
-    if let Told::Fact(fact) = told
-        && let Some(end) = fact.end
-        && fact.standing == feldakte_core::call::Standing::Leg(0)
-    {
-        metrics.calls_ended.get_or_create(&vec![("reason", end.name())]).inc();
-    }
 }
 
 fn records_of(Changed { calls, desks }: Changed) -> Vec<KeptCall> {

@@ -1,6 +1,6 @@
 //! What a call leaves in its case: written by the device that took part, saved like any other edit.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use feldakte_core::{
     call::{Act, Fact, Standing},
@@ -11,7 +11,7 @@ use feldakte_core::{
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-use super::{Asked, CallInput, events::Events};
+use super::{Asked, CallInput};
 use crate::{engine::Command, error::SdkError, link::LinkControl, view::LinkFacts};
 
 /// Writes in the background.
@@ -19,8 +19,8 @@ pub(super) struct Recorder {
     commands: mpsc::Sender<Command>,
     inputs: mpsc::WeakSender<CallInput>,
     control: Arc<LinkControl>,
-    /// Being written, or written.
-    ended: BTreeSet<CallId>,
+    /// Facts that are being written, or are. A later one of the same call is told by a gateway that has not heard of it.
+    ended: BTreeMap<CallId, u64>,
 }
 
 impl Recorder {
@@ -28,17 +28,13 @@ impl Recorder {
         commands: mpsc::Sender<Command>,
         inputs: mpsc::WeakSender<CallInput>,
         control: Arc<LinkControl>,
-        _events: Arc<Events>,
     ) -> Self {
-        Self { commands, inputs, control, ended: BTreeSet::new() }
+        Self { commands, inputs, control, ended: BTreeMap::new() }
     }
-
-    /// A call begins: how the link was stands in the case.
-    pub(super) fn begin(&mut self, _call: CallId, _case: CaseId) {}
 
     /// A call has ended.
     pub(super) fn end(&mut self, fact: Fact) {
-        if !self.ended.insert(fact.call) {
+        if self.ended.insert(fact.call, fact.seq).is_some_and(|before| before >= fact.seq) {
             return;
         }
         let (commands, inputs, control) = (self.commands.clone(), self.inputs.clone(), self.control.clone());

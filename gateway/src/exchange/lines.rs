@@ -26,6 +26,7 @@ struct State {
 
 #[derive(Debug)]
 struct Line {
+    session: SessionId,
     mail: Arc<CallMail>,
     heard: Instant,
     is_silent: bool,
@@ -45,8 +46,8 @@ pub struct Way {
 }
 
 impl Lines {
-    pub(super) fn open(&self, line: SessionId, mail: Arc<CallMail>) {
-        let opened = Line { mail, heard: Instant::now(), is_silent: false, watched: 0 };
+    pub(super) fn open(&self, line: SessionId, session: SessionId, mail: Arc<CallMail>) {
+        let opened = Line { session, mail, heard: Instant::now(), is_silent: false, watched: 0 };
         self.state().lines.insert(line, opened);
     }
 
@@ -93,6 +94,16 @@ impl Lines {
         let state = self.state();
         let legs = state.ways.get(&call).map(|ways| ways.legs.as_slice()).unwrap_or_default();
         legs.iter().map(|(leg, epoch, line)| Way { leg: *leg, epoch: *epoch, line: *line }).collect()
+    }
+
+    /// The sessions of the crew and of the desks in a call.
+    pub(super) fn sides(&self, call: CallId) -> (Option<SessionId>, Vec<SessionId>) {
+        let state = self.state();
+        let legs = state.ways.get(&call).map(|ways| ways.legs.as_slice()).unwrap_or_default();
+        let session = |line: &SessionId| state.lines.get(line).map(|line| line.session);
+        let crew = legs.iter().find(|(leg, ..)| *leg == 0).and_then(|(_, _, line)| session(line));
+        let desks = legs.iter().filter(|(leg, ..)| *leg > 0).filter_map(|(_, _, line)| session(line)).collect();
+        (crew, desks)
     }
 
     pub(super) fn set_ways(&self, call: CallId, ways: Ways) {

@@ -21,6 +21,7 @@ use crate::{
 pub(crate) struct Line {
     shared: Arc<Shared>,
     id: SessionId,
+    session: SessionId,
     mail: Arc<CallMail>,
     has_joined: bool,
     intents: Allowance,
@@ -29,10 +30,11 @@ pub(crate) struct Line {
 
 impl Line {
     /// Nobody has joined on it.
-    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, session: SessionId) -> Self {
         Self {
             shared: shared.clone(),
             id: shared.environment.session_id(),
+            session,
             mail: Arc::default(),
             has_joined: false,
             intents: Allowance::new(limits::INTENTS_AT_ONCE, limits::INTENTS_PER_SECOND),
@@ -61,7 +63,7 @@ impl Line {
                 let unit = Centre { tenant: principal.tenant.clone(), unit: principal.unit.clone() };
                 let who = Party { unit, device: principal.device, user: principal.user };
                 self.has_joined = true;
-                exchange.join(self.id, who, principal.role, &self.mail).await;
+                exchange.join((self.id, self.session), who, principal.role, &self.mail).await;
             }
             Say::Duty(duty) => {
                 if self.intents.take() {

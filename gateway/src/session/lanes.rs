@@ -81,7 +81,7 @@ async fn open(
     };
     messages.set_len_max(len_max);
     let intake = Intake::new(device.clone(), mailbox.clone(), lane, room);
-    let line = (lane == Lane::Urgent).then(|| Box::new(Line::new(&device.shared)));
+    let line = (lane == Lane::Urgent).then(|| Box::new(Line::new(&device.shared, device.mailbox.session())));
     Open { device, outlet, out, messages, mailbox, intake, push_len_max: len_max, tail: None, lane, line }.run().await
 }
 

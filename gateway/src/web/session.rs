@@ -186,7 +186,7 @@ async fn calls(
         return error;
     }
     let _open = OpenSession::count(shared);
-    let mut line = Line::new(shared);
+    let mut line = Line::new(shared, id);
     loop {
         let told = tokio::select! {
             told = line.next() => Ok(Some(told)),

@@ -24,6 +24,13 @@ pub struct Which {
     case: String,
 }
 
+impl Which {
+    /// As it was typed.
+    pub fn case(&self) -> &str {
+        &self.case
+    }
+}
+
 /// Open a new case.
 #[derive(Args)]
 pub struct New {

@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use feldakte_client_sdk::Transports;
 
 mod agent;
+mod calls;
 mod commands;
 mod device;
 mod edits;
@@ -103,6 +104,10 @@ enum Command {
     SignOut,
     /// List who has signed in on this tablet, and how much of his work waits for the gateway.
     Users,
+    /// Ask for a tele-physician, and show what becomes of it until the call is over. Ctrl-C hangs up.
+    Call(calls::Call),
+    /// Take calls at this desk until Ctrl-C, and show them. The tablet must be a tele-physician's.
+    Duty(calls::Duty),
     /// Print what changes, as it happens, until Ctrl-C.
     Watch,
     /// Show who this tablet is, its link, and whether everything on it is safe.
@@ -161,6 +166,8 @@ async fn dispatch(command: Command, options: Options) -> anyhow::Result<ExitCode
         Command::SignIn(with) => with.run(&options).await,
         Command::SignOut => users::sign_out(&options).await,
         Command::Users => users::list(&options).await,
+        Command::Call(call) => calls::call(&options, call).await,
+        Command::Duty(duty) => calls::duty(&options, duty).await,
         Command::Watch => watch::run(&options).await,
         Command::Status => commands::status(&options).await,
         Command::Agent => agent::run(&options).await,
@@ -189,6 +196,8 @@ Examples (a gateway with a development PKI in ./pki runs on this machine):
   tablet --data a vitals CASE --hr 104 --spo2 93 --sys 150 --dia 95
   tablet --data a --offline note CASE 'Patientin ansprechbar, kaltschweißig.'
   tablet --data a status
+  tablet --data desk duty --take
+  tablet --data a call CASE --category emergency --phone 0151-23456
 
 CASE is a case id, or as much of its beginning or end as is unique on this device.";
 
