@@ -4,6 +4,7 @@
 
 mod bars;
 mod media;
+mod pages;
 mod readiness;
 mod signalling;
 mod simulation;
