@@ -111,6 +111,42 @@ async def monitor(client, case):
     assert {"monitor_binding", "vitals_block"} <= set(kinds[Part.CLINICAL]), kinds
 
 
+class CallWatcher(feldakte.CallWatcher):
+    def __init__(self, loop):
+        self.loop = loop
+        self.seen = asyncio.Queue()
+
+    def on_call(self, event):
+        self.loop.call_soon_threadsafe(self.seen.put_nowait, event)
+
+
+async def calls(client):
+    """A crew calls without a network: it is told so, and to take the telephone. Only a physician's desk goes on duty."""
+    case = await client.create("mission", [Edit.SET_FACT(part=Part.OPERATIONS, name="keyword", value=text("Sturz"))])
+    watcher = CallWatcher(asyncio.get_running_loop())
+    client.watch_calls(watcher)
+    call = await client.call(case, feldakte.CallCategory.EMERGENCY, "0151 23456")
+    while True:
+        event = await asyncio.wait_for(watcher.seen.get(), timeout=10)
+        assert event.is_CHANGED() and event.call == call, event
+        known = {known.call: known for known in await client.calls()}[call]
+        assert known.phase == feldakte.CallPhase.DIALLING and not known.rings_here, known
+        if known.use_phone:
+            break
+    for refused, why in (
+        (client.on_duty(1), feldakte.FfiError.NotPermitted),
+        (client.call(case, feldakte.CallCategory.URGENT, "ring me"), feldakte.FfiError.Argument),
+        (client.send_signal(call, 1, "offer"), feldakte.FfiError.NotConnected),
+        (client.accept("no id"), feldakte.FfiError.Argument),
+        (client.transfer(call, "hagen"), feldakte.FfiError.Argument),
+    ):
+        try:
+            await refused
+            raise AssertionError(f"not refused: {why}")
+        except why:
+            pass
+
+
 def units(text):
     """Length in UTF-16 units, as places in narratives are counted."""
     return len(text.encode("utf-16-le")) // 2
@@ -213,6 +249,7 @@ async def refusals(options, case):
     assert [line.id for line in await client.list()] == [case]
     await users(client, case)
     await catalogue(client)
+    await calls(client)
     await client.shutdown()
     try:
         await client.list()
