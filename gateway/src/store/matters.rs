@@ -58,7 +58,8 @@ pub trait MatterStore: Send + Sync + 'static {
 }
 
 /// Something of calls, as [`crate::exchange`] names and writes it. No content of cases stands in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KeptCall {
     /// Names it.
     pub name: String,
@@ -168,3 +169,5 @@ impl fmt::Debug for Review {
         write!(f, "Review({id}, {log}, {}, {at_ms}, {matter:?}, {decision:?})", who.device)
     }
 }
+
+feldakte_core::hide_content! { KeptCall { name } }

@@ -58,6 +58,7 @@ const _: () = {
     holds_no_text::<DecodeError>();
     holds_no_text::<VitalsError>();
     holds_no_text::<LiveError>();
+    holds_no_text::<feldakte_core::call::Refusal>();
     holds_no_text::<FrameError>();
     holds_no_text::<enrolment::EnrolmentError>();
     holds_no_text::<users::Refusal>();
@@ -120,6 +121,9 @@ fn holds_something(error: &SdkError) -> Option<&'static str> {
         | SdkError::TooMany
         | SdkError::Vitals(_)
         | SdkError::Live(_)
+        | SdkError::CallRefused(_)
+        | SdkError::NotAPhone
+        | SdkError::SignalTooLong
         | SdkError::ShutDown => None,
     }
 }

@@ -173,9 +173,9 @@ async fn find(client: &Client, call: CallId) -> anyhow::Result<Option<CallState>
 fn show(options: &Options, call: CallId, fact: Option<&Fact>) -> anyhow::Result<()> {
     if options.json {
         let json = json!({"call": call, "fact": fact});
-        return output::print(&json.to_string());
+        return Ok(output::print(&json.to_string())?);
     }
-    let Some(fact) = fact else { return output::print(&format!("{call}  dialling")) };
+    let Some(fact) = fact else { return Ok(output::print(&format!("{call}  dialling"))?) };
     let place = fact.place.as_ref().map(|place| {
         let centre = place.centre.as_ref().map_or_else(|| "nobody free".to_owned(), ToString::to_string);
         format!(", place {}, {centre}", place.position)
@@ -186,5 +186,5 @@ fn show(options: &Options, call: CallId, fact: Option<&Fact>) -> anyhow::Result<
         Standing::Out(out) => format!(", {out}"),
     };
     let end = fact.end.map(|end| format!(": {end}")).unwrap_or_default();
-    output::print(&format!("{call}  {}{standing}{end}{}", fact.phase, place.unwrap_or_default()))
+    Ok(output::print(&format!("{call}  {}{standing}{end}{}", fact.phase, place.unwrap_or_default()))?)
 }
