@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use feldakte_core::{
     access::Role,
-    call::{Act, Book, Category, Duty, Intent, Known, News, Outcome, Phase, Phone, Reply, Say, Signal, Standing, Told},
+    call::{
+        ASKED, Act, Book, Category, Duty, Intent, Known, News, Outcome, Phase, Phone, Reply, Say, Signal, Standing,
+        Told,
+    },
     ids::{CallId, CaseId, IntentKey},
     limits,
 };
@@ -74,6 +77,8 @@ pub(crate) struct Calls {
 struct Waiting {
     reply: oneshot::Sender<Result<(), SdkError>>,
     until: Instant,
+    /// It is said all the same when there is a session again.
+    is_lasting: bool,
 }
 
 impl Calls {
@@ -138,6 +143,9 @@ impl Calls {
             }
             CallInput::Told { lane, told } => {
                 if self.lane.as_ref().is_some_and(|(open, _)| *open == lane) {
+                    if told == Told::Pulse(ASKED) {
+                        self.say(Say::Pulse(ASKED));
+                    }
                     let news = self.book.take(told, self.now_ms());
                     self.spread(news);
                 }
@@ -154,8 +162,17 @@ impl Calls {
                 let _ = reply.send(());
             }
             Asked::Want { call, act, reply } => {
+                // What is over is over, whenever the gateway hears of it; anything else nobody expects any more after a while.
+                let is_lasting = matches!(act, Act::HangUp | Act::Phoned | Act::Noted);
+                let is_put_away = act == Act::HangUp && self.book.call(call).is_some();
                 let key = self.want(call, act);
-                self.waiting.insert(key, Waiting { reply, until: Instant::now() + ANSWERED_WITHIN });
+                if is_put_away && self.book.call(call).is_none_or(|known| known.is_refused) {
+                    self.book.put_away(call);
+                    self.events.put(CallEvent::Changed(call));
+                    let _ = reply.send(Ok(()));
+                    return;
+                }
+                self.waiting.insert(key, Waiting { reply, until: Instant::now() + ANSWERED_WITHIN, is_lasting });
             }
             Asked::Duty { duty, reply } => {
                 let answer = match self.is_desk {
@@ -202,9 +219,11 @@ impl Calls {
             self.waiting.iter().filter(|(_, waiting)| waiting.until <= now).map(|(key, _)| *key).collect();
         for key in late {
             // It would be done later, when nobody expects it any more.
-            self.book.forget(key);
-            let waiting = self.waiting.remove(&key);
-            waiting.into_iter().for_each(|waiting| drop(waiting.reply.send(Err(SdkError::NotConnected))));
+            let Some(Waiting { reply, is_lasting, .. }) = self.waiting.remove(&key) else { continue };
+            if !is_lasting {
+                self.book.forget(key);
+            }
+            let _ = reply.send(Err(SdkError::NotConnected));
         }
     }
 
@@ -223,6 +242,7 @@ impl Calls {
                     self.events.put(CallEvent::Changed(call));
                     self.note_end(call);
                 }
+                News::Left { leg, fact } => self.recorder.left(leg, *fact),
                 News::Gone(call, fact) => self.events.put(CallEvent::Gone(call, fact)),
                 News::Answered { call, reply: Reply { key, outcome } } => {
                     if let Some(Waiting { reply, .. }) = self.waiting.remove(&key) {

@@ -136,6 +136,9 @@ pub struct Party {
 /// How often a device with a call at hand says that its path lives, in milliseconds.
 pub const PULSE_EVERY_MS: i64 = 500;
 
+/// The pulse by which the gateway asks a device whether it lives. It is answered with the same, and that with nothing.
+pub const ASKED: u32 = 0;
+
 /// Without a word for so long, in milliseconds, a party is not reached: with what passes until then a dead path is noticed within
 /// 2 s (DOMAIN, "Numbers").
 pub const SILENT_AFTER_MS: i64 = 1_500;

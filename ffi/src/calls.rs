@@ -325,7 +325,7 @@ impl CallObserver for Forward {
 
 impl From<CallState> for CallView {
     fn from(CallState { call, known }: CallState) -> Self {
-        let Known { fact, is_path_dead: _, use_phone } = known;
+        let Known { fact, is_path_dead: _, is_refused, use_phone } = known;
         let phone = use_phone.as_ref().and_then(|advice| advice.phone.as_ref());
         let phone = phone.or(fact.as_ref().and_then(|fact| fact.phone.as_ref())).map(|phone| phone.as_str().to_owned());
         let standing = fact.as_ref().map(|fact| fact.standing);
@@ -333,7 +333,11 @@ impl From<CallState> for CallView {
         Self {
             call: call.to_string(),
             case_id: fact.as_ref().map(|fact| fact.case.to_string()).unwrap_or_default(),
-            phase: fact.as_ref().map_or(CallPhase::Dialling, |fact| fact.phase.into()),
+            phase: match &fact {
+                Some(fact) => fact.phase.into(),
+                None if is_refused => CallPhase::Ended,
+                None => CallPhase::Dialling,
+            },
             rings_here: matches!(standing, Some(Standing::Rung { .. })),
             own_leg: match standing {
                 Some(Standing::Leg(leg)) => Some(leg),
@@ -345,7 +349,10 @@ impl From<CallState> for CallView {
             use_phone: use_phone.is_some(),
             phone,
             called_ms: fact.as_ref().map(|fact| fact.times.called_ms),
-            end: fact.as_ref().and_then(|fact| fact.end).map(|end| end.name().to_owned()),
+            end: match &fact {
+                Some(fact) => fact.end.map(|end| end.name().to_owned()),
+                None => is_refused.then(|| "unavailable".to_owned()),
+            },
             legs: fact.map(|fact| fact.legs.into_iter().map(CallLeg::from).collect()).unwrap_or_default(),
         }
     }

@@ -19,7 +19,10 @@ use feldakte_core::{
     limits,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -49,13 +52,13 @@ pub struct Exchange {
     lines: Lines,
     inputs: mpsc::Sender<Input>,
     queue: Mutex<Option<Begun>>,
-    /// Desks and calls as they were stored last, for operators and tests.
-    shown: AsyncMutex<Overview>,
+    asks: mpsc::Sender<oneshot::Sender<Overview>>,
 }
 
 /// What the task begins with.
 struct Begun {
     inputs: mpsc::Receiver<Input>,
+    asked: mpsc::Receiver<oneshot::Sender<Overview>>,
     board: Switchboard,
     given: Vec<Given>,
 }
@@ -92,10 +95,14 @@ impl Exchange {
             }
         }
         let board = Switchboard::restore(plan, kept, now_ms);
+        for given in &mut given {
+            given.end_without(&board, now_ms + limits::CALL_WINDOW_MS);
+        }
         let (inputs, queue) = mpsc::channel(INPUTS);
-        let begun = Begun { inputs: queue, board, given };
+        let (asks, asked) = mpsc::channel(ASKS);
+        let begun = Begun { inputs: queue, asked, board, given };
         let queue = Mutex::new(Some(begun));
-        Ok(Self { lines: Lines::default(), inputs, queue, shown: AsyncMutex::default() })
+        Ok(Self { lines: Lines::default(), inputs, queue, asks })
     }
 
     /// Who speaks to whom.
@@ -132,9 +139,11 @@ impl Exchange {
         self.put(Input::Intent { session: line, intent, log, may_write }).await;
     }
 
-    /// All calls and desks.
+    /// All calls and desks; nothing of a gateway that goes down.
     pub async fn overview(&self) -> Overview {
-        self.shown.lock().await.clone()
+        let (reply, answer) = oneshot::channel();
+        let _ = self.asks.send(reply).await;
+        answer.await.unwrap_or_default()
     }
 
     async fn put(&self, input: Input) {
@@ -146,10 +155,10 @@ impl Exchange {
 /// Runs until it is told to stop.
 pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let begun = shared.exchange.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(Begun { inputs, board, given }) = begun else { return };
+    let Some(Begun { inputs, asked, board, given }) = begun else { return };
     let (grants, changes) = mpsc::channel(INPUTS);
     let give = grants::run(shared.clone(), given, changes);
-    let mut task = Task { shared, inputs, board, grants, untold: Vec::new() };
+    let mut task = Task { shared, inputs, asked, board, grants, untold: Vec::new() };
     tokio::select! {
         biased;
         () = stop.cancelled() => {}
@@ -162,6 +171,7 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 struct Task {
     shared: Arc<Shared>,
     inputs: mpsc::Receiver<Input>,
+    asked: mpsc::Receiver<oneshot::Sender<Overview>>,
     board: Switchboard,
     grants: mpsc::Sender<Change>,
     untold: Vec<Effect>,
@@ -170,17 +180,25 @@ struct Task {
 impl Task {
     async fn run(&mut self) {
         self.step(vec![Input::Tick]).await;
+        let mut looked = Instant::now();
         loop {
             let mut inputs = Vec::new();
-            let rest = self.rest();
+            // However much is said: somebody else may have fallen silent.
+            let look = sleep_until(looked + self.rest());
             tokio::select! {
                 biased;
+                () = look => {
+                    looked = Instant::now();
+                    inputs.extend(self.shared.exchange.lines.silent());
+                    inputs.push(Input::Tick);
+                }
                 count = self.inputs.recv_many(&mut inputs, AT_ONCE) => if count == 0 {
                     return;
                 },
-                () = tokio::time::sleep(rest) => {
-                    inputs.extend(self.shared.exchange.lines.silent());
-                    inputs.push(Input::Tick);
+                Some(reply) = self.asked.recv() => {
+                    // Gone meanwhile.
+                    let _ = reply.send(Overview { calls: self.board.overview(), desks: self.board.on_duty() });
+                    continue;
                 }
             }
             self.step(inputs).await;
@@ -203,9 +221,14 @@ impl Task {
             let effects = self.board.apply(now_ms, input);
             self.untold.extend(effects);
         }
-        let changed = self.board.take_changed();
-        self.keep(records_of(changed)).await;
-        self.show().await;
+        // Who came and went while that was stored has changed something as well.
+        loop {
+            let changed = records_of(self.board.take_changed());
+            if changed.is_empty() {
+                break;
+            }
+            self.keep(changed).await;
+        }
         for effect in std::mem::take(&mut self.untold) {
             self.bring_about(effect).await;
         }
@@ -214,9 +237,6 @@ impl Task {
 
     /// Durable when it returns. While that cannot be, whoever wants something is told so, and nobody is told anything else.
     async fn keep(&mut self, changed: Vec<KeptCall>) {
-        if changed.is_empty() {
-            return;
-        }
         let mut tried = 0;
         while let Err(error) = self.shared.matters.keep_calls(&changed).await {
             if tried == 0 {
@@ -248,11 +268,6 @@ impl Task {
             let effects = self.board.apply(now_ms, input);
             self.untold.extend(effects);
         }
-    }
-
-    async fn show(&self) {
-        let overview = Overview { calls: self.board.overview(), desks: self.board.on_duty() };
-        *self.shared.exchange.shown.lock().await = overview;
     }
 
     async fn bring_about(&mut self, effect: Effect) {
@@ -317,6 +332,8 @@ fn kept_call(name: String, record: Option<Record>) -> KeptCall {
 
 /// What waits for the task; whoever is beyond it waits for room.
 const INPUTS: usize = 1024;
+/// Who waits to be shown calls.
+const ASKS: usize = 16;
 /// What is taken up and stored at once.
 const AT_ONCE: usize = 256;
 /// How often somebody is looked for who has fallen silent.

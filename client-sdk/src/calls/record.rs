@@ -32,6 +32,18 @@ impl Recorder {
         Self { commands, inputs, control, ended: BTreeMap::new() }
     }
 
+    /// Somebody else has the call from here on.
+    pub(super) fn left(&mut self, leg: u8, fact: Fact) {
+        let (commands, control) = (self.commands.clone(), self.control.clone());
+        tokio::spawn(async move {
+            let link = control.facts.ask().await;
+            match write(&commands, entry_of(leg, &fact, link.as_ref()), fact.case).await {
+                Ok(()) | Err(SdkError::UnknownCase | SdkError::AccessEnded) => {}
+                Err(error) => warn!(%error, "a call that somebody else has taken over could not be written down"),
+            }
+        });
+    }
+
     /// A call has ended.
     pub(super) fn end(&mut self, fact: Fact) {
         if self.ended.insert(fact.call, fact.seq).is_some_and(|before| before >= fact.seq) {
@@ -40,10 +52,11 @@ impl Recorder {
         let (commands, inputs, control) = (self.commands.clone(), self.inputs.clone(), self.control.clone());
         tokio::spawn(async move {
             let call = fact.call;
+            let leg = if let Standing::Leg(leg) = fact.standing { leg } else { 0 };
             let link = control.facts.ask().await;
             let mut looks = 0;
             loop {
-                match write(&commands, entry_of(&fact, link.as_ref()), fact.case).await {
+                match write(&commands, entry_of(leg, &fact, link.as_ref()), fact.case).await {
                     // Of a short call the case may still be on its way to the desk.
                     Err(SdkError::UnknownCase) if looks < LOOKS_MAX => {
                         looks += 1;
@@ -73,18 +86,23 @@ async fn write(commands: &mpsc::Sender<Command>, edit: Edit, case: CaseId) -> Re
 }
 
 /// One per leg and call: written twice it is one entry.
-fn entry_of(fact: &Fact, link: Option<&LinkFacts>) -> Edit {
-    let leg = match fact.standing {
-        Standing::Leg(leg) => leg,
-        _ => 0,
-    };
+fn entry_of(leg: u8, fact: &Fact, link: Option<&LinkFacts>) -> Edit {
     let text = |text: &str| Value::Text(text.to_owned());
     let whole = |number: i64| Value::Integer(number);
     let at = |ms: Option<i64>| ms.map(Value::Timestamp);
     let times = fact.times;
     let spoke_ms = times.connected_ms.zip(times.ended_ms).map(|(from, to)| (to - from).max(0));
-    let desk = fact.legs.iter().rev().find(|leg| Some(leg.leg) == fact.physician);
+    let is_desk = |known: &&feldakte_core::call::Leg| match fact.standing {
+        Standing::Out(_) => known.leg == leg,
+        _ => Some(known.leg) == fact.physician,
+    };
+    let desk = fact.legs.iter().rev().find(is_desk);
     let own = fact.legs.iter().find(|known| known.leg == leg);
+    let reason = match (fact.end, fact.standing) {
+        (Some(end), _) => Some(end.name()),
+        (None, Standing::Out(out)) => Some(out.name()),
+        (None, _) => None,
+    };
     let may = [
         ("requested_at", Some(Value::Timestamp(times.called_ms))),
         ("accepted_at", at(times.accepted_ms)),
@@ -92,7 +110,7 @@ fn entry_of(fact: &Fact, link: Option<&LinkFacts>) -> Edit {
         ("ended_at", at(times.ended_ms)),
         ("rang_for_ms", Some(whole(times.rung_for_ms))),
         ("spoke_for_ms", spoke_ms.map(whole)),
-        ("end_reason", fact.end.map(|end| text(end.name()))),
+        ("end_reason", reason.map(text)),
         ("category", Some(text(fact.category.name()))),
         ("tele_centre", desk.map(|desk| text(&desk.unit.to_string()))),
         ("tele_physician", desk.and_then(|desk| desk.user).map(|user| text(&user.to_string()))),

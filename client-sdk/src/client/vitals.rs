@@ -62,13 +62,20 @@ impl Client {
     /// the case as well.
     ///
     /// # Errors
-    /// [`SdkError::MonitorNotBound`].
+    /// [`SdkError::MonitorNotBound`], also when it is bound to another case than the one that the call is about.
     pub async fn publish_vitals(&self, call: CallId, serial_number: &str) -> Result<VitalsPublisher, SdkError> {
-        self.monitors.case_of(serial_number).await.ok_or(SdkError::MonitorNotBound)?;
+        let case = self.monitors.case_of(serial_number).await.ok_or(SdkError::MonitorNotBound)?;
+        let calls = self.calls().await?.into_iter();
+        let about = calls.filter(|state| state.call == call).find_map(|state| state.known.fact.map(|fact| fact.case));
+        // What one patient's monitor shows never goes into a call about another one.
+        if about.is_some_and(|about| about != case) {
+            return Err(SdkError::MonitorNotBound);
+        }
         let run = u64::from_be_bytes(self.environment.random());
         Ok(VitalsPublisher {
             client: self.clone(),
             serial_number: serial_number.to_owned(),
+            case,
             began: self.environment.uptime(),
             publisher: Mutex::new(Publisher::new(call, run)),
             _wanted: self.control.want_live(),
@@ -87,6 +94,8 @@ impl Client {
 pub struct VitalsPublisher {
     client: Client,
     serial_number: String,
+    /// To which the monitor was bound when the run began: bound to another one it sends nothing here.
+    case: CaseId,
     /// The uptime when the run began.
     began: Duration,
     publisher: Mutex<Publisher>,
@@ -99,6 +108,7 @@ impl VitalsPublisher {
     /// # Errors
     /// As [`Client::record_vitals`]; nothing is sent then. [`SdkError::Live`] when it is too much for one datagram.
     pub async fn numerics(&self, measured_ms: i64, values: Vec<Numeric>) -> Result<(), SdkError> {
+        self.is_bound().await?;
         self.client.record_vitals(&self.serial_number, measured_ms, &values).await?;
         let datagram = self.publisher().numerics(self.moment(measured_ms), values)?;
         self.client.control.live.send(Kind::Numerics, datagram);
@@ -111,10 +121,15 @@ impl VitalsPublisher {
     /// # Errors
     /// [`SdkError::MonitorNotBound`], [`SdkError::Live`].
     pub async fn waves(&self, measured_ms: i64, period_us: u32, traces: &[Trace]) -> Result<(), SdkError> {
-        self.client.monitors.case_of(&self.serial_number).await.ok_or(SdkError::MonitorNotBound)?;
+        self.is_bound().await?;
         let datagrams = self.publisher().waves(self.moment(measured_ms), period_us, traces)?;
         datagrams.into_iter().for_each(|datagram| self.client.control.live.send(Kind::Waves, datagram));
         Ok(())
+    }
+
+    async fn is_bound(&self) -> Result<(), SdkError> {
+        let case = self.client.monitors.case_of(&self.serial_number).await;
+        if case == Some(self.case) { Ok(()) } else { Err(SdkError::MonitorNotBound) }
     }
 
     fn moment(&self, measured_ms: i64) -> Moment {

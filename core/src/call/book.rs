@@ -1,10 +1,10 @@
 //! A device's side of its calls: what it was told, what it has said and was not answered, and whether the path lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Act, End, Fact, Intent, Joined, Outcome, PULSE_EVERY_MS, Phase, Phone, Reply, SILENT_AFTER_MS, Say, Signal,
-    Standing, Told,
+    Act, End, Fact, Intent, Joined, Out, Outcome, PULSE_EVERY_MS, Phase, Phone, Refusal, Reply, SILENT_AFTER_MS, Say,
+    Signal, Standing, Told,
     message::{Leg, Relay},
 };
 use crate::ids::{CallId, IntentKey};
@@ -15,6 +15,8 @@ pub struct Book {
     calls: BTreeMap<CallId, Known>,
     /// Not answered yet, oldest first.
     intents: Vec<Intent>,
+    /// Those of them that were said in some session.
+    said: BTreeSet<IntentKey>,
     /// Of dispatch, for when nothing else is known.
     dispatch: Option<Phone>,
     /// When something of the gateway's was heard last.
@@ -28,12 +30,14 @@ pub struct Book {
 }
 
 /// A call as the device knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Known {
     /// What it was told last; `None` before it was told anything.
     pub fact: Option<Fact>,
     /// Whether the path to the gateway is dead: what is known is old.
     pub is_path_dead: bool,
+    /// The gateway cannot make it at the moment: nobody is rung.
+    pub is_refused: bool,
     /// Whom to ring, when that is better than to wait: the path is dead, or the gateway says so.
     pub use_phone: Option<Advice>,
 }
@@ -52,6 +56,13 @@ pub enum News {
     Changed(CallId),
     /// The device has no part in it any more; this was the last that was known.
     Gone(CallId, Box<Fact>),
+    /// The device had a leg in it, and somebody else has the call now: what it has to write down.
+    Left {
+        /// Which leg it had.
+        leg: u8,
+        /// How the call stood when it left.
+        fact: Box<Fact>,
+    },
     /// An intent was answered.
     Answered {
         /// Of which call.
@@ -69,21 +80,52 @@ impl Book {
     /// Says something; it is repeated in every session until it was answered. `None` while there is none.
     pub fn want(&mut self, intent: Intent, now_ms: i64) -> Option<Say> {
         if let Act::Call { .. } = intent.act {
-            self.calls.entry(intent.call).or_insert(Known { fact: None, is_path_dead: false, use_phone: None });
+            self.calls.entry(intent.call).or_default();
+        }
+        if intent.act == Act::HangUp && self.withdraw(intent.call) {
+            self.note_at_hand(now_ms);
+            return None;
         }
         self.intents.push(intent.clone());
         self.note_at_hand(now_ms);
-        self.is_in_session.then_some(Say::Intent(intent))
+        if !self.is_in_session {
+            return None;
+        }
+        self.said.insert(intent.key);
+        Some(Say::Intent(intent))
     }
 
     /// Nobody wants that any more: it is not repeated.
     pub fn forget(&mut self, key: IntentKey) {
         self.intents.retain(|intent| intent.key != key);
+        self.said.remove(&key);
+    }
+
+    /// Its user has seen that nothing comes of it.
+    pub fn put_away(&mut self, call: CallId) {
+        if self.calls.get(&call).is_some_and(|known| known.is_refused) {
+            self.calls.remove(&call);
+            self.intents.retain(|intent| intent.call != call);
+        }
+    }
+
+    /// Whoever hangs up before the gateway has heard of his call has not called. What it may have heard, it has to be told.
+    fn withdraw(&mut self, call: CallId) -> bool {
+        let Some(known) = self.calls.get(&call) else { return false };
+        let is_asked = |intent: &&Intent| intent.call == call && matches!(intent.act, Act::Call { .. });
+        let asked = self.intents.iter().find(is_asked).map(|intent| intent.key);
+        let is_unheard = known.fact.is_none() && asked.is_none_or(|key| !self.said.contains(&key));
+        if is_unheard {
+            self.calls.remove(&call);
+            self.intents.retain(|intent| intent.call != call);
+        }
+        is_unheard
     }
 
     /// A session has begun: gives what is to be said in it first.
     pub fn begin(&mut self, now_ms: i64) -> Vec<Say> {
         (self.heard_ms, self.is_in_session) = (Some(now_ms), true);
+        self.said.extend(self.intents.iter().map(|intent| intent.key));
         std::iter::once(Say::Join).chain(self.intents.iter().cloned().map(Say::Intent)).collect()
     }
 
@@ -120,7 +162,7 @@ impl Book {
         let is_due = self.pulsed_ms.is_none_or(|pulsed_ms| now_ms >= pulsed_ms + PULSE_EVERY_MS);
         let pulse = (is_due && self.is_in_session).then(|| {
             self.pulsed_ms = Some(now_ms);
-            self.pulse = self.pulse.wrapping_add(1);
+            self.pulse = self.pulse.checked_add(1).unwrap_or(1);
             Say::Pulse(self.pulse)
         });
         (pulse, self.look(now_ms))
@@ -164,12 +206,18 @@ impl Book {
         if known.is_some_and(|known| known.seq >= fact.seq) {
             return Vec::new();
         }
+        let own = known.map(|known| known.standing);
         if let Standing::Out(_) = fact.standing {
             self.calls.remove(&call);
             self.intents.retain(|intent| intent.call != call);
-            return vec![News::Gone(call, Box::new(fact))];
+            let mut news = Vec::new();
+            if let (Standing::Out(Out::Transferred | Out::Lost), Some(Standing::Leg(leg))) = (fact.standing, own) {
+                news.push(News::Left { leg, fact: Box::new(fact.clone()) });
+            }
+            news.push(News::Gone(call, Box::new(fact)));
+            return news;
         }
-        let known = self.calls.entry(call).or_insert(Known { fact: None, is_path_dead: false, use_phone: None });
+        let known = self.calls.entry(call).or_default();
         known.fact = Some(fact);
         known.use_phone = known.advice(self.dispatch.as_ref());
         vec![News::Changed(call)]
@@ -178,11 +226,24 @@ impl Book {
     fn take_reply(&mut self, reply: Reply) -> Vec<News> {
         let Some(index) = self.intents.iter().position(|intent| intent.key == reply.key) else { return Vec::new() };
         let Intent { call, act, .. } = self.intents.remove(index);
+        self.said.remove(&reply.key);
         let is_call = matches!(act, Act::Call { .. });
         let is_nothing = self.calls.get(&call).is_some_and(|known| known.fact.is_none());
-        if is_call && is_nothing && reply.outcome != Outcome::Done {
-            // Refused, or part of another one.
-            self.calls.remove(&call);
+        if is_call && is_nothing {
+            match reply.outcome {
+                Outcome::Done => {}
+                // Nobody comes this way: the app says so until its user has put the call away.
+                Outcome::Refused(Refusal::Unavailable | Refusal::TooMany) => {
+                    let dispatch = self.dispatch.clone();
+                    let known = self.calls.get_mut(&call);
+                    known.into_iter().for_each(|known| {
+                        known.is_refused = true;
+                        known.use_phone = known.advice(dispatch.as_ref());
+                    });
+                }
+                // Refused, or part of another one.
+                Outcome::Merged(_) | Outcome::Refused(_) => drop(self.calls.remove(&call)),
+            }
         }
         if act == Act::Noted {
             self.calls.remove(&call);
@@ -241,11 +302,11 @@ impl Book {
 
 impl Known {
     fn is_live(&self) -> bool {
-        self.fact.as_ref().is_none_or(|fact| fact.phase != Phase::Ended)
+        !self.is_refused && self.fact.as_ref().is_none_or(|fact| fact.phase != Phase::Ended)
     }
 
     fn advice(&self, dispatch: Option<&Phone>) -> Option<Advice> {
-        let is_due = self.is_path_dead || self.fact.as_ref().is_some_and(|fact| fact.use_phone);
+        let is_due = self.is_path_dead || self.is_refused || self.fact.as_ref().is_some_and(|fact| fact.use_phone);
         is_due.then(|| Advice { phone: self.fact.as_ref().and_then(|fact| fact.phone.clone()).or(dispatch.cloned()) })
     }
 }

@@ -39,7 +39,7 @@ pub enum Told {
     Reply(Reply),
     /// From another side of a call.
     Signal(Signal),
-    /// The answer to a pulse, with its number.
+    /// The answer to a pulse, with its number; [`super::ASKED`] asks for one.
     Pulse(u32),
     /// Where media may be relayed.
     Relay(Relay),

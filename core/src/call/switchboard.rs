@@ -228,7 +228,7 @@ impl Switchboard {
     /// Takes one input. What it has changed is to be stored before the effects are brought about.
     pub fn apply(&mut self, now_ms: i64, input: Input) -> Vec<Effect> {
         match input {
-            Input::Joined { session, who, is_crew, is_desk } => self.join(session, who, is_crew, is_desk),
+            Input::Joined { session, who, is_crew, is_desk } => self.join(now_ms, session, who, is_crew, is_desk),
             Input::Left { session } => {
                 if let Some(device) = self.roster.leave(session, now_ms) {
                     self.changed_desks.insert(device);
@@ -312,13 +312,19 @@ impl Switchboard {
         self.calls.values().map(|call| self.fact(call, Standing::Leg(0))).collect()
     }
 
+    /// Whether the call is known, as long as it is kept.
+    pub fn knows(&self, call: CallId) -> bool {
+        self.calls.contains_key(&call)
+    }
+
     /// Desks on duty.
     pub fn on_duty(&self) -> Vec<(Party, Duty)> {
         self.roster.desks().map(|desk| (desk.party.clone(), Duty { capacity: desk.capacity })).collect()
     }
 
-    fn join(&mut self, session: SessionId, who: Party, is_crew: bool, is_desk: bool) {
+    fn join(&mut self, now_ms: i64, session: SessionId, who: Party, is_crew: bool, is_desk: bool) {
         let device = who.device;
+        self.leave_to_another(&who, now_ms);
         if self.roster.join(Joined { session, who: who.clone(), is_crew, is_desk, is_silent: false }) {
             self.changed_desks.insert(device);
         }
@@ -332,6 +338,24 @@ impl Switchboard {
         let route = self.plan.route(&who.unit.tenant);
         let dispatch = route.and_then(|route| route.dispatch.clone());
         self.effects.push(Effect::Tell { session, told: Told::Joined(message::Joined { calls: own, dispatch }) });
+    }
+
+    /// Somebody else sits at the desk: what the one before had there is not his.
+    fn leave_to_another(&mut self, who: &Party, now_ms: i64) {
+        let his = |call: &&Call| {
+            let side = call.side_of(who.device).filter(|side| side.leg > 0 && side.party.user != who.user);
+            !call.is_over() && side.is_some()
+        };
+        let calls: Vec<CallId> = self.calls.values().filter(his).map(|call| call.id).collect();
+        for id in calls {
+            let Some(call) = self.calls.get(&id) else { continue };
+            let by = call.taken().map(|taken| taken.by);
+            match call.side_of(who.device).map(|side| side.leg) {
+                Some(leg) if call.is_recall() || by == Some(leg) => self.offer_again(id, now_ms),
+                Some(_) => self.give_up_transfer(id, Out::Lost, now_ms),
+                None => {}
+            }
+        }
     }
 
     /// What the device takes part in, it does no more.
@@ -391,7 +415,12 @@ impl Switchboard {
             false => desk.and_then(centre_of).or(dispatch),
         };
         let is_crew = standing == Standing::Leg(0) || call.is_recall() && matches!(standing, Standing::Rung { .. });
-        let phone = if is_crew { for_crew } else { call.phone.as_ref() };
+        let phone = match standing {
+            _ if is_crew => for_crew,
+            Standing::Leg(_) => call.phone.as_ref(),
+            // Whoever is no party does not ring anybody.
+            Standing::Rung { .. } | Standing::Out(_) => None,
+        };
         call.fact(standing, phone.cloned())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! What is given is written down before it is, so that after any crash it is known what to end; the end itself is in the grant,
 //! which the log's clock ends. A document that nobody has pushed yet is given as soon as it is there, for as long as the call
-//! goes on. Somebody who has as much already is given nothing, and loses nothing.
+//! goes on. Somebody who has as much already is given nothing, and loses nothing; who had less has it again afterwards.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use feldakte_core::{
     access::{Access, Grant, Role, Subject},
     admission::Ledger,
     audit::{self, Act, Actor, Chain},
-    call::{About, Note, Party},
+    call::{About, Note, Party, Switchboard},
     ids::{CallId, CaseId, DeviceId, DocumentId, Part, TenantId},
     limits,
     log::Entry,
@@ -61,8 +61,8 @@ pub(super) struct Given {
     log: TenantId,
     desk: Party,
     crew: Party,
-    /// Parts that were given because of the call.
-    parts: Vec<u8>,
+    /// What was given because of the call.
+    parts: Vec<GivenPart>,
     /// When it ends, once that is known.
     ends_ms: Option<i64>,
 }
@@ -113,26 +113,61 @@ fn take(grants: &mut Grants, change: Change) {
 
 async fn pursue(grants: &mut Grants, shared: &Shared) {
     let now_ms = shared.environment.latest_ms();
-    let mut over = Vec::new();
-    for (key, open) in grants.iter_mut() {
+    let keys: Vec<_> = grants.keys().copied().collect();
+    for key in keys {
+        let Some(given) = grants.get(&key).map(|open| open.given.clone()) else { continue };
+        let is_like = |other: &&Open| {
+            let other = &other.given;
+            (other.call, other.desk.device) != key
+                && other.case == given.case
+                && other.ends_ms.is_none()
+                && other.subject() == given.subject()
+        };
+        let others: Vec<GivenPart> =
+            grants.values().filter(is_like).flat_map(|other| other.given.parts.clone()).collect();
+        let Some(open) = grants.get_mut(&key) else { continue };
         let done = match open.given.ends_ms {
-            None => open.give(shared, now_ms).await,
-            Some(ends_ms) => open.end(shared, ends_ms).await,
+            None => open.give(shared, now_ms, &others).await,
+            Some(ends_ms) => open.end(shared, ends_ms, &others).await,
         };
         match done {
-            Ok(true) => over.push(*key),
+            Ok(true) => drop(grants.remove(&key)),
             Ok(false) => {}
             Err(error) => warn!(%error, call = %key.0, "a desk could not be given its case, or kept it: tried again"),
         }
     }
-    for key in over {
-        grants.remove(&key);
+}
+
+/// A grant on one part of the case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct GivenPart {
+    part: u8,
+    /// Until when it was given: whoever else has changed it since has the last word.
+    until_ms: i64,
+    /// What was there before: whether to write, and until when.
+    before: Option<(bool, Option<i64>)>,
+}
+
+impl Given {
+    /// Of a call that nobody knows any more nothing else would end it.
+    pub(super) fn end_without(&mut self, board: &Switchboard, ends_ms: i64) {
+        if self.ends_ms.is_none() && !board.knows(self.call) {
+            self.ends_ms = Some(ends_ms);
+        }
+    }
+
+    /// Of its own tenant the device alone; of another one its tele-centre, for more is not known there.
+    fn subject(&self) -> Subject {
+        match self.desk.unit.tenant == self.log {
+            true => Subject::Device(self.desk.device),
+            false => Subject::Guest { tenant: self.desk.unit.tenant.clone(), unit: self.desk.unit.unit.clone() },
+        }
     }
 }
 
 impl Open {
-    /// Never over before the call is.
-    async fn give(&mut self, shared: &Shared, now_ms: i64) -> Result<bool, AuthorityError> {
+    /// Never over before the call is. `others` were given to the same subject by calls under way.
+    async fn give(&mut self, shared: &Shared, now_ms: i64, others: &[GivenPart]) -> Result<bool, AuthorityError> {
         for part in Part::ALL.into_iter().filter(|part| !self.done.contains(part)).collect::<Vec<_>>() {
             let Some(access) = shared.policy.ceiling(Role::TelePhysician, part).limit(Access::Write) else {
                 self.done.push(part);
@@ -142,31 +177,32 @@ impl Open {
             let Some(ledger) = shared.ledgers.open_known(&shared.store, &shared.metrics, document).await? else {
                 continue;
             };
-            let until = now_ms.saturating_add(limits::CALL_GRANT_MS);
-            let wanted = Grant { until: Some(until), ..Grant::new(self.subject(), access) };
-            if ledger.with(|ledger| self.adds(ledger, &wanted, now_ms)).is_none() {
-                // Not the crew's to give, or had already: looked at again, as things may change while the call goes on.
-                continue;
+            let until_ms = now_ms.saturating_add(limits::CALL_GRANT_MS);
+            let wanted = Grant { until: Some(until_ms), ..Grant::new(self.given.subject(), access) };
+            // Not the crew's to give, or had already: looked at again, as things may change while the call goes on.
+            let Some((_, held)) = ledger.with(|ledger| self.adds(ledger, &wanted, now_ms)) else { continue };
+            let is_part = |given: &&GivenPart| given.part == part as u8;
+            let known = self.given.parts.iter().chain(others).find(is_part).map(|given| given.before);
+            let before = known.unwrap_or_else(|| held.map(|held| (held.access == Access::Write, held.until)));
+            self.given.parts.retain(|given| given.part != part as u8);
+            self.given.parts.push(GivenPart { part: part as u8, until_ms, before });
+            // In memory as well only what stands on the disk: a grant that nobody remembers would outlive the call.
+            if let Err(error) = self.keep(shared).await {
+                self.given.parts.retain(|given| given.part != part as u8);
+                return Err(error);
             }
-            if !self.given.parts.contains(&(part as u8)) {
-                self.given.parts.push(part as u8);
-                self.keep(shared).await?;
-            }
-            let record = audit::Record::new(
-                Chain::Tenant(self.given.log.clone()),
-                Actor::of_party(&self.given.desk),
-                Act::GrantBegan,
-            );
+            let who = Actor::of_party(&self.given.desk);
+            let record = audit::Record::new(Chain::Tenant(self.given.log.clone()), who, Act::GrantBegan);
             shared.audit.record(record.about(audit::About::grant(document, &wanted.subject))).await?;
             // What others did meanwhile counts.
-            shared.amend(document, |ledger| self.adds(ledger, &wanted, now_ms)).await?;
+            shared.amend(document, |ledger| self.adds(ledger, &wanted, now_ms).map(|(entry, _)| entry)).await?;
             self.done.push(part);
         }
         Ok(false)
     }
 
-    /// The entry that gives it; `None` when there is nothing to give, or it is not the crew's to give.
-    fn adds(&self, ledger: &Ledger, wanted: &Grant, now_ms: i64) -> Option<Entry> {
+    /// The entry that gives it, and what there was before; `None` when there is nothing to give, or it is not the crew's to give.
+    fn adds(&self, ledger: &Ledger, wanted: &Grant, now_ms: i64) -> Option<(Entry, Option<Grant>)> {
         if *ledger.tenant() != self.given.log || self.given.crew.unit.tenant != self.given.log {
             return None;
         }
@@ -181,32 +217,54 @@ impl Open {
         if !valid().any(|grant| grant.access == Access::Write && is_crews(&grant.subject)) {
             return None;
         }
-        if valid().any(|grant| grant.subject == wanted.subject && grant.access >= wanted.access) {
+        let held = valid().find(|grant| grant.subject == wanted.subject).cloned();
+        let lasts = |held: &Grant| held.until.is_none_or(|until| until > now_ms + LASTS_MS);
+        if held.as_ref().is_some_and(|held| held.access >= wanted.access && lasts(held)) {
             return None;
         }
-        Some(Entry { grants: vec![wanted.clone()], ..Entry::new(ledger.document()) })
+        Some((Entry { grants: vec![wanted.clone()], ..Entry::new(ledger.document()) }, held))
     }
 
-    /// Whether that is done.
-    async fn end(&mut self, shared: &Shared, ends_ms: i64) -> Result<bool, AuthorityError> {
-        let subject = self.subject();
-        for part in Part::ALL.into_iter().filter(|part| self.given.parts.contains(&(*part as u8))) {
-            let document = DocumentId { case: self.given.case, part };
-            let shorten = |ledger: &mut Ledger| {
-                let held = ledger.grants().iter().find(|grant| grant.subject == subject)?;
-                let is_longer = held.until.is_none_or(|until| until > ends_ms);
-                let grant = Grant { until: Some(ends_ms), ..held.clone() };
-                is_longer.then(|| Entry { grants: vec![grant], ..Entry::new(ledger.document()) })
+    /// Whether that is done. What others have given the same subject stays.
+    async fn end(&mut self, shared: &Shared, ends_ms: i64, others: &[GivenPart]) -> Result<bool, AuthorityError> {
+        let (subject, now_ms) = (self.given.subject(), shared.environment.latest_ms());
+        let mut is_over = true;
+        for given in &self.given.parts {
+            let Some(part) = Part::from_number(given.part) else { continue };
+            if others.iter().any(|other| other.part == given.part) {
+                continue;
+            }
+            let until = match given.before {
+                // As long as it was meant to last without the call, or longer for the window's sake.
+                Some((true, until)) => until.map(|until| until.max(ends_ms)),
+                // Less than writing comes back when the window is over.
+                Some((false, _)) if now_ms < ends_ms => {
+                    is_over = false;
+                    continue;
+                }
+                Some((false, until)) => until,
+                None => Some(ends_ms),
             };
-            match shared.amend(document, shorten).await {
+            let access = if matches!(given.before, Some((false, _))) { Access::Read } else { Access::Write };
+            let document = DocumentId { case: self.given.case, part };
+            let change = |ledger: &mut Ledger| {
+                let held = ledger.grants().iter().find(|grant| grant.subject == subject)?;
+                // Somebody else has changed it meanwhile.
+                let is_ours = held.until == Some(given.until_ms);
+                let grant = Grant { access: access.min(held.access), until, ..held.clone() };
+                is_ours.then(|| Entry { grants: vec![grant], ..Entry::new(ledger.document()) })
+            };
+            match shared.amend(document, change).await {
                 Ok(_) | Err(AuthorityError::UnknownDocument) => {}
                 Err(error) => return Err(error),
             }
         }
-        if self.is_kept {
+        if is_over && self.is_kept {
             shared.matters.keep_calls(&[kept_call(self.name(), None)]).await?;
+        } else if !is_over {
+            self.keep(shared).await?;
         }
-        Ok(true)
+        Ok(is_over)
     }
 
     async fn keep(&mut self, shared: &Shared) -> Result<(), AuthorityError> {
@@ -217,15 +275,6 @@ impl Open {
 
     fn name(&self) -> String {
         format!("given {} {}", self.given.call, self.given.desk.device)
-    }
-
-    /// Of its own tenant the device alone; of another one its tele-centre, for more is not known there.
-    fn subject(&self) -> Subject {
-        let desk = &self.given.desk;
-        match desk.unit.tenant == self.given.log {
-            true => Subject::Device(desk.device),
-            false => Subject::Guest { tenant: desk.unit.tenant.clone(), unit: desk.unit.unit.clone() },
-        }
     }
 }
 
@@ -248,5 +297,7 @@ pub(super) fn record(what: Note, about: &About) -> audit::Record {
     audit::Record { reason, ..record.about(audit::About { unit, tenant, ..audit::About::case(about.case) }) }
 }
 
+/// A grant that ends sooner is taken for one that does not last: calls are over by then.
+const LASTS_MS: i64 = limits::CALL_GRANT_MS - 60 * 60 * 1000;
 /// Between two looks at what could not be given or ended yet.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

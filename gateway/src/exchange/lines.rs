@@ -7,7 +7,7 @@ use std::{
 };
 
 use feldakte_core::{
-    call::{Input, SILENT_AFTER_MS, Signal, Told, Ways},
+    call::{ASKED, Input, SILENT_AFTER_MS, Signal, Told, Ways},
     ids::{CallId, SessionId},
 };
 use tokio::time::Instant;
@@ -29,9 +29,13 @@ struct Line {
     session: SessionId,
     mail: Arc<CallMail>,
     heard: Instant,
-    is_silent: bool,
-    /// In how many calls it has to say that it lives.
+    /// Since when nothing was heard, once that has been noticed.
+    silent_since: Option<Instant>,
+    /// When it was asked last whether it lives, while it is silent.
+    asked: Instant,
+    /// In how many calls it has to say that it lives, and since when in any.
     watched: usize,
+    watched_since: Instant,
 }
 
 /// A leg of a call on a line.
@@ -47,7 +51,8 @@ pub struct Way {
 
 impl Lines {
     pub(super) fn open(&self, line: SessionId, session: SessionId, mail: Arc<CallMail>) {
-        let opened = Line { session, mail, heard: Instant::now(), is_silent: false, watched: 0 };
+        let now = Instant::now();
+        let opened = Line { session, mail, heard: now, silent_since: None, asked: now, watched: 0, watched_since: now };
         self.state().lines.insert(line, opened);
     }
 
@@ -108,37 +113,48 @@ impl Lines {
 
     pub(super) fn set_ways(&self, call: CallId, ways: Ways) {
         let mut state = self.state();
+        let now = Instant::now();
+        // First those who come: who stays does not begin anew.
+        for line in &ways.watched {
+            let Some(line) = state.lines.get_mut(line) else { continue };
+            if line.watched == 0 {
+                // It did not have to say anything before.
+                line.watched_since = now;
+            }
+            line.watched += 1;
+        }
         let before = match ways == Ways::default() {
             true => state.ways.remove(&call),
-            false => state.ways.insert(call, ways.clone()),
+            false => state.ways.insert(call, ways),
         };
         for line in before.into_iter().flat_map(|before| before.watched) {
             state.lines.get_mut(&line).into_iter().for_each(|line| line.watched = line.watched.saturating_sub(1));
         }
-        for line in ways.watched {
-            let Some(line) = state.lines.get_mut(&line) else { continue };
-            if line.watched == 0 {
-                // It did not have to say anything before.
-                line.heard = Instant::now();
-            }
-            line.watched += 1;
-        }
     }
 
     pub(super) fn are_any_watched(&self) -> bool {
-        self.state().lines.values().any(|line| line.watched > 0 || line.is_silent)
+        self.state().lines.values().any(|line| line.watched > 0 || line.silent_since.is_some())
     }
 
-    /// Who has fallen silent since it was last asked, and who is heard again.
+    /// Who has fallen silent since it was last asked, and who was heard again. Whoever is silent is asked whether he lives: a
+    /// desk that has no call says nothing by itself.
     pub(super) fn silent(&self) -> Vec<Input> {
         let now = Instant::now();
         let mut inputs = Vec::new();
         for (session, line) in &mut self.state().lines {
-            let is_silent = line.watched > 0 && now.duration_since(line.heard) >= SILENT_AFTER;
-            if is_silent != line.is_silent {
-                line.is_silent = is_silent;
-                let session = *session;
-                inputs.push(if is_silent { Input::Silent { session } } else { Input::Heard { session } });
+            let session = *session;
+            match line.silent_since {
+                None if line.watched > 0 && now - line.heard.max(line.watched_since) >= SILENT_AFTER => {
+                    line.silent_since = Some(now);
+                    line.ask(now);
+                    inputs.push(Input::Silent { session });
+                }
+                Some(since) if line.heard > since => {
+                    line.silent_since = None;
+                    inputs.push(Input::Heard { session });
+                }
+                Some(_) if now - line.asked >= ASK_AGAIN => line.ask(now),
+                _ => {}
             }
         }
         inputs
@@ -149,4 +165,52 @@ impl Lines {
     }
 }
 
+impl Line {
+    fn ask(&mut self, now: Instant) {
+        self.asked = now;
+        self.mail.put(Told::Pulse(ASKED));
+    }
+}
+
+/// Between two questions to somebody silent.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 const SILENT_AFTER: Duration = Duration::from_millis(SILENT_AFTER_MS as u64);
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn session(number: u128) -> SessionId {
+        SessionId(Uuid::from_u128(number))
+    }
+
+    fn watching(sessions: &[SessionId]) -> Ways {
+        Ways { legs: Vec::new(), watched: sessions.to_vec() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_falls_silent_stays_so_until_he_is_heard_whatever_becomes_of_his_call() {
+        let (lines, line, other) = (Lines::default(), session(1), session(2));
+        for line in [line, other] {
+            lines.open(line, line, Arc::default());
+        }
+        let call = CallId(Uuid::from_u128(9));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(lines.silent().is_empty(), "nobody has to say anything");
+        lines.set_ways(call, watching(&[line, other]));
+        for _ in 0..4 {
+            tokio::time::advance(Duration::from_millis(400)).await;
+            lines.heard(other);
+            // The call changes all the time.
+            lines.set_ways(call, watching(&[line, other]));
+        }
+        assert!(matches!(lines.silent()[..], [Input::Silent { session }] if session == line));
+        lines.set_ways(call, Ways::default());
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(lines.silent().is_empty(), "he was not heard, and the other one has to say nothing any more");
+        lines.heard(line);
+        assert!(matches!(lines.silent()[..], [Input::Heard { session }] if session == line));
+    }
+}

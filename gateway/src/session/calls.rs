@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use feldakte_core::{
-    call::{Act, Centre, Outcome, Party, Refusal, Reply, Say, Told},
+    call::{ASKED, Act, Centre, Outcome, Party, Refusal, Reply, Say, Told},
     ids::SessionId,
     limits,
 };
@@ -59,6 +59,9 @@ impl Line {
         exchange.lines().heard(self.id);
         match say {
             Say::Join => {
+                if !self.intents.take() {
+                    return Err(SessionError::Unexpected("a line that is joined without end"));
+                }
                 let principal = &speaker.principal;
                 let unit = Centre { tenant: principal.tenant.clone(), unit: principal.unit.clone() };
                 let who = Party { unit, device: principal.device, user: principal.user };
@@ -94,6 +97,8 @@ impl Line {
                     exchange.lines().signal(self.id, signal);
                 }
             }
+            // The answer to what it was asked.
+            Say::Pulse(ASKED) => {}
             Say::Pulse(number) => return Ok(Some(Told::Pulse(number))),
         }
         Ok(None)

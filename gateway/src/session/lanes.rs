@@ -4,7 +4,7 @@
 //! The log is told on the session's stream alone, in its order. The urgent lane brings copies of urgent entries, which move
 //! no cursor: a device that is still being caught up hears of an order at once, and again in its place.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use feldakte_core::{
@@ -82,7 +82,11 @@ async fn open(
     messages.set_len_max(len_max);
     let intake = Intake::new(device.clone(), mailbox.clone(), lane, room);
     let line = (lane == Lane::Urgent).then(|| Box::new(Line::new(&device.shared, device.mailbox.session())));
-    Open { device, outlet, out, messages, mailbox, intake, push_len_max: len_max, tail: None, lane, line }.run().await
+    let (parked, parked_bytes, tail) = (VecDeque::new(), 0, None);
+    let push_len_max = len_max;
+    Open { device, outlet, out, messages, mailbox, intake, push_len_max, tail, lane, parked, parked_bytes, line }
+        .run()
+        .await
 }
 
 /// One of them.
@@ -98,6 +102,9 @@ struct Open {
     /// Of the urgent lane: when the tail of the last message is due.
     tail: Option<Instant>,
     lane: Lane,
+    /// Pushes that wait for room, and their bytes.
+    parked: VecDeque<Push>,
+    parked_bytes: usize,
     /// Of the urgent lane: calls are made on it.
     line: Option<Box<Line>>,
 }
@@ -114,8 +121,19 @@ impl Open {
     /// Until the device lets go of it.
     async fn run(mut self) -> Result<(), SessionError> {
         let mut is_open = true;
-        while is_open || !self.intake.is_idle() {
-            let has_room = is_open && self.intake.has_room();
+        while is_open || !self.intake.is_idle() || !self.parked.is_empty() {
+            if !self.parked.is_empty() && self.intake.has_room() {
+                let push = self.parked.pop_front();
+                self.parked_bytes -= push.as_ref().map_or(0, bytes_in);
+                if let Some(push) = push {
+                    self.intake.push(push).await?;
+                }
+                continue;
+            }
+            // Beside pushes that wait for the log calls go on.
+            let may_park =
+                self.line.is_some() && self.parked.len() < PARKED_MAX && self.parked_bytes < PARKED_BYTES_MAX;
+            let has_room = is_open && (self.intake.has_room() || may_park);
             let step = tokio::select! {
                 biased;
                 told = next_of(&self.line) => Step::Told(told),
@@ -159,10 +177,15 @@ impl Open {
     }
 
     async fn take(&mut self, push: Push) -> Result<(), SessionError> {
-        if push.changes.iter().map(Bytes::len).sum::<usize>() > self.push_len_max {
+        if bytes_in(&push) > self.push_len_max {
             return Err(SessionError::Unexpected("a push that unpacks to more than its lane takes"));
         }
-        self.intake.push(push).await
+        if self.intake.has_room() && self.parked.is_empty() {
+            return self.intake.push(push).await;
+        }
+        self.parked_bytes += bytes_in(&push);
+        self.parked.push_back(push);
+        Ok(())
     }
 
     async fn handle_post(&mut self, Post { mail, lagged }: Post) -> Result<(), SessionError> {
@@ -202,6 +225,10 @@ impl Open {
     }
 }
 
+fn bytes_in(push: &Push) -> usize {
+    push.changes.iter().map(Bytes::len).sum()
+}
+
 async fn next_of(line: &Option<Box<Line>>) -> Told {
     match line {
         Some(line) => line.next().await,
@@ -216,6 +243,10 @@ async fn due(tail: Option<Instant>) {
     }
 }
 
+/// Pushes that wait for room beside calls: as many as may be under way once more.
+const PARKED_MAX: usize = 16;
+/// The same in bytes.
+const PARKED_BYTES_MAX: usize = 256 << 10;
 /// Orders are small, and each waits for the answer to a few at most.
 const URGENT_ROOM: Room = Room { pushes: 16, bytes: 256 << 10 };
 /// Half of what the session's own lane may: behind it there is time.

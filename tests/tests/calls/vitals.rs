@@ -216,6 +216,9 @@ async fn what_is_published_is_in_the_case_by_itself_and_never_in_another() {
     let expected: Vec<(i64, f64)> = (0..95).map(|second| (begin + second * 1_000, 60.0 + second as f64)).collect();
     assert_eq!(recorded(client, call.case).await, expected);
 
+    let late = publisher.numerics(now_ms() + 1, pulse(200)).await;
+    assert!(matches!(late, Err(SdkError::MonitorNotBound)), "another patient's numbers go into no call about this one");
+    let publisher = client.publish_vitals(CALL, SERIAL).await.unwrap();
     let late = publisher.numerics(begin, pulse(200)).await;
     assert!(matches!(late, Err(SdkError::MonitorNotBound)), "it was measured under the binding before");
     publisher.numerics(now_ms() + 1, pulse(70)).await.unwrap();

@@ -35,6 +35,10 @@ impl Switchboard {
         if let Some((_, outcome)) = done {
             return *outcome;
         }
+        // Said again, it is wanted again.
+        let is_lasting = act != Act::Relay;
+        let is_party = |call: &Call| call.side_of(device).is_some() || call.rung().contains(&device);
+        let was_party = self.calls.get(&call).is_some_and(is_party);
         let outcome = match act {
             Act::Call { case, category, phone } => {
                 let wanted = Wanted { call, case, log, category, phone };
@@ -47,10 +51,10 @@ impl Switchboard {
             }
             act => self.want_of(now_ms, call, device, session, act),
         };
-        let is_lasting = !matches!(outcome, Outcome::Refused(Refusal::Unknown | Refusal::TooMany));
-        if let Some(known) = self.calls.get_mut(&call).filter(|_| is_lasting) {
+        let is_lasting = is_lasting && !matches!(outcome, Outcome::Refused(Refusal::Unknown | Refusal::TooMany));
+        if let Some(known) = self.calls.get_mut(&call).filter(|known| is_lasting && (was_party || is_party(known))) {
             known.remember(key, outcome);
-            self.changed.insert(call);
+            self.unstored.insert(call);
         }
         outcome
     }
@@ -126,6 +130,7 @@ impl Switchboard {
             return refused(Refusal::TooMany);
         }
         let (crew, phone, id) = (last.sides[0].party.clone(), last.phone.clone(), wanted.call);
+        self.forget_old(crew.device);
         let is_there = self.roster.is_present(crew.device);
         let mut call = Call::new(id, wanted.case, wanted.log, wanted.category, phone, now_ms, crew);
         call.sides[0].lost_ms = (!is_there).then_some(now_ms);

@@ -320,7 +320,7 @@ impl Call {
             Stage::Over(end) => Some(end),
             _ => None,
         };
-        let physician = self.physician().map(|side| side.leg);
+        let physician = self.physician().filter(|side| self.may_know(standing, side)).map(|side| side.leg);
         Fact {
             call: self.id,
             seq: self.seq,
@@ -330,13 +330,22 @@ impl Call {
             phase: self.phase(),
             standing,
             place: self.place.clone(),
-            legs: self.sides.iter().filter(|side| side.out.is_none()).map(leg).collect(),
+            legs: self.sides.iter().filter(|side| self.may_know(standing, side)).map(leg).collect(),
             physician,
             use_phone: self.wants_phone(standing),
             phone,
             phoned: self.phoned.clone(),
             times: self.times,
             end,
+        }
+    }
+
+    /// Parties know each other; who is rung knows who calls; who has left knows himself.
+    fn may_know(&self, standing: Standing, side: &Side) -> bool {
+        match standing {
+            Standing::Leg(_) => side.out.is_none(),
+            Standing::Rung { .. } => side.out.is_none() && (side.leg == 0 || self.is_recall()),
+            Standing::Out(out) => side.out == Some(out) || side.leg == 0,
         }
     }
 
@@ -353,6 +362,11 @@ impl Call {
             Stage::Over(end) => !matches!(end, End::CrewHungUp | End::PhysicianHungUp | End::Withdrawn),
             Stage::Waiting(_) | Stage::Recalling { .. } => false,
         }
+    }
+
+    /// Of calls that are over, of which there are many, only whose time to be forgotten has come.
+    pub(super) fn may_be_due(&self, now_ms: i64) -> bool {
+        self.times.ended_ms.is_none_or(|ended_ms| now_ms >= ended_ms + KEEP_MS)
     }
 
     /// What it waits for, and until when.

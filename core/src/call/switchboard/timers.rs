@@ -9,7 +9,7 @@ use crate::ids::CallId;
 
 impl Switchboard {
     pub(super) fn run_timers(&mut self, now_ms: i64) {
-        let ids: Vec<CallId> = self.calls.keys().copied().collect();
+        let ids: Vec<CallId> = self.calls.values().filter(|call| call.may_be_due(now_ms)).map(|call| call.id).collect();
         for id in ids {
             // One may bring about another that is due as well.
             for _ in 0..TIMERS_AT_ONCE {

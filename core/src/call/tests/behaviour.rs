@@ -9,6 +9,8 @@ fn the_first_who_accepts_has_the_call_and_the_others_stop_ringing() {
     let call = region.call(crew);
     assert_eq!(region.phase(crew, call), Some(Phase::Offered));
     assert!(region.is_rung(a, call) && region.is_rung(b, call));
+    let offer = region.fact(a, call).unwrap();
+    assert_eq!((&offer.phone, offer.legs.len()), (&None, 1), "who is rung knows who calls, and cannot ring");
     assert_eq!(region.want(a, call, Act::Accept), Some(Outcome::Done));
     assert_eq!(region.opened(a), (1, 0), "the one who takes it sees the case");
     assert_eq!(region.fact(b, call), None, "the other one is told that it is gone");

@@ -92,8 +92,19 @@ fn somebody_else_at_the_desk_does_not_have_the_call_of_the_one_before() {
     region.parties.get_mut(&desk).unwrap().0.user = Some(crate::ids::UserId(Uuid::from_u128(9)));
     region.join(desk);
     assert_eq!(region.fact(desk, call), None);
-    assert_eq!(region.phase(crew, call), Some(Phase::Reconnecting));
+    assert_eq!(region.fact(crew, call).unwrap().end, Some(End::PhysicianLost), "there is nobody else");
     assert_eq!(region.board.on_duty(), []);
+    // The same while the one before has not been noticed to be gone.
+    let (crew, desk, call) = in_a_call(&mut region);
+    let other = region.desk("dortmund", 1);
+    region.parties.get_mut(&desk).unwrap().0.user = Some(crate::ids::UserId(Uuid::from_u128(9)));
+    region.effects.clear();
+    region.join(desk);
+    assert_eq!(region.opened(desk), (0, 1));
+    assert!(region.is_rung(other, call) && region.fact(desk, call).is_none());
+    let ways = region.board.ways(call);
+    assert_eq!(ways.legs.len(), 1, "the crew alone: {ways:?}");
+    assert_eq!(region.phase(crew, call), Some(Phase::Offered));
 }
 
 #[test]
@@ -165,4 +176,48 @@ fn silence_is_told_and_forgotten() {
     region.input(Input::Heard { session });
     let fact = region.fact(desk, call).unwrap();
     assert_eq!((fact.phase, fact.legs[0].epoch), (Phase::Active, 1));
+}
+
+#[test]
+fn a_call_that_was_hung_up_before_anybody_heard_of_it_rings_nowhere() {
+    let mut region = Region::new();
+    let (crew, desk) = (region.crew(), region.desk("dortmund", 1));
+    region.leave(crew);
+    let call = region.call(crew);
+    region.want(crew, call, Act::HangUp);
+    region.join(crew);
+    assert_eq!((region.fact(desk, call), region.board.live()), (None, 0));
+    // What the gateway may have heard, it has to be told.
+    let call = region.call(crew);
+    let book = &mut region.devices.get_mut(&crew).unwrap().1;
+    let key = IntentKey(Uuid::from_u128(77));
+    assert!(book.want(Intent { key, call, act: Act::HangUp }, 0).is_some());
+}
+
+#[test]
+fn a_gateway_that_cannot_store_calls_sends_to_the_telephone() {
+    let mut region = Region::new();
+    let crew = region.crew();
+    let book = &mut region.devices.get_mut(&crew).unwrap().1;
+    let (call, key) = (CallId(Uuid::from_u128(70)), IntentKey(Uuid::from_u128(71)));
+    let act = Act::Call { case: CaseId(Uuid::from_u128(72)), category: Category::Urgent, phone: None };
+    book.want(Intent { key, call, act }, 0);
+    book.take(Told::Reply(Reply { key, outcome: Outcome::Refused(Refusal::Unavailable) }), 10);
+    let advice = book.call(call).unwrap().use_phone.clone();
+    assert_eq!((advice, book.is_at_hand()), (Some(Advice { phone: Some(phone("112")) }), false));
+    book.put_away(call);
+    assert_eq!(book.call(call), None);
+}
+
+#[test]
+fn credentials_for_the_relay_are_given_again_when_they_are_asked_for_again() {
+    let mut region = Region::new();
+    let (crew, _, call) = in_a_call(&mut region);
+    let (session, key) = (region.devices[&crew].0, IntentKey(region.number()));
+    for _ in 0..2 {
+        region.effects.clear();
+        let intent = Intent { key, call, act: Act::Relay };
+        region.input(Input::Intent { session, intent, log: "dortmund".parse().unwrap(), may_write: false });
+        assert!(region.effects.iter().any(|effect| matches!(effect, Effect::Relay { leg: 0, .. })));
+    }
 }
