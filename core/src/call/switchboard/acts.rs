@@ -32,13 +32,17 @@ impl Switchboard {
         let Some(joined) = self.roster.by_session(session).cloned() else { return refused(Refusal::Superseded) };
         let device = joined.who.device;
         let done = self.calls.get(&call).and_then(|call| call.done.iter().find(|(known, _)| *known == key));
-        if let Some((_, outcome)) = done {
-            return *outcome;
+        let is_party =
+            |call: &Call| call.side_of(device).is_some_and(|side| !side.has_noted) || call.rung().contains(&device);
+        let was_party = self.calls.get(&call).is_some_and(is_party);
+        match done {
+            // It was done, and somebody else has it by now: no fact of it would ever follow.
+            Some(_) if matches!(act, Act::Call { .. }) && !was_party => return refused(Refusal::Unknown),
+            Some((_, outcome)) => return *outcome,
+            None => {}
         }
         // Said again, it is wanted again.
         let is_lasting = act != Act::Relay;
-        let is_party = |call: &Call| call.side_of(device).is_some() || call.rung().contains(&device);
-        let was_party = self.calls.get(&call).is_some_and(is_party);
         let outcome = match act {
             Act::Call { case, category, phone } => {
                 let wanted = Wanted { call, case, log, category, phone };
