@@ -14,7 +14,6 @@ use feldakte_tests::harness::{
     raw::{self, RawClient, Seen, hello},
     within,
 };
-use quinn::SendDatagramError;
 
 use super::bystander::Bystander;
 
@@ -91,7 +90,7 @@ async fn who_takes_bytes_slowly_is_served_to_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_opens_more_streams_than_allowed_and_datagrams_are_not_taken() {
+async fn nobody_opens_more_streams_than_allowed_and_a_stray_datagram_disturbs_nobody() {
     let site = Site::new();
     let gateway = site.start().await;
     let bystander = Bystander::start(&site, gateway.address).await;
@@ -120,7 +119,7 @@ async fn nobody_opens_more_streams_than_allowed_and_datagrams_are_not_taken() {
     let uni = tokio::time::timeout(Duration::from_millis(100), client.quic().connection.open_uni()).await;
     assert!(uni.is_err(), "none may be opened");
     let sent = client.quic().connection.send_datagram(bytes::Bytes::from_static(b"x"));
-    assert!(matches!(sent, Err(SendDatagramError::UnsupportedByPeer)), "{sent:?}");
+    assert!(sent.is_ok(), "live vitals come that way: {sent:?}");
     let durable =
         within("the session goes on", client.push_and_wait(author.document, vec![author.set("gcs", "9").bytes])).await;
     assert_eq!(durable.refused, []);
