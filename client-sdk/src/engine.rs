@@ -57,24 +57,84 @@ type Reply<T> = oneshot::Sender<Result<T, SdkError>>;
 
 /// What an app asks for.
 pub(crate) enum Command {
-    Create { edits: Vec<Edit>, reply: Reply<CaseId> },
-    Edit { case: CaseId, edits: Vec<Edit>, reply: Reply<()> },
-    Read { case: CaseId, reply: Reply<CaseView> },
-    List { reply: Reply<Vec<CaseSummary>> },
-    CaseSync { case: CaseId, reply: Reply<CaseSync> },
-    Parked { case: CaseId, reply: Reply<Vec<ParkedEdit>> },
-    Sign { case: CaseId, reply: Reply<()> },
-    Outcome { case: CaseId, reply: Reply<Vec<(Part, Outcome)>> },
-    Signed { document: DocumentId, heads: Vec<ChangeHash>, reply: Reply<DocumentView> },
-    Ask { asked: Asked, reply: Reply<()> },
-    HiddenCases { reply: Reply<Vec<CaseId>> },
-    OpenHidden { case: CaseId, reason: BreakGlassReason, text: String, reply: Reply<()> },
-    SignIn { sign_in: SignIn, reply: Reply<UserId> },
-    SignOut { reply: Reply<()> },
-    SetPin { login: String, old: Option<String>, new: String, reply: Reply<UserId> },
-    Users { reply: Reply<Vec<DeviceUser>> },
-    Status { reply: Reply<Status> },
-    Shutdown { reply: Reply<()> },
+    Create {
+        edits: Vec<Edit>,
+        reply: Reply<CaseId>,
+    },
+    Edit {
+        case: CaseId,
+        edits: Vec<Edit>,
+        reply: Reply<()>,
+    },
+    /// An entry of the SDK's own, unless it is there.
+    Note {
+        case: CaseId,
+        entry: Edit,
+        reply: Reply<()>,
+    },
+    Read {
+        case: CaseId,
+        reply: Reply<CaseView>,
+    },
+    List {
+        reply: Reply<Vec<CaseSummary>>,
+    },
+    CaseSync {
+        case: CaseId,
+        reply: Reply<CaseSync>,
+    },
+    Parked {
+        case: CaseId,
+        reply: Reply<Vec<ParkedEdit>>,
+    },
+    Sign {
+        case: CaseId,
+        reply: Reply<()>,
+    },
+    Outcome {
+        case: CaseId,
+        reply: Reply<Vec<(Part, Outcome)>>,
+    },
+    Signed {
+        document: DocumentId,
+        heads: Vec<ChangeHash>,
+        reply: Reply<DocumentView>,
+    },
+    Ask {
+        asked: Asked,
+        reply: Reply<()>,
+    },
+    HiddenCases {
+        reply: Reply<Vec<CaseId>>,
+    },
+    OpenHidden {
+        case: CaseId,
+        reason: BreakGlassReason,
+        text: String,
+        reply: Reply<()>,
+    },
+    SignIn {
+        sign_in: SignIn,
+        reply: Reply<UserId>,
+    },
+    SignOut {
+        reply: Reply<()>,
+    },
+    SetPin {
+        login: String,
+        old: Option<String>,
+        new: String,
+        reply: Reply<UserId>,
+    },
+    Users {
+        reply: Reply<Vec<DeviceUser>>,
+    },
+    Status {
+        reply: Reply<Status>,
+    },
+    Shutdown {
+        reply: Reply<()>,
+    },
 }
 
 /// The task's data.
@@ -228,6 +288,7 @@ impl Engine {
         match command {
             Command::Create { edits, reply } => drop(reply.send(self.create(edits).await)),
             Command::Edit { case, edits, reply } => drop(reply.send(self.edit(case, edits).await)),
+            Command::Note { case, entry, reply } => drop(reply.send(self.note(case, entry).await)),
             Command::Read { case, reply } => drop(reply.send(self.read(case).await)),
             Command::List { reply } => drop(reply.send(self.list().await)),
             Command::CaseSync { case, reply } => drop(reply.send(self.case_sync(case).await)),
@@ -279,6 +340,18 @@ impl Engine {
             return Err(SdkError::UnknownCase);
         }
         self.write(case, edits).await
+    }
+
+    /// Nobody reads anything by that: no reading is recorded.
+    async fn note(&mut self, case: CaseId, entry: Edit) -> Result<(), SdkError> {
+        let document = DocumentId { case, part: entry.part() };
+        if let (Edit::AddEntry { id, .. }, Some(_)) = (&entry, self.store.document(document).await?) {
+            let (view, _) = self.documents.view(document).await?;
+            if view.entries.iter().any(|known| known.id == Some(*id)) {
+                return Ok(());
+            }
+        }
+        self.edit(case, vec![entry]).await
     }
 
     /// Makes one change per document and stores them together; "saved" is what the return means.

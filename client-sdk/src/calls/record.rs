@@ -79,13 +79,14 @@ impl Recorder {
 const LOOKS_MAX: u32 = 30;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-async fn write(commands: &mpsc::Sender<Command>, edit: Edit, case: CaseId) -> Result<(), SdkError> {
+/// Unless it is there: an app that ended between writing and saying so is told of the call again.
+async fn write(commands: &mpsc::Sender<Command>, entry: Edit, case: CaseId) -> Result<(), SdkError> {
     let (reply, answer) = oneshot::channel();
-    commands.send(Command::Edit { case, edits: vec![edit], reply }).await.map_err(|_| SdkError::ShutDown)?;
+    commands.send(Command::Note { case, entry, reply }).await.map_err(|_| SdkError::ShutDown)?;
     answer.await.map_err(|_| SdkError::ShutDown)?
 }
 
-/// One per leg and call: written twice it is one entry.
+/// One per leg and call, under an id that is made of both.
 fn entry_of(leg: u8, fact: &Fact, link: Option<&LinkFacts>) -> Edit {
     let text = |text: &str| Value::Text(text.to_owned());
     let whole = |number: i64| Value::Integer(number);

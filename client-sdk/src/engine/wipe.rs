@@ -130,7 +130,9 @@ impl Command {
     pub(super) fn refuse_when_wiped(self) -> Option<Command> {
         match self {
             Command::Create { reply, .. } => drop(reply.send(Err(SdkError::Wiped))),
-            Command::Edit { reply, .. } | Command::Sign { reply, .. } => drop(reply.send(Err(SdkError::Wiped))),
+            Command::Edit { reply, .. } | Command::Note { reply, .. } | Command::Sign { reply, .. } => {
+                drop(reply.send(Err(SdkError::Wiped)))
+            }
             Command::Read { reply, .. } => drop(reply.send(Err(SdkError::Wiped))),
             Command::List { reply } => drop(reply.send(Err(SdkError::Wiped))),
             Command::CaseSync { reply, .. } => drop(reply.send(Err(SdkError::Wiped))),

@@ -46,6 +46,7 @@ both! {
     a_partner_takes_what_nobody_here_takes,
     a_killed_gateway_rings_again_and_resumes_calls,
     a_lost_crew_and_its_desk_are_told_to_phone,
+    a_call_is_written_down_once_by_an_app_that_begins_anew,
     a_call_is_transferred_with_both_physicians_there,
     a_case_made_in_a_cellar_is_called_about_at_once,
 }
@@ -169,6 +170,33 @@ async fn a_desk_has_the_case_for_the_call_and_a_window(over: Transport) {
         until().await.is_some_and(|(_, until)| until < during.1 - 12 * 60 * 60 * 1000)
     })
     .await;
+}
+
+async fn a_call_is_written_down_once_by_an_app_that_begins_anew(over: Transport) {
+    let site = site(over);
+    let gateway = site.start().await;
+    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
+    let case = mission(&crew.tablet).await;
+    crew.tablet.wait_durable(case).await;
+    let call = crew.call(case).await;
+    let written = |view: &feldakte_client_sdk::view::CaseView| consultations(view).len() == 1;
+    crew.tablet.wait_case(case, "nobody is on duty, which is written down", written).await;
+    // The gateway has not heard of that, as far as it knows: it tells the call again whenever the device joins.
+    crew.tablet.client.go_offline();
+    crew.tablet.wait_link(feldakte_client_sdk::view::LinkState::Offline).await;
+    let shared = gateway.gateway.shared();
+    let calls = shared.exchange.overview().await.calls;
+    assert!(calls.iter().any(|fact| fact.call == call && fact.end == Some(End::NobodyOnDuty)));
+    crew.tablet.go_online().await;
+    let second = crew.call(case).await;
+    crew.until(second, "the next call has ended as well", |known| {
+        known.and_then(|known| known.fact.as_ref()).is_none_or(|fact| fact.end.is_some())
+    })
+    .await;
+    let both = |view: &feldakte_client_sdk::view::CaseView| consultations(view).len() == 2;
+    let view = crew.tablet.wait_case(case, "each call is written down once", both).await;
+    let ids: std::collections::BTreeSet<_> = consultations(&view).into_iter().map(|entry| entry.id).collect();
+    assert_eq!(ids.len(), 2);
 }
 
 async fn a_partner_takes_what_nobody_here_takes(over: Transport) {

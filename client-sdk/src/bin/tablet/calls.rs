@@ -86,7 +86,7 @@ pub(crate) async fn call(options: &Options, Call { which, category, phone }: Cal
         HowSoon::Routine => Category::Routine,
     };
     let call = tablet.client.call(case, category, phone).await?;
-    let mut was_taken = false;
+    let (mut was_taken, mut shown) = (false, String::new());
     loop {
         tokio::select! {
             interrupt = tokio::signal::ctrl_c() => {
@@ -105,7 +105,11 @@ pub(crate) async fn call(options: &Options, Call { which, category, phone }: Cal
                 };
                 let advice = known.use_phone.as_ref().map(|advice| advice.phone.clone());
                 was_taken |= known.fact.as_ref().is_some_and(|fact| fact.physician.is_some());
-                show(options, call, known.fact.as_ref())?;
+                let line = line(options, call, known.fact.as_ref());
+                if line != shown {
+                    output::print(&line)?;
+                    shown = line;
+                }
                 if let Some(phone) = advice {
                     let number = phone.map_or_else(|| "dispatch".to_owned(), |phone| phone.as_str().to_owned());
                     output::print(&format!("{call}  take the telephone: {number}"))?;
@@ -145,7 +149,7 @@ pub(crate) async fn duty(options: &Options, Duty { capacity, take }: Duty) -> an
                     match event {
                         CallEvent::Changed(call) => {
                             let Some(CallState { known, .. }) = find(&tablet.client, call).await? else { continue };
-                            show(options, call, known.fact.as_ref())?;
+                            output::print(&line(options, call, known.fact.as_ref()))?;
                             let standing = known.fact.as_ref().map(|fact| fact.standing);
                             if take && matches!(standing, Some(Standing::Rung { .. })) {
                                 // Somebody else may have been first.
@@ -154,7 +158,7 @@ pub(crate) async fn duty(options: &Options, Duty { capacity, take }: Duty) -> an
                                 }
                             }
                         }
-                        CallEvent::Gone(call, fact) => show(options, call, Some(&fact))?,
+                        CallEvent::Gone(call, fact) => output::print(&line(options, call, Some(&fact)))?,
                         CallEvent::Answered(..) | CallEvent::Signal { .. } | CallEvent::Relay(_) => {}
                     }
                 }
@@ -170,12 +174,12 @@ async fn find(client: &Client, call: CallId) -> anyhow::Result<Option<CallState>
     Ok(client.calls().await?.into_iter().find(|state| state.call == call))
 }
 
-fn show(options: &Options, call: CallId, fact: Option<&Fact>) -> anyhow::Result<()> {
+fn line(options: &Options, call: CallId, fact: Option<&Fact>) -> String {
     if options.json {
         let json = json!({"call": call, "fact": fact});
-        return Ok(output::print(&json.to_string())?);
+        return json.to_string();
     }
-    let Some(fact) = fact else { return Ok(output::print(&format!("{call}  dialling"))?) };
+    let Some(fact) = fact else { return format!("{call}  dialling") };
     let place = fact.place.as_ref().map(|place| {
         let centre = place.centre.as_ref().map_or_else(|| "nobody free".to_owned(), ToString::to_string);
         format!(", place {}, {centre}", place.position)
@@ -186,5 +190,5 @@ fn show(options: &Options, call: CallId, fact: Option<&Fact>) -> anyhow::Result<
         Standing::Out(out) => format!(", {out}"),
     };
     let end = fact.end.map(|end| format!(": {end}")).unwrap_or_default();
-    Ok(output::print(&format!("{call}  {}{standing}{end}{}", fact.phase, place.unwrap_or_default()))?)
+    format!("{call}  {}{standing}{end}{}", fact.phase, place.unwrap_or_default())
 }
