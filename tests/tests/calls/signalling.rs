@@ -16,8 +16,9 @@ use feldakte_tests::harness::{
     address::Transport,
     caller::{Caller, PLAN, phone, plan},
     device,
-    local::Site,
+    local::{Clock, Site},
     tablet::{Tablet, fact},
+    until_answered,
 };
 
 /// The same over QUIC and over gRPC.
@@ -43,6 +44,7 @@ both! {
     a_call_is_taken_and_both_sides_speak,
     who_may_not_write_the_case_calls_nobody,
     a_desk_has_the_case_for_the_call_and_a_window,
+    what_a_desk_had_before_a_call_it_has_afterwards,
     a_partner_takes_what_nobody_here_takes,
     a_killed_gateway_rings_again_and_resumes_calls,
     a_lost_crew_and_its_desk_are_told_to_phone,
@@ -166,8 +168,45 @@ async fn a_desk_has_the_case_for_the_call_and_a_window(over: Transport) {
     let during = until().await.unwrap();
     assert_eq!(during.0, Access::Write);
     desk.tablet.client.hang_up(call).await.unwrap();
-    feldakte_tests::harness::until_answered("the grant ends with the window", async || {
+    until_answered("the grant ends with the window", async || {
         until().await.is_some_and(|(_, until)| until < during.1 - 12 * 60 * 60 * 1000)
+    })
+    .await;
+}
+
+async fn what_a_desk_had_before_a_call_it_has_afterwards(over: Transport) {
+    let (site, clock) = (site(over), Clock::default());
+    let gateway = site.start_at(&clock).await;
+    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
+    let desk = Caller::desk(&site, gateway.address, "dortmund", 1).await;
+    let case = mission(&crew.tablet).await;
+    crew.tablet.wait_durable(case).await;
+    let subject = Subject::Device(desk.enrolled.principal.device);
+    let clinical = DocumentId { case, part: Part::Clinical };
+    gateway.gateway.grant(clinical, vec![Grant::new(subject.clone(), Access::Read)]).await.unwrap();
+    let held = async |part: Part| {
+        let shared = gateway.gateway.shared();
+        let document = DocumentId { case, part };
+        let ledger = shared.ledgers.open_known(&shared.store, &shared.metrics, document).await.unwrap().unwrap();
+        let now_ms = clock.now_ms();
+        ledger.with(|ledger| {
+            let held = ledger.grants().iter().find(|grant| grant.subject == subject && grant.covers(now_ms));
+            held.map(|grant| (grant.access, grant.until))
+        })
+    };
+    let call = crew.call(case).await;
+    desk.until_rung(call).await;
+    desk.tablet.client.accept(call).await.unwrap();
+    until_answered("it may write for the call", async || {
+        matches!(held(Part::Clinical).await, Some((Access::Write, Some(_)))) && held(Part::Operations).await.is_some()
+    })
+    .await;
+    desk.tablet.client.hang_up(call).await.unwrap();
+    clock.advance(Duration::from_secs(14 * 60));
+    assert!(matches!(held(Part::Clinical).await, Some((Access::Write, _))), "the window is not over");
+    clock.advance(Duration::from_secs(2 * 60));
+    until_answered("it has what it had before, and no more", async || {
+        held(Part::Clinical).await == Some((Access::Read, None)) && held(Part::Operations).await.is_none()
     })
     .await;
 }
@@ -217,7 +256,7 @@ async fn a_partner_takes_what_nobody_here_takes(over: Transport) {
     assert_eq!(fact.phone, Some(phone("+49 2331 2")), "the number of the desk that has it");
     // The partner reads the case in Dortmund's log, as a guest.
     let guest = Subject::Guest { tenant: "hagen".parse().unwrap(), unit: "tna".parse().unwrap() };
-    feldakte_tests::harness::until_answered("the partner's centre is a guest", async || {
+    until_answered("the partner's centre is a guest", async || {
         let shared = gateway.gateway.shared();
         let document = DocumentId { case, part: Part::Clinical };
         let ledger = shared.ledgers.open_known(&shared.store, &shared.metrics, document).await.unwrap().unwrap();
@@ -313,10 +352,8 @@ async fn a_call_is_transferred_with_both_physicians_there(over: Transport) {
     from.tablet.client.accept(call).await.unwrap();
     let to = Caller::desk(&site, gateway.address, "hagen", 1).await;
     let centre = Centre { tenant: "hagen".parse().unwrap(), unit: "tna".parse().unwrap() };
-    feldakte_tests::harness::until_answered("the desk is on duty", async || {
-        gateway.gateway.shared().exchange.overview().await.desks.len() == 2
-    })
-    .await;
+    until_answered("the desk is on duty", async || gateway.gateway.shared().exchange.overview().await.desks.len() == 2)
+        .await;
     from.tablet.client.transfer(call, Target::Centre(centre)).await.unwrap();
     to.until_rung(call).await;
     to.tablet.client.accept(call).await.unwrap();
