@@ -37,9 +37,8 @@ impl Recorder {
         let (commands, control) = (self.commands.clone(), self.control.clone());
         tokio::spawn(async move {
             let link = control.facts.ask().await;
-            match write(&commands, entry_of(leg, &fact, link.as_ref()), fact.case).await {
-                Ok(()) | Err(SdkError::UnknownCase | SdkError::AccessEnded) => {}
-                Err(error) => warn!(%error, "a call that somebody else has taken over could not be written down"),
+            if let Err(error) = write_soon(&commands, &entry_of(leg, &fact, link.as_ref()), fact.case).await {
+                warn!(%error, "a call that somebody else has taken over could not be written down");
             }
         });
     }
@@ -54,18 +53,8 @@ impl Recorder {
             let call = fact.call;
             let leg = if let Standing::Leg(leg) = fact.standing { leg } else { 0 };
             let link = control.facts.ask().await;
-            let mut looks = 0;
-            loop {
-                match write(&commands, entry_of(leg, &fact, link.as_ref()), fact.case).await {
-                    // Of a short call the case may still be on its way to the desk.
-                    Err(SdkError::UnknownCase) if looks < LOOKS_MAX => {
-                        looks += 1;
-                        tokio::time::sleep(LOOK_EVERY).await;
-                    }
-                    // Of a case that is not here (of another tenant's log, or its access has ended) the other side writes.
-                    Ok(()) | Err(SdkError::UnknownCase | SdkError::AccessEnded) => break,
-                    Err(error) => return warn!(%error, "the end of a call could not be written down"),
-                }
+            if let Err(error) = write_soon(&commands, &entry_of(leg, &fact, link.as_ref()), fact.case).await {
+                return warn!(%error, "the end of a call could not be written down");
             }
             let Some(inputs) = inputs.upgrade() else { return };
             let (reply, _answer) = oneshot::channel();
@@ -73,6 +62,19 @@ impl Recorder {
             let _ = inputs.send(CallInput::Asked(Asked::Want { call, act: Act::Noted, reply })).await;
         });
     }
+}
+
+/// Of a short call the case may still be on its way to the desk. Of a case that is not here (of another tenant's log, or whose
+/// access has ended) the other side writes.
+async fn write_soon(commands: &mpsc::Sender<Command>, entry: &Edit, case: CaseId) -> Result<(), SdkError> {
+    for _ in 0..LOOKS_MAX {
+        match write(commands, entry.clone(), case).await {
+            Err(SdkError::UnknownCase) => tokio::time::sleep(LOOK_EVERY).await,
+            Err(SdkError::AccessEnded) => return Ok(()),
+            written => return written,
+        }
+    }
+    Ok(())
 }
 
 /// How often a case is looked for that is not there yet, and how long in between.

@@ -17,6 +17,8 @@ pub struct Book {
     intents: Vec<Intent>,
     /// Those of them that were said in some session.
     said: BTreeSet<IntentKey>,
+    /// When calls were asked for of which nothing was heard since.
+    asked_ms: BTreeMap<CallId, i64>,
     /// Of dispatch, for when nothing else is known.
     dispatch: Option<Phone>,
     /// When something of the gateway's was heard last.
@@ -81,6 +83,7 @@ impl Book {
     pub fn want(&mut self, intent: Intent, now_ms: i64) -> Option<Say> {
         if let Act::Call { .. } = intent.act {
             self.calls.entry(intent.call).or_default();
+            self.asked_ms.insert(intent.call, now_ms);
         }
         if intent.act == Act::HangUp && self.withdraw(intent.call) {
             self.note_at_hand(now_ms);
@@ -114,7 +117,8 @@ impl Book {
         let Some(known) = self.calls.get(&call) else { return false };
         let is_asked = |intent: &&Intent| intent.call == call && matches!(intent.act, Act::Call { .. });
         let asked = self.intents.iter().find(is_asked).map(|intent| intent.key);
-        let is_unheard = known.fact.is_none() && asked.is_none_or(|key| !self.said.contains(&key));
+        // Without a question that waits it was answered: its fact is on the way, unless it was refused.
+        let is_unheard = known.fact.is_none() && asked.map_or(known.is_refused, |key| !self.said.contains(&key));
         if is_unheard {
             self.calls.remove(&call);
             self.intents.retain(|intent| intent.call != call);
@@ -219,12 +223,18 @@ impl Book {
         }
         let known = self.calls.entry(call).or_default();
         known.fact = Some(fact);
+        known.is_refused = false;
         known.use_phone = known.advice(self.dispatch.as_ref());
         vec![News::Changed(call)]
     }
 
     fn take_reply(&mut self, reply: Reply) -> Vec<News> {
         let Some(index) = self.intents.iter().position(|intent| intent.key == reply.key) else { return Vec::new() };
+        let is_for_later = matches!(self.intents[index].act, Act::HangUp | Act::Phoned | Act::Noted);
+        if is_for_later && reply.outcome == Outcome::Refused(Refusal::Unavailable) {
+            // Said again in the next session: what is over has to be known there at last.
+            return vec![News::Answered { call: self.intents[index].call, reply }];
+        }
         let Intent { call, act, .. } = self.intents.remove(index);
         self.said.remove(&reply.key);
         let is_call = matches!(act, Act::Call { .. });
@@ -258,6 +268,11 @@ impl Book {
         let mut news = Vec::new();
         for call in unknown {
             let Some(Known { fact: Some(mut fact), .. }) = self.calls.remove(&call) else { continue };
+            if let (Standing::Leg(leg @ 1..), true) = (fact.standing, fact.phase != Phase::Ended) {
+                // The call went on without this desk while it was away.
+                let left = Fact { standing: Standing::Out(Out::Lost), ..fact.clone() };
+                news.push(News::Left { leg, fact: Box::new(left) });
+            }
             if fact.phase != Phase::Ended {
                 fact.phase = Phase::Ended;
                 fact.end = Some(End::Unknown);
@@ -285,12 +300,12 @@ impl Book {
     fn look(&mut self, now_ms: i64) -> Vec<News> {
         let since_ms = self.at_hand_ms.map(|at_hand_ms| at_hand_ms.max(self.heard_ms.unwrap_or(at_hand_ms)));
         let is_dead = since_ms.is_some_and(|since_ms| now_ms >= since_ms + SILENT_AFTER_MS);
+        let mut news = self.look_for_unanswered(now_ms);
         if is_dead == self.is_path_dead {
-            return Vec::new();
+            return news;
         }
         self.is_path_dead = is_dead;
         let dispatch = self.dispatch.clone();
-        let mut news = Vec::new();
         for (call, known) in self.calls.iter_mut().filter(|(_, known)| known.is_live() || known.is_path_dead) {
             known.is_path_dead = is_dead;
             known.use_phone = known.advice(dispatch.as_ref());
@@ -299,6 +314,28 @@ impl Book {
         news
     }
 }
+
+impl Book {
+    /// The path lives, and nobody answers: the gateway cannot store the call. Nobody waits for that.
+    fn look_for_unanswered(&mut self, now_ms: i64) -> Vec<News> {
+        self.asked_ms
+            .retain(|call, _| self.calls.get(call).is_some_and(|known| known.fact.is_none() && known.is_live()));
+        let is_due = |(_, asked_ms): &(&CallId, &i64)| now_ms >= **asked_ms + UNANSWERED_AFTER_MS;
+        let due: Vec<CallId> = self.asked_ms.iter().filter(is_due).map(|(call, _)| *call).collect();
+        let mut news = Vec::new();
+        for call in due {
+            self.asked_ms.remove(&call);
+            let dispatch = self.dispatch.clone();
+            let Some(known) = self.calls.get_mut(&call) else { continue };
+            known.use_phone = Some(Advice { phone: dispatch });
+            news.push(News::Changed(call));
+        }
+        news
+    }
+}
+
+/// How long a call may be without an answer before its crew is told to use the telephone, in milliseconds.
+const UNANSWERED_AFTER_MS: i64 = 3_000;
 
 impl Known {
     fn is_live(&self) -> bool {

@@ -396,6 +396,15 @@ impl Switchboard {
             told.extend(left);
             for (device, standing) in told {
                 let Some(joined) = self.roster.joined(device) else { continue };
+                let is_somebody_elses = match standing {
+                    Standing::Leg(leg @ 1..) => {
+                        call.sides.get(usize::from(leg)).is_some_and(|side| side.party.user != joined.who.user)
+                    }
+                    _ => false,
+                };
+                if is_somebody_elses {
+                    continue;
+                }
                 let fact = Box::new(self.fact(call, standing));
                 self.effects.push(Effect::Tell { session: joined.session, told: Told::Fact(fact) });
             }
@@ -429,6 +438,8 @@ impl Switchboard {
             return;
         }
         self.withdraw_all(id, Out::Ended);
+        // Whoever was about to take over never had it.
+        self.give_up_transfer(id, Out::Ended, now_ms);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let about = call.about(&call.sides[0].party);
         self.effects.push(Effect::Note { what: Note::Ended(end), about });

@@ -118,17 +118,19 @@ async fn pursue(grants: &mut Grants, shared: &Shared) {
         let Some(given) = grants.get(&key).map(|open| open.given.clone()) else { continue };
         let is_like = |other: &&Open| {
             let other = &other.given;
-            (other.call, other.desk.device) != key
-                && other.case == given.case
-                && other.ends_ms.is_none()
-                && other.subject() == given.subject()
+            (other.call, other.desk.device) != key && other.case == given.case && other.subject() == given.subject()
         };
-        let others: Vec<GivenPart> =
-            grants.values().filter(is_like).flat_map(|other| other.given.parts.clone()).collect();
+        let (mut others, mut is_needed) = (Vec::new(), false);
+        for other in grants.values().filter(is_like) {
+            others.extend(other.given.parts.iter().cloned());
+            is_needed |= other.given.ends_ms.is_none();
+        }
         let Some(open) = grants.get_mut(&key) else { continue };
         let done = match open.given.ends_ms {
             None => open.give(shared, now_ms, &others).await,
-            Some(ends_ms) => open.end(shared, ends_ms, &others).await,
+            // Another call needs it still; whoever is the last one ends it.
+            Some(_) if is_needed => Ok(false),
+            Some(ends_ms) => open.end(shared, ends_ms).await,
         };
         match done {
             Ok(true) => drop(grants.remove(&key)),
@@ -166,7 +168,7 @@ impl Given {
 }
 
 impl Open {
-    /// Never over before the call is. `others` were given to the same subject by calls under way.
+    /// Never over before the call is. `others` were given to the same subject for other calls about the case.
     async fn give(&mut self, shared: &Shared, now_ms: i64, others: &[GivenPart]) -> Result<bool, AuthorityError> {
         for part in Part::ALL.into_iter().filter(|part| !self.done.contains(part)).collect::<Vec<_>>() {
             let Some(access) = shared.policy.ceiling(Role::TelePhysician, part).limit(Access::Write) else {
@@ -184,11 +186,12 @@ impl Open {
             let is_part = |given: &&GivenPart| given.part == part as u8;
             let known = self.given.parts.iter().chain(others).find(is_part).map(|given| given.before);
             let before = known.unwrap_or_else(|| held.map(|held| (held.access == Access::Write, held.until)));
+            let known = self.given.parts.clone();
             self.given.parts.retain(|given| given.part != part as u8);
             self.given.parts.push(GivenPart { part: part as u8, until_ms, before });
             // In memory as well only what stands on the disk: a grant that nobody remembers would outlive the call.
             if let Err(error) = self.keep(shared).await {
-                self.given.parts.retain(|given| given.part != part as u8);
+                self.given.parts = known;
                 return Err(error);
             }
             let who = Actor::of_party(&self.given.desk);
@@ -226,14 +229,11 @@ impl Open {
     }
 
     /// Whether that is done. What others have given the same subject stays.
-    async fn end(&mut self, shared: &Shared, ends_ms: i64, others: &[GivenPart]) -> Result<bool, AuthorityError> {
+    async fn end(&mut self, shared: &Shared, ends_ms: i64) -> Result<bool, AuthorityError> {
         let (subject, now_ms) = (self.given.subject(), shared.environment.latest_ms());
         let mut is_over = true;
         for given in &self.given.parts {
             let Some(part) = Part::from_number(given.part) else { continue };
-            if others.iter().any(|other| other.part == given.part) {
-                continue;
-            }
             let until = match given.before {
                 // As long as it was meant to last without the call, or longer for the window's sake.
                 Some((true, until)) => until.map(|until| until.max(ends_ms)),

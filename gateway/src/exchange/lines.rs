@@ -52,8 +52,17 @@ pub struct Way {
 impl Lines {
     pub(super) fn open(&self, line: SessionId, session: SessionId, mail: Arc<CallMail>) {
         let now = Instant::now();
-        let opened = Line { session, mail, heard: now, silent_since: None, asked: now, watched: 0, watched_since: now };
-        self.state().lines.insert(line, opened);
+        let opened = Line {
+            session,
+            mail: mail.clone(),
+            heard: now,
+            silent_since: None,
+            asked: now,
+            watched: 0,
+            watched_since: now,
+        };
+        // Joined once more it is watched as before.
+        self.state().lines.entry(line).or_insert(opened).mail = mail;
     }
 
     /// Whether it was open.

@@ -10,7 +10,7 @@ use std::{
 
 use feldakte_core::{
     call::{
-        About, Act, Book, Category, Centre, Changed, Duty, Effect, End, Fact, Input, Intent, Kept, Media, Note, Out,
+        About, Act, Book, Category, Centre, Changed, Duty, Effect, End, Fact, Input, Intent, Kept, Media, News, Note,
         Outcome, Party, Phase, Plan, Say, Standing, Switchboard, Target, Told,
     },
     ids::{CallId, CaseId, DeviceId, IntentKey, SessionId},
@@ -87,9 +87,9 @@ struct World {
     flying: BTreeMap<(i64, u64), Flying>,
     flown: u64,
     back_at: Option<i64>,
-    /// By the switchboard's own word: who had which call when.
-    physicians: BTreeMap<CallId, Option<DeviceId>>,
     asked: BTreeSet<CallId>,
+    /// Refused, or part of another one.
+    answered: BTreeSet<CallId>,
     ended: BTreeMap<CallId, End>,
     open: BTreeSet<(CallId, DeviceId)>,
     totals: Totals,
@@ -141,8 +141,8 @@ impl World {
             flying: BTreeMap::new(),
             flown: 0,
             back_at: None,
-            physicians: BTreeMap::new(),
             asked: BTreeSet::new(),
+            answered: BTreeSet::new(),
             ended: BTreeMap::new(),
             open: BTreeSet::new(),
             totals: Totals::default(),
@@ -388,7 +388,13 @@ impl World {
                         _ => {}
                     }
                 }
-                device.book.take(told, now_ms);
+                for news in device.book.take(told, now_ms) {
+                    if let News::Answered { call, reply } = news
+                        && reply.outcome != Outcome::Done
+                    {
+                        self.answered.insert(call);
+                    }
+                }
             }
             Flying::Ends { session } => self.input(Input::Left { session }, is_busy),
         }
@@ -442,7 +448,7 @@ impl World {
             assert!(before.is_none_or(|before| before == end), "seed {seed}: it ended twice: {fact:?}");
         } else {
             assert!(!self.ended.contains_key(&fact.call), "seed {seed}: it has come alive again: {fact:?}");
-            self.physicians.insert(fact.call, physician);
+            self.check_load(physician);
         }
         let crew = fact.legs.iter().filter(|leg| leg.leg == 0).count();
         assert_eq!(crew, 1, "seed {seed}: {fact:?}");
@@ -450,6 +456,19 @@ impl World {
         let desks = fact.legs.len() - crew;
         let is_transfer = desks == 2;
         assert!(desks <= 2 && (!is_transfer || fact.physician.is_some()), "seed {seed}: {fact:?}");
+    }
+
+    /// Nobody has more calls than he takes on, but one: a crew that he calls back.
+    fn check_load(&self, physician: Option<DeviceId>) {
+        let Some(device) = physician.and_then(|id| self.devices.iter().find(|device| device.party.device == id)) else {
+            return;
+        };
+        let has = |fact: &&Fact| {
+            let leg = fact.legs.iter().find(|leg| Some(leg.leg) == fact.physician);
+            fact.end.is_none() && leg.is_some_and(|leg| leg.device == device.party.device)
+        };
+        let load = self.board.as_ref().expect("it is up").overview().iter().filter(has).count();
+        assert!(load <= usize::from(device.capacity) + 1, "seed {}: {load} calls at one desk", self.seed);
     }
 
     fn judge(&self) {
@@ -468,9 +487,10 @@ impl World {
                 );
             }
         }
-        // Nobody holds more calls than he said.
-        for fact in board.overview() {
-            assert!(!matches!(fact.standing, Standing::Out(Out::Lost)), "seed {seed}");
+        // No call is lost silently: each has ended, was refused or became part of another one, and his device knows which.
+        for call in &self.asked {
+            let is_known = self.ended.contains_key(call) || self.answered.contains(call);
+            assert!(is_known, "seed {seed}: nobody knows what became of {call}");
         }
     }
 }

@@ -151,7 +151,10 @@ impl Switchboard {
 
     fn want_of(&mut self, now_ms: i64, id: CallId, device: DeviceId, session: SessionId, act: Act) -> Outcome {
         let Some(call) = self.calls.get(&id) else { return refused(Refusal::Unknown) };
-        let leg = call.side_of(device).map(|side| side.leg);
+        let user = self.roster.joined(device).and_then(|joined| joined.who.user);
+        // A desk's leg is a physician's, not whoever's sits there.
+        let own = call.side_of(device).filter(|side| side.leg == 0 || side.party.user == user);
+        let leg = own.map(|side| side.leg);
         let is_rung = call.rung().contains(&device);
         let is_physician = leg.is_some_and(|leg| leg > 0 && call.taken().is_some_and(|taken| taken.by == leg));
         match act {

@@ -345,8 +345,12 @@ impl Call {
         match standing {
             Standing::Leg(_) => side.out.is_none(),
             Standing::Rung { .. } => side.out.is_none() && (side.leg == 0 || self.is_recall()),
-            Standing::Out(out) => side.out == Some(out) || side.leg == 0,
+            Standing::Out(out) => side.leg == 0 || side.out == Some(out) && side.left_ms == self.last_left_ms(),
         }
+    }
+
+    fn last_left_ms(&self) -> Option<i64> {
+        self.sides.iter().filter_map(|side| side.left_ms).max()
     }
 
     /// Whether the one who is told cannot reach somebody here whom he should speak to.
