@@ -229,7 +229,10 @@ impl Task {
             }
             self.keep(changed).await;
         }
-        for effect in std::mem::take(&mut self.untold) {
+        let mut effects = std::mem::take(&mut self.untold);
+        // Whoever is told that he may speak to somebody can.
+        effects.sort_by_key(|effect| !matches!(effect, Effect::Ways(_)));
+        for effect in effects {
             self.bring_about(effect).await;
         }
         self.shared.metrics.calls.set(i64::try_from(self.board.live()).unwrap_or(i64::MAX));
