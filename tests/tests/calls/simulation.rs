@@ -57,7 +57,6 @@ struct Totals {
     taken_by_others: u64,
     crashes: u64,
     cuts: u64,
-    lost: u64,
 }
 
 impl Totals {
@@ -69,7 +68,6 @@ impl Totals {
         self.taken_by_others += other.taken_by_others;
         self.crashes += other.crashes;
         self.cuts += other.cuts;
-        self.lost += other.lost;
     }
 }
 
