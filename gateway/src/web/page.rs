@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use bytes::Bytes;
 use feldakte_core::{limits, rate::Taken};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -58,6 +59,11 @@ impl Page {
     /// Tells it something.
     pub(super) async fn tell(&mut self, text: String) -> Result<(), SessionError> {
         self.send(Message::Text(text.into())).await
+    }
+
+    /// Shows it a datagram of live vitals, as it is.
+    pub(super) async fn show(&mut self, datagram: Bytes) -> Result<(), SessionError> {
+        self.send(Message::Binary(datagram)).await
     }
 
     /// Says why it ends, and waits a moment for the answer, so that the reason is not lost with what is still unread.

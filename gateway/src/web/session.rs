@@ -187,13 +187,25 @@ async fn calls(
     }
     let _open = OpenSession::count(shared);
     let mut line = Line::new(shared, id);
+    let member = shared.live.enter(id, shared.policy.row(role).vitals);
+    let vitals = member.outbox();
     loop {
         let told = tokio::select! {
+            biased;
             told = line.next() => Ok(Some(told)),
             said = page.next_text() => match said {
                 Ok(text) => hear(&mut line, speaker, &text).await,
                 Err(error) => Err(error),
             },
+            // What is newest is known at the last moment; a page that takes nothing loses what is old.
+            () = vitals.filled() => {
+                if let Some(datagram) = vitals.take()
+                    && let Err(error) = page.show(datagram).await
+                {
+                    return error;
+                }
+                continue;
+            }
         };
         let told = match told {
             Ok(Some(told)) => page.tell(message::encode(&told)).await,

@@ -104,6 +104,24 @@ impl PageClient {
         let _ = within("the gateway reads", self.0.send(Message::text(text))).await;
     }
 
+    /// The next packet of live vitals.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn shown(&mut self) -> Result<tokio_tungstenite::tungstenite::Bytes, Over> {
+        within("something is shown", async {
+            loop {
+                match self.0.next().await {
+                    Some(Ok(Message::Binary(datagram))) => return Ok(datagram),
+                    Some(Ok(Message::Close(Some(frame)))) => return Err(Over::Closed(frame.code.into())),
+                    Some(Ok(Message::Close(None)) | Err(_)) | None => return Err(Over::Gone),
+                    Some(Ok(_)) => {}
+                }
+            }
+        })
+        .await
+    }
+
     /// What comes next.
     ///
     /// # Errors

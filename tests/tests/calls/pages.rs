@@ -8,6 +8,7 @@ use feldakte_core::{
     ids::{CallId, CaseId, IntentKey},
     lane::Lane,
     limits,
+    live::{self, Moment, Publisher},
 };
 use feldakte_proto::{ClientMessage, ServerMessage};
 use feldakte_tests::harness::{
@@ -160,6 +161,29 @@ async fn a_page_takes_a_call_is_given_a_relay_and_signals_go_both_ways() {
 
     page.say(&json!({ "intent": { "key": IntentKey(uuid()), "call": call, "act": "hang_up" } })).await;
     hear(&mut line, stands(Phase::Ended)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_shown_the_vitals_of_its_call_and_of_no_other() {
+    let world = World::new().await;
+    let mut page = world.desk().await;
+    let (mut session, mut line, case) = world.ambulance().await;
+    let call = CallId(uuid());
+    say(&mut line, intent(call, Act::Call { case, category: Category::Urgent, phone: None })).await;
+    until(&mut page, |told| told["fact"]["standing"]["rung"].is_object()).await;
+    let packet = |call, value| {
+        let value = live::Numeric { code: "8867-4".into(), unit: "/min".into(), scale: 0, value };
+        let moment = Moment { now_ms: 0, path_ms: 0, ago_ms: 0 };
+        Publisher::new(call, 7).numerics(moment, vec![value]).unwrap()
+    };
+    // Who is only rung is shown nothing.
+    let quic = session.quic().connection.clone();
+    quic.send_datagram(packet(call, 60)).unwrap();
+    page.say(&json!({ "intent": { "key": IntentKey(uuid()), "call": call, "act": "accept" } })).await;
+    hear(&mut line, stands(Phase::Connecting)).await;
+    quic.send_datagram(packet(CallId(uuid()), 61)).unwrap();
+    quic.send_datagram(packet(call, 104)).unwrap();
+    assert_eq!(page.shown().await.unwrap(), packet(call, 104));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,7 +36,8 @@ class Desk {
     this.redial = setTimeout(() => this.dial(), DIAL_WITHIN_MS);
     if (old) { old.onclose = old.onmessage = null; old.close(); }
     socket.onopen = () => socket.send(JSON.stringify({ hello: this.token ? { token: this.token } : {} }));
-    socket.onmessage = ({ data }) => this.hear(JSON.parse(data));
+    socket.binaryType = 'arraybuffer';
+    socket.onmessage = ({ data }) => typeof data === 'string' ? this.hear(JSON.parse(data)) : this.see(data);
     socket.onclose = ({ code }) => {
       note(`closed_${code}`);
       this.welcome = null;
@@ -49,6 +50,12 @@ class Desk {
 
   say(message) {
     if (this.welcome && this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+  }
+
+  // A packet of live vitals, in the format of feldakte_core::live. This page counts them; the desk draws them.
+  see(packet) {
+    this.vitals = (this.vitals ?? 0) + 1;
+    this.vitalsBytes = packet.byteLength;
   }
 
   hear(told) {
