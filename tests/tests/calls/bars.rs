@@ -326,6 +326,7 @@ async fn one_mission(
     let mut orders = vec![order(desk, case).await];
     let mut fate = Fate::CameBack;
     if let Some(outage) = outage {
+        let before = crew.known(call).await.unwrap().fact.unwrap().seq;
         let cut = link(&crew.tablet).cut();
         let began = Instant::now();
         orders.push(order(desk, case).await);
@@ -341,7 +342,9 @@ async fn one_mission(
         drop(cut);
         let over_or_back = |known: Option<&Known>| {
             let fact = known.and_then(|known| known.fact.as_ref());
-            fact.is_some_and(|fact| fact.end.is_some() || fact.phase == Phase::Active && !known.unwrap().is_path_dead)
+            fact.is_some_and(|fact| {
+                fact.seq > before && (fact.end.is_some() || fact.phase == Phase::Active && !known.unwrap().is_path_dead)
+            })
         };
         crew.until(call, "the crew knows what became of it", over_or_back).await;
         let known = crew.known(call).await.unwrap();
