@@ -161,7 +161,7 @@ pub enum Note {
 /// Who in a call may speak to whom at the moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ways {
-    /// The call's legs that can be reached: number, epoch, session.
+    /// The call's legs that have a session: number, epoch, session.
     pub legs: Vec<(u8, u32, SessionId)>,
     /// Every party that has to say that it lives: legs, and desks that are rung.
     pub watched: Vec<SessionId>,
@@ -291,7 +291,8 @@ impl Switchboard {
         let Some(call) = self.calls.get(&call).filter(|call| !call.is_over()) else { return Ways::default() };
         let session = |device| self.roster.joined(device).map(|joined| joined.session);
         let sides = || call.sides.iter().filter(|side| side.out.is_none());
-        let legs = sides().filter(|side| !call.is_rung_crew(side.leg) && side.lost_ms.is_none());
+        // Who is silent for a moment and has a session still may be reached by what is on its way.
+        let legs = sides().filter(|side| !call.is_rung_crew(side.leg));
         let legs = legs.filter_map(|side| Some((side.leg, side.epoch, session(side.party.device)?))).collect();
         let devices = sides().map(|side| side.party.device).chain(call.rung().iter().copied());
         Ways { legs, watched: devices.filter_map(session).collect() }

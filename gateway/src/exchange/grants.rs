@@ -51,6 +51,8 @@ struct Open {
     done: Vec<Part>,
     /// Written down.
     is_kept: bool,
+    /// It was tried to give what there is to give.
+    is_begun: bool,
 }
 
 /// As it is written down.
@@ -69,7 +71,9 @@ pub(super) struct Given {
 
 /// Gives and ends, as far as the log can be written; the rest is tried again.
 pub(super) async fn run(shared: Arc<Shared>, given: Vec<Given>, mut changes: mpsc::Receiver<Change>) {
-    let open = |given: Given| ((given.call, given.desk.device), Open { given, done: Vec::new(), is_kept: true });
+    let open = |given: Given| {
+        ((given.call, given.desk.device), Open { given, done: Vec::new(), is_kept: true, is_begun: true })
+    };
     let mut grants: Grants = given.into_iter().map(open).collect();
     loop {
         let change = match grants.is_empty() {
@@ -98,7 +102,7 @@ fn take(grants: &mut Grants, change: Change) {
         Change::Open { desk: About { call, case, log, who }, crew } => {
             let key = (call, who.device);
             let given = Given { call, case, log, desk: who, crew, parts: Vec::new(), ends_ms: None };
-            let open = grants.entry(key).or_insert(Open { given, done: Vec::new(), is_kept: false });
+            let open = grants.entry(key).or_insert(Open { given, done: Vec::new(), is_kept: false, is_begun: false });
             open.given.ends_ms = None;
             open.done.clear();
         }
@@ -128,6 +132,8 @@ async fn pursue(grants: &mut Grants, shared: &Shared) {
         let Some(open) = grants.get_mut(&key) else { continue };
         let done = match open.given.ends_ms {
             None => open.give(shared, now_ms, &others).await,
+            // Of a call that was over at once the window is left: somebody writes down what was said.
+            Some(ends_ms) if !open.is_begun && now_ms < ends_ms => open.give(shared, now_ms, &others).await,
             // Another call needs it still; whoever is the last one ends it.
             Some(_) if is_needed => Ok(false),
             Some(ends_ms) => open.end(shared, ends_ms).await,
@@ -201,6 +207,7 @@ impl Open {
             shared.amend(document, |ledger| self.adds(ledger, &wanted, now_ms).map(|(entry, _)| entry)).await?;
             self.done.push(part);
         }
+        self.is_begun = true;
         Ok(false)
     }
 

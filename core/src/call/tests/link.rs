@@ -173,6 +173,7 @@ fn silence_is_told_and_forgotten() {
     let session = region.devices[&crew].0;
     region.input(Input::Silent { session });
     assert_eq!(region.phase(desk, call), Some(Phase::Reconnecting));
+    assert_eq!(region.board.ways(call).legs.len(), 2, "what is said to it meanwhile is on its way");
     region.input(Input::Heard { session });
     let fact = region.fact(desk, call).unwrap();
     assert_eq!((fact.phase, fact.legs[0].epoch), (Phase::Active, 1));
