@@ -510,15 +510,12 @@ pub const SIGNAL_LEN_MAX: usize = 16 << 10;
 /// anew when that fails.
 pub const SIGNALS_WAITING: usize = 64;
 
-/// Intents of one device at once, and how many come back in a second.
-pub const INTENTS_AT_ONCE: u32 = 32;
-/// See [`INTENTS_AT_ONCE`].
-pub const INTENTS_PER_SECOND: u32 = 4;
+/// Intents of one device: 32 at once, four come back in a second.
+pub const INTENTS: Rate = Rate { amount: 32, every: Duration::from_secs(8) };
 
-/// Messages to the other side of a call, of one device, at once: the candidates of one machine with several addresses, twice.
-pub const SIGNALS_AT_ONCE: u32 = 64;
-/// How many of them come back in a second.
-pub const SIGNALS_PER_SECOND: u32 = 16;
+/// Messages of one device to the other side of a call: the candidates of a machine with several addresses, twice, at once; 16 come
+/// back in a second.
+pub const SIGNALS: Rate = Rate { amount: 64, every: Duration::from_secs(4) };
 
 /// Calls that one device may have under way. A crew is on one mission; a vehicle may hand over two.
 pub const CALLS_PER_DEVICE: usize = 4;

@@ -28,6 +28,15 @@ impl Taken {
         self.whole_at = self.whole_at.max(now).saturating_add(took);
     }
 
+    /// Takes `count` at `now` when something is left; false when nothing is.
+    pub fn try_take(&mut self, rate: Rate, count: u64, now: Duration) -> bool {
+        let is_left = self.wait(rate, now).is_zero();
+        if is_left {
+            self.take(rate, count, now);
+        }
+        is_left
+    }
+
     /// How long from `now` until something is left; zero when something is.
     pub fn wait(&self, rate: Rate, now: Duration) -> Duration {
         // Of an amount of one, the last one is back only when all is.

@@ -86,10 +86,9 @@ impl Addresses {
         if used.open >= self.shares.connections_per_address {
             return Err(Crowded::Connections);
         }
-        if used.under_way >= limits::HANDSHAKES_PER_ADDRESS_MAX || !used.handshakes.wait(rate, now).is_zero() {
+        if used.under_way >= limits::HANDSHAKES_PER_ADDRESS_MAX || !used.handshakes.try_take(rate, 1, now) {
             return Err(Crowded::Handshakes);
         }
-        used.handshakes.take(rate, 1, now);
         used.under_way += 1;
         Ok(Place { addresses: self.clone(), network, stage: Stage::UnderWay })
     }

@@ -90,11 +90,7 @@ impl Quotas {
         let (now, rate) = (self.since.elapsed(), self.shares.receipts);
         let mut used = self.used();
         let receipts = &mut used.devices.entry(device).or_default().receipts;
-        if !receipts.wait(rate, now).is_zero() {
-            return Err(UsedUp);
-        }
-        receipts.take(rate, count.max(1), now);
-        Ok(())
+        receipts.try_take(rate, count.max(1), now).then_some(()).ok_or(UsedUp)
     }
 
     /// The share of the device that takes longest to come back, when one is used up.

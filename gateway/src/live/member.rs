@@ -60,9 +60,10 @@ impl Member {
 
     fn has_room(&mut self, len: usize, at: Instant) -> bool {
         let (cost, now) = ((len + PACKET_COST) as u64, at - self.since);
-        let has_room = self.taken.wait(limits::LIVE_RATE, now).is_zero();
-        let taken = if has_room { (&mut self.taken, limits::LIVE_RATE) } else { (&mut self.excess, EXCESS) };
-        taken.0.take(taken.1, cost, now);
+        let has_room = self.taken.try_take(limits::LIVE_RATE, cost, now);
+        if !has_room {
+            self.excess.take(EXCESS, cost, now);
+        }
         has_room
     }
 }

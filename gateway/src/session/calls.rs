@@ -6,6 +6,7 @@ use feldakte_core::{
     call::{ASKED, Act, Centre, Outcome, Party, Refusal, Reply, Say, Told},
     ids::SessionId,
     limits,
+    rate::Taken,
 };
 use tokio::time::Instant;
 use tracing::warn;
@@ -24,8 +25,9 @@ pub(crate) struct Line {
     session: SessionId,
     mail: Arc<CallMail>,
     has_joined: bool,
-    intents: Allowance,
-    signals: Allowance,
+    since: Instant,
+    intents: Taken,
+    signals: Taken,
 }
 
 impl Line {
@@ -37,8 +39,9 @@ impl Line {
             session,
             mail: Arc::default(),
             has_joined: false,
-            intents: Allowance::new(limits::INTENTS_AT_ONCE, limits::INTENTS_PER_SECOND),
-            signals: Allowance::new(limits::SIGNALS_AT_ONCE, limits::SIGNALS_PER_SECOND),
+            since: Instant::now(),
+            intents: Taken::default(),
+            signals: Taken::default(),
         }
     }
 
@@ -55,11 +58,11 @@ impl Line {
         if !self.has_joined && say != Say::Join {
             return Err(SessionError::Unexpected("calls without joining"));
         }
-        let exchange = &self.shared.exchange;
+        let (exchange, now) = (&self.shared.exchange, self.since.elapsed());
         exchange.lines().heard(self.id);
         match say {
             Say::Join => {
-                if !self.intents.take() {
+                if !self.intents.try_take(limits::INTENTS, 1, now) {
                     return Err(SessionError::Unexpected("a line that is joined without end"));
                 }
                 let principal = &speaker.principal;
@@ -69,12 +72,12 @@ impl Line {
                 exchange.join((self.id, self.session), who, principal.role, &self.mail).await;
             }
             Say::Duty(duty) => {
-                if self.intents.take() {
+                if self.intents.try_take(limits::INTENTS, 1, now) {
                     exchange.duty(self.id, duty).await;
                 }
             }
             Say::Intent(intent) => {
-                if !self.intents.take() {
+                if !self.intents.try_take(limits::INTENTS, 1, now) {
                     let outcome = Outcome::Refused(Refusal::TooMany);
                     return Ok(Some(Told::Reply(Reply { key: intent.key, outcome })));
                 }
@@ -93,7 +96,7 @@ impl Line {
             }
             // What is lost is agreed on anew.
             Say::Signal(signal) => {
-                if self.signals.take() {
+                if self.signals.try_take(limits::SIGNALS, 1, now) {
                     exchange.lines().signal(self.id, signal);
                 }
             }
@@ -110,31 +113,5 @@ impl Drop for Line {
         if self.has_joined {
             self.shared.exchange.leave(self.id);
         }
-    }
-}
-
-/// So many at once, and so many more each second.
-struct Allowance {
-    at_once: f64,
-    per_second: f64,
-    left: f64,
-    at: Instant,
-}
-
-impl Allowance {
-    fn new(at_once: u32, per_second: u32) -> Self {
-        let (at_once, per_second) = (f64::from(at_once), f64::from(per_second));
-        Self { at_once, per_second, left: at_once, at: Instant::now() }
-    }
-
-    fn take(&mut self) -> bool {
-        let now = Instant::now();
-        let back = (now - self.at).as_secs_f64() * self.per_second;
-        (self.left, self.at) = ((self.left + back).min(self.at_once), now);
-        let has_one = self.left >= 1.0;
-        if has_one {
-            self.left -= 1.0;
-        }
-        has_one
     }
 }
