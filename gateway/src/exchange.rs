@@ -27,10 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use self::grants::{Change, Given};
-pub use self::{
-    lines::{Lines, Way},
-    mail::CallMail,
-};
+pub use self::{lines::Lines, mail::CallMail};
 use crate::{
     gateway::Shared,
     relay,
@@ -276,9 +273,7 @@ impl Task {
     async fn bring_about(&mut self, effect: Effect) {
         let shared = &self.shared;
         match effect {
-            Effect::Tell { session, told } => {
-                shared.exchange.lines.tell(session, told);
-            }
+            Effect::Tell { session, told } => shared.exchange.lines.tell(session, told),
             // Whoever gives and ends grants goes on for as long as this does.
             Effect::Open { desk, crew } => drop(self.grants.send(Change::Open { desk, crew }).await),
             Effect::Shut(about, since_ms) => {

@@ -268,12 +268,12 @@ impl Book {
         let mut news = Vec::new();
         for call in unknown {
             let Some(Known { fact: Some(mut fact), .. }) = self.calls.remove(&call) else { continue };
-            if let (Standing::Leg(leg @ 1..), true) = (fact.standing, fact.phase != Phase::Ended) {
-                // The call went on without this desk while it was away.
-                let left = Fact { standing: Standing::Out(Out::Lost), ..fact.clone() };
-                news.push(News::Left { leg, fact: Box::new(left) });
-            }
             if fact.phase != Phase::Ended {
+                if let Standing::Leg(leg @ 1..) = fact.standing {
+                    // The call went on without this desk while it was away.
+                    let left = Fact { standing: Standing::Out(Out::Lost), ..fact.clone() };
+                    news.push(News::Left { leg, fact: Box::new(left) });
+                }
                 fact.phase = Phase::Ended;
                 fact.end = Some(End::Unknown);
             }
@@ -313,9 +313,7 @@ impl Book {
         }
         news
     }
-}
 
-impl Book {
     /// The path lives, and nobody answers: the gateway cannot store the call. Nobody waits for that.
     fn look_for_unanswered(&mut self, now_ms: i64) -> Vec<News> {
         self.asked_ms
@@ -334,9 +332,6 @@ impl Book {
     }
 }
 
-/// How long a call may be without an answer before its crew is told to use the telephone, in milliseconds.
-const UNANSWERED_AFTER_MS: i64 = 3_000;
-
 impl Known {
     fn is_live(&self) -> bool {
         !self.is_refused && self.fact.as_ref().is_none_or(|fact| fact.phase != Phase::Ended)
@@ -347,3 +342,6 @@ impl Known {
         is_due.then(|| Advice { phone: self.fact.as_ref().and_then(|fact| fact.phone.clone()).or(dispatch.cloned()) })
     }
 }
+
+/// How long a call may be without an answer before its crew is told to use the telephone, in milliseconds.
+const UNANSWERED_AFTER_MS: i64 = 3_000;

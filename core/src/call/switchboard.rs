@@ -12,8 +12,7 @@ use self::{
     one::Call,
     roster::{Desk, Joined, Roster},
 };
-use super::message;
-use super::{Category, Centre, Duty, End, Fact, Intent, Out, Outcome, Party, Plan, Refusal, Reply, Standing, Told};
+use super::{Centre, Duty, End, Fact, Intent, Out, Outcome, Party, Plan, Refusal, Reply, Standing, Told, message};
 use crate::ids::{CallId, CaseId, DeviceId, SessionId, TenantId};
 
 mod acts;
@@ -211,18 +210,15 @@ impl Switchboard {
                 Thing::Call(mut call) => {
                     call.all_away(now_ms);
                     switchboard.effects.extend(call.desks_seen());
-                    switchboard.changed.insert(call.id);
+                    if !call.is_over() {
+                        switchboard.changed.insert(call.id);
+                    }
                     switchboard.calls.insert(call.id, *call);
                 }
                 Thing::Desk(desk) => switchboard.roster.restore(desk, now_ms),
             }
         }
         switchboard
-    }
-
-    /// Calls go another way from the next input on.
-    pub fn replan(&mut self, plan: Plan) {
-        self.plan = plan;
     }
 
     /// Takes one input. What it has changed is to be stored before the effects are brought about.
@@ -271,13 +267,6 @@ impl Switchboard {
         }
     }
 
-    /// All there is to store, as if everything had changed.
-    pub fn everything(&mut self) -> Changed {
-        self.unstored.extend(self.calls.keys());
-        self.changed_desks.extend(self.roster.desks().map(|desk| desk.party.device));
-        self.take_changed()
-    }
-
     /// When it has to be ticked at the latest, if nothing else happens.
     pub fn next_due(&self) -> Option<i64> {
         let of_calls = self.calls.values().flat_map(|call| call.timers(&self.plan)).map(|(_, at_ms)| at_ms);
@@ -301,11 +290,6 @@ impl Switchboard {
     /// How many calls are under way.
     pub fn live(&self) -> usize {
         self.calls.values().filter(|call| !call.is_over()).count()
-    }
-
-    /// Calls under way, by category.
-    pub fn waiting(&self, category: Category) -> usize {
-        self.calls.values().filter(|call| call.is_waiting() && call.category == category).count()
     }
 
     /// Every call as its crew sees it, for operators and tests.
@@ -343,10 +327,7 @@ impl Switchboard {
 
     /// Somebody else sits at the desk: what the one before had there is not his.
     fn leave_to_another(&mut self, who: &Party, now_ms: i64) {
-        let his = |call: &&Call| {
-            let side = call.side_of(who.device).filter(|side| side.leg > 0 && side.party.user != who.user);
-            !call.is_over() && side.is_some()
-        };
+        let his = |call: &&Call| !call.is_over() && call.side_of(who.device).is_some_and(|side| !side.is_of(who));
         let calls: Vec<CallId> = self.calls.values().filter(his).map(|call| call.id).collect();
         for id in calls {
             let Some(call) = self.calls.get(&id) else { continue };
@@ -397,13 +378,9 @@ impl Switchboard {
             told.extend(left);
             for (device, standing) in told {
                 let Some(joined) = self.roster.joined(device) else { continue };
-                let is_somebody_elses = match standing {
-                    Standing::Leg(leg @ 1..) => {
-                        call.sides.get(usize::from(leg)).is_some_and(|side| side.party.user != joined.who.user)
-                    }
-                    _ => false,
-                };
-                if is_somebody_elses {
+                if let Standing::Leg(leg) = standing
+                    && !call.sides.get(usize::from(leg)).is_some_and(|side| side.is_of(&joined.who))
+                {
                     continue;
                 }
                 let fact = Box::new(self.fact(call, standing));

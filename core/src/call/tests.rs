@@ -18,6 +18,8 @@ struct Region {
     devices: BTreeMap<DeviceId, (SessionId, Book)>,
     parties: BTreeMap<DeviceId, (Party, bool)>,
     effects: Vec<Effect>,
+    /// What was stored so far.
+    disk: BTreeMap<String, Kept>,
     numbers: u128,
 }
 
@@ -42,7 +44,8 @@ fn plan() -> Plan {
 impl Region {
     fn new() -> Self {
         let (devices, parties) = (BTreeMap::new(), BTreeMap::new());
-        Self { board: Switchboard::new(plan()), now_ms: 1_000_000, devices, parties, effects: Vec::new(), numbers: 0 }
+        let (board, effects, disk) = (Switchboard::new(plan()), Vec::new(), BTreeMap::new());
+        Self { board, now_ms: 1_000_000, devices, parties, effects, disk, numbers: 0 }
     }
 
     fn number(&mut self) -> Uuid {
@@ -130,6 +133,14 @@ impl Region {
 
     fn input(&mut self, input: Input) {
         let effects = self.board.apply(self.now_ms, input);
+        let Changed { calls, desks } = self.board.take_changed();
+        let calls = calls.into_iter().map(|(call, kept)| (format!("call {call}"), kept));
+        for (name, kept) in calls.chain(desks.into_iter().map(|(desk, kept)| (format!("desk {desk}"), kept))) {
+            match kept {
+                Some(kept) => drop(self.disk.insert(name, kept)),
+                None => drop(self.disk.remove(&name)),
+            }
+        }
         for effect in &effects {
             let Effect::Tell { session, told } = effect else { continue };
             let now_ms = self.now_ms;
@@ -152,16 +163,7 @@ impl Region {
 
     /// Everything that was stored, read again by another process.
     fn restart(&mut self) {
-        let mut stored = BTreeMap::new();
-        // Whatever it stored before is the same that it holds now: nothing is told that was not stored.
-        let Changed { calls, desks } = self.board.everything();
-        for (call, kept) in calls {
-            stored.insert(format!("call {call}"), kept);
-        }
-        for (desk, kept) in desks {
-            stored.insert(format!("desk {desk}"), kept);
-        }
-        let json = serde_json::to_string(&stored.values().flatten().collect::<Vec<_>>()).unwrap();
+        let json = serde_json::to_string(&self.disk.values().collect::<Vec<_>>()).unwrap();
         let kept: Vec<Kept> = serde_json::from_str(&json).unwrap();
         self.devices.values_mut().for_each(|(session, book)| {
             *session = SessionId(Uuid::nil());

@@ -38,17 +38,6 @@ struct Line {
     watched_since: Instant,
 }
 
-/// A leg of a call on a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Way {
-    /// Which leg.
-    pub leg: u8,
-    /// Its epoch.
-    pub epoch: u32,
-    /// Its line.
-    pub line: SessionId,
-}
-
 impl Lines {
     pub(super) fn open(&self, line: SessionId, session: SessionId, mail: Arc<CallMail>) {
         let now = Instant::now();
@@ -101,13 +90,6 @@ impl Lines {
             to.and_then(|(_, _, line)| state.lines.get(line)).map(|line| line.mail.clone())
         };
         mail.is_some_and(|mail| mail.put(Told::Signal(signal)))
-    }
-
-    /// The legs of a call that can be reached.
-    pub fn legs(&self, call: CallId) -> Vec<Way> {
-        let state = self.state();
-        let legs = state.ways.get(&call).map(|ways| ways.legs.as_slice()).unwrap_or_default();
-        legs.iter().map(|(leg, epoch, line)| Way { leg: *leg, epoch: *epoch, line: *line }).collect()
     }
 
     /// The sessions of the crew and of the desks in a call.

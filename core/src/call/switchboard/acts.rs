@@ -72,7 +72,7 @@ impl Switchboard {
         if let Some(live) = self.live_about(wanted.case) {
             return self.merge_crew(live, now_ms, wanted, who);
         }
-        if self.live() >= limits::CALLS_MAX || self.calls_of(who.device) >= limits::CALLS_PER_DEVICE {
+        if !self.has_room_for(who.device) {
             return refused(Refusal::TooMany);
         }
         self.forget_old(who.device);
@@ -130,7 +130,7 @@ impl Switchboard {
         }
         let of_case = self.calls.values().filter(|call| call.case == wanted.case);
         let Some(last) = of_case.max_by_key(|call| call.times.ended_ms) else { return refused(Refusal::NobodyThere) };
-        if self.live() >= limits::CALLS_MAX || self.calls_of(who.device) >= limits::CALLS_PER_DEVICE {
+        if !self.has_room_for(who.device) {
             return refused(Refusal::TooMany);
         }
         let (crew, phone, id) = (last.sides[0].party.clone(), last.phone.clone(), wanted.call);
@@ -151,10 +151,8 @@ impl Switchboard {
 
     fn want_of(&mut self, now_ms: i64, id: CallId, device: DeviceId, session: SessionId, act: Act) -> Outcome {
         let Some(call) = self.calls.get(&id) else { return refused(Refusal::Unknown) };
-        let user = self.roster.joined(device).and_then(|joined| joined.who.user);
-        // A desk's leg is a physician's, not whoever's sits there.
-        let own = call.side_of(device).filter(|side| side.leg == 0 || side.party.user == user);
-        let leg = own.map(|side| side.leg);
+        let who = self.roster.joined(device).map(|joined| &joined.who);
+        let leg = who.and_then(|who| call.side_of(device).filter(|side| side.is_of(who))).map(|side| side.leg);
         let is_rung = call.rung().contains(&device);
         let is_physician = leg.is_some_and(|leg| leg > 0 && call.taken().is_some_and(|taken| taken.by == leg));
         match act {
@@ -337,8 +335,10 @@ impl Switchboard {
         self.calls.values().find(|call| call.case == case && !call.is_over()).map(|call| call.id)
     }
 
-    fn calls_of(&self, device: DeviceId) -> usize {
-        self.calls.values().filter(|call| !call.is_over() && call.side_of(device).is_some()).count()
+    /// For another call of that device.
+    fn has_room_for(&self, device: DeviceId) -> bool {
+        let his = self.calls.values().filter(|call| !call.is_over() && call.side_of(device).is_some());
+        self.live() < limits::CALLS_MAX && his.count() < limits::CALLS_PER_DEVICE
     }
 
     /// Of what a device has had, so much is kept: one that calls and hangs up without end fills nothing.

@@ -200,11 +200,9 @@ impl Call {
     /// The device has joined in a new session. True when it has a part in the call, or has not noted its end.
     pub(super) fn rejoin(&mut self, who: &Party) -> bool {
         let is_over = self.is_over();
-        let is_same = |side: &&mut Side| {
-            // A desk is a physician's, a crew's tablet is the vehicle's.
-            side.party.device == who.device && side.out.is_none() && (side.leg == 0 || side.party.user == who.user)
+        let Some(side) = self.sides.iter_mut().rfind(|side| side.out.is_none() && side.is_of(who)) else {
+            return false;
         };
-        let Some(side) = self.sides.iter_mut().rfind(is_same) else { return false };
         if is_over {
             return !side.has_noted;
         }
@@ -412,6 +410,12 @@ impl Call {
 }
 
 impl Side {
+    /// Whether whoever has joined has that leg: a crew's tablet is the vehicle's, a desk's leg is a physician's and not that of
+    /// whoever sits there next.
+    pub(super) fn is_of(&self, who: &Party) -> bool {
+        self.party.device == who.device && (self.leg == 0 || self.party.user == who.user)
+    }
+
     pub(super) fn new(leg: u8, party: Party) -> Self {
         Self { leg, party, epoch: 1, lost_ms: None, media: Media::New, out: None, left_ms: None, has_noted: false }
     }
