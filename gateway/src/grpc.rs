@@ -20,8 +20,7 @@ use tracing::debug;
 
 use crate::{
     gateway::Shared,
-    handshake::{Handshakes, TcpHandshake},
-    tcp,
+    handshake::{self, Handshakes, TcpHandshake},
     transport::grpc::{Connection, Socket},
 };
 
@@ -61,12 +60,8 @@ struct Names(Mutex<HashMap<[u8; 32], Connection>>);
 pub async fn serve(door: Arc<Door>, listener: Listener, handshakes: Handshakes, shutdown: CancellationToken) {
     let Listener { listener, tls } = listener;
     let stop = shutdown.clone();
-    let admit = |stream, peer| {
-        let handshake = handshakes.admit_tcp(peer)?;
-        let acceptor = TlsAcceptor::from(tls.borrow().clone());
-        Some(begin(door.clone(), stream, handshake, acceptor, stop.clone()))
-    };
-    tcp::accept(listener, shutdown, admit).await;
+    let begin = |stream, handshake, acceptor| begin(door.clone(), stream, handshake, acceptor, stop.clone());
+    handshake::serve_tcp(listener, tls, handshakes, shutdown, begin).await;
 }
 
 async fn begin(

@@ -26,7 +26,11 @@ mod queue;
 mod quic;
 mod tcp;
 
-pub use self::{queue::Queue, quic::QuicHandshake, tcp::TcpHandshake};
+pub use self::{
+    queue::Queue,
+    quic::QuicHandshake,
+    tcp::{TcpHandshake, serve as serve_tcp},
+};
 
 /// All handshakes of a gateway, whatever they come over. All clones count together.
 #[derive(Clone)]

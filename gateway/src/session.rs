@@ -14,6 +14,7 @@ use feldakte_core::{
     limits,
 };
 use feldakte_proto::{Answer, ClientMessage, Hello, Outcome, Receipts, ServerMessage, Welcome, WipeOrder, negotiate};
+use rustls_pki_types::CertificateDer;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -288,6 +289,19 @@ fn after_of(device: &Device, cursor: Option<Cursor>) -> Position {
 
 fn identify(shared: &Shared, connection: &Connection, id: SessionId) -> Result<Principal, SessionError> {
     let leaf = connection.leaf().ok_or(SessionError::NotPermitted)?;
+    known_device(shared, leaf, Peer::Device(connection.clone()), id)
+}
+
+/// The device of a certificate that a peer has proved to hold, watched from here on.
+///
+/// # Errors
+/// When it cannot be read, is not valid at the moment, or is denied.
+pub(crate) fn known_device(
+    shared: &Shared,
+    leaf: &CertificateDer<'static>,
+    peer: Peer,
+    id: SessionId,
+) -> Result<Principal, SessionError> {
     let Ok(principal) = identity::principal_of(leaf) else {
         trail::note_stranger(&shared.audit, audit::Reason::CertificateInvalid);
         return Err(SessionError::NotPermitted);
@@ -301,7 +315,7 @@ fn identify(shared: &Shared, connection: &Connection, id: SessionId) -> Result<P
         return refuse(audit::Reason::CertificateExpired);
     }
     // First watched, then looked up: a device denied in between is found by one of the two.
-    shared.registry.insert(id, Peer::Device(connection.clone()), principal.device, Some(validity.not_after));
+    shared.registry.insert(id, peer, principal.device, Some(validity.not_after));
     if shared.deny.is_denied(leaf) {
         return refuse(audit::Reason::CertificateDenied);
     }

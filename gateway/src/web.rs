@@ -22,8 +22,7 @@ pub use self::{
 };
 use crate::{
     gateway::Shared,
-    handshake::{Handshakes, TcpHandshake},
-    tcp,
+    handshake::{self, Handshakes, TcpHandshake},
 };
 
 mod config;
@@ -58,12 +57,8 @@ pub async fn serve(shared: Arc<Shared>, listener: Listener, handshakes: Handshak
     let Listener { listener, tls, config } = listener;
     let door = Arc::new(Door { shared, config, strangers: Arc::new(Semaphore::new(limits::WEB_STRANGERS_MAX)) });
     let stop = shutdown.clone();
-    let admit = |stream, peer| {
-        let handshake = handshakes.admit_tcp(peer)?;
-        let acceptor = TlsAcceptor::from(tls.borrow().clone());
-        Some(begin(door.clone(), stream, handshake, acceptor, stop.clone()))
-    };
-    tcp::accept(listener, shutdown, admit).await;
+    let begin = |stream, handshake, acceptor| begin(door.clone(), stream, handshake, acceptor, stop.clone());
+    handshake::serve_tcp(listener, tls, handshakes, shutdown, begin).await;
 }
 
 async fn begin(

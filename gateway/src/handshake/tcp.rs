@@ -1,14 +1,19 @@
 //! Handshakes over TCP: whoever is connected has shown that it hears us.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use feldakte_core::{limits, turnstile::Class};
-use rustls::{AlertDescription, Error};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use rustls::{AlertDescription, Error, ServerConfig};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
 
 use super::{Address, Admission, Handshakes, Slot};
-use crate::addresses::Place;
+use crate::{addresses::Place, tcp};
 
 /// One that may go on. It holds its place until it is complete or dropped.
 pub struct TcpHandshake {
@@ -31,6 +36,23 @@ impl Handshakes {
             Admission::Proceed(_, None) | Admission::Retry => None,
         }
     }
+}
+
+/// Accepts until shutdown whoever may begin a handshake, and goes on with him under the newest TLS configuration.
+pub async fn serve<F>(
+    listener: TcpListener,
+    tls: watch::Receiver<Arc<ServerConfig>>,
+    handshakes: Handshakes,
+    shutdown: CancellationToken,
+    begin: impl Fn(TcpStream, TcpHandshake, TlsAcceptor) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let admit = |stream, peer| {
+        let handshake = handshakes.admit_tcp(peer)?;
+        Some(begin(stream, handshake, TlsAcceptor::from(tls.borrow().clone())))
+    };
+    tcp::accept(listener, shutdown, admit).await;
 }
 
 impl TcpHandshake {

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use axum::extract::ws::WebSocket;
-use feldakte_certs::identity;
 use feldakte_core::{
     access::{Principal, Role},
     audit::Reason,
@@ -29,7 +28,7 @@ use crate::{
     audit::{Trail, trail},
     gateway::Shared,
     registry::Peer,
-    session::{OpenSession, SessionError, calls::Line},
+    session::{OpenSession, SessionError, calls::Line, known_device},
     speaker::Speaker,
     turnstile::{self, Pass},
     users::Refusal,
@@ -93,7 +92,8 @@ async fn begin(
     line: &line::Line,
     id: SessionId,
 ) -> Result<(Speaker, Pass), SessionError> {
-    let device = identify(shared, line, id)?;
+    let leaf = line.chain().first();
+    let device = leaf.map(|leaf| known_device(shared, leaf, Peer::Browser(line.clone()), id)).transpose()?;
     let hello = tokio::time::timeout(limits::HELLO_WITHIN, page.next_text()).await;
     let hello = hello.unwrap_or(Err(SessionError::HelloTimeout))?;
     let hello = Hello::parse(&hello).ok_or(SessionError::Unexpected("the first message was not hello"))?;
@@ -121,28 +121,6 @@ async fn begin(
     let class = turnstile::class_of(speaker.principal.role, true);
     let pass = shared.turnstile.enter(class, speaker.principal.device).await?;
     Ok((speaker, pass))
-}
-
-/// The device whose certificate the browser has shown, watched from here on; `None` when it has shown none.
-fn identify(shared: &Shared, line: &line::Line, id: SessionId) -> Result<Option<Principal>, SessionError> {
-    let Some(leaf) = line.chain().first() else { return Ok(None) };
-    let (Ok(principal), Ok(validity)) = (identity::principal_of(leaf), identity::validity_of(leaf)) else {
-        trail::note_stranger(&shared.audit, Reason::CertificateInvalid);
-        return Err(SessionError::NotPermitted);
-    };
-    let refuse = |reason| {
-        Trail::new(shared.audit.clone(), &principal, &principal.tenant, id).end(reason);
-        Err(SessionError::NotPermitted)
-    };
-    if !validity.covers(shared.environment.latest()) {
-        return refuse(Reason::CertificateExpired);
-    }
-    shared.registry.insert(id, Peer::Browser(line.clone()), principal.device, Some(validity.not_after));
-    if shared.deny.is_denied(leaf) {
-        return refuse(Reason::CertificateDenied);
-    }
-    shared.seen.note(principal.device, shared.environment.now_ms());
-    Ok(Some(principal))
 }
 
 fn refuse(shared: &Shared, device: Option<Principal>, refusal: Refusal, id: SessionId) -> SessionError {
