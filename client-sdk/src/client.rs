@@ -7,20 +7,18 @@ use std::{
 
 use feldakte_core::{
     access::{Access, BreakGlassReason, Subject},
-    call::{Act, Category, Duty, Media, Target},
     case::{DocumentView, Edit, Outcome, schema::CaseKind},
     crdt::Value,
-    ids::{CallId, CaseId, ChangeHash, DocumentId, EntryId, OrderId, Part, TenantId, UserId},
+    ids::{CaseId, ChangeHash, DocumentId, EntryId, OrderId, Part, TenantId, UserId},
 };
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use crate::{
-    calls::{self, CallObserver, CallState, Calls, CallsHandle},
+    calls::{self as teleconsultations, Calls, CallsHandle},
     engine::{Asked, CASE_KIND, Command, Engine},
     environment::Environment,
     error::SdkError,
@@ -36,6 +34,7 @@ use crate::{
     witness::Witness,
 };
 
+mod calls;
 mod readiness;
 mod vitals;
 
@@ -74,7 +73,7 @@ pub struct Client {
     environment: Environment,
     goes_on_missions: bool,
     calls: CallsHandle,
-    call_events: Arc<calls::Events>,
+    call_events: Arc<teleconsultations::Events>,
     makes_calls: bool,
     monitors: Arc<Monitors>,
     shutdown: CancellationToken,
@@ -98,10 +97,10 @@ impl Client {
         let goes_on_missions = principal.role.goes_on_missions();
         let credentials = Credentials::new(identity, (&gateway, &server_name), renewal, environment.clone())?;
         let (commands, command_queue) = mpsc::channel(COMMANDS);
-        let (call_inputs, call_queue) = mpsc::channel(calls::INPUTS);
+        let (call_inputs, call_queue) = mpsc::channel(teleconsultations::INPUTS);
         // Calls are made at home: a client of another tenant's log reads and writes there.
         let makes_calls = goes_on_missions && log.is_none();
-        let call_events = Arc::<calls::Events>::default();
+        let call_events = Arc::<teleconsultations::Events>::default();
         let role = principal.role;
         let (link_inputs, link_queue) = mpsc::channel(LINK_INPUTS);
         let engine = Engine::open((principal, tenant), store, environment.clone(), notifier.clone(), control.clone())
@@ -391,134 +390,6 @@ impl Client {
     /// the path is looked at every second for half a minute after each.
     pub async fn link(&self) -> Option<LinkFacts> {
         self.control.facts.ask().await
-    }
-
-    /// Asks for a physician for a case; of a physician, for its crew once more. Returns at once: the call is made as soon as
-    /// there is a session, and what becomes of it comes by events. How the link is at that moment is written into the case. `phone` is where this device's crew can be reached.
-    ///
-    /// # Errors
-    /// [`SdkError::NotPermitted`] of a device that makes no calls, [`SdkError::NotAPhone`].
-    pub async fn call(&self, case: CaseId, category: Category, phone: Option<String>) -> Result<CallId, SdkError> {
-        if !self.makes_calls {
-            return Err(SdkError::NotPermitted);
-        }
-        let call = CallId(self.environment.random_uuid());
-        self.calls.call((call, case), category, phone).await?;
-        let client = self.clone();
-        // Beside it: the call waits for no measurement.
-        tokio::spawn(async move {
-            let readiness = client.readiness().await;
-            if let Err(error) = client.note_readiness(case, &readiness).await {
-                warn!(%error, "how the link was at the start of a call could not be written down");
-            }
-        });
-        Ok(call)
-    }
-
-    /// This desk takes calls from here on, so many at once, in this session and in all later ones until it says otherwise;
-    /// 0 takes none.
-    ///
-    /// # Errors
-    /// [`SdkError::NotPermitted`] of everybody but tele-physicians.
-    pub async fn on_duty(&self, capacity: u8) -> Result<(), SdkError> {
-        let duty = (capacity > 0).then_some(Duty { capacity });
-        self.calls.duty(duty).await
-    }
-
-    /// Takes a call that rings here. The first one has it.
-    ///
-    /// # Errors
-    /// [`SdkError::CallRefused`], or [`SdkError::NotConnected`] when nothing was answered in time: nothing is done then.
-    pub async fn accept(&self, call: CallId) -> Result<(), SdkError> {
-        self.calls.want(call, Act::Accept).await
-    }
-
-    /// Does not take a call that rings here.
-    ///
-    /// # Errors
-    /// As [`Client::accept`].
-    pub async fn decline(&self, call: CallId) -> Result<(), SdkError> {
-        self.calls.want(call, Act::Decline).await
-    }
-
-    /// Ends a call.
-    ///
-    /// # Errors
-    /// As [`Client::accept`].
-    pub async fn hang_up(&self, call: CallId) -> Result<(), SdkError> {
-        self.calls.want(call, Act::HangUp).await
-    }
-
-    /// The physician is with somebody else for a moment, or back.
-    ///
-    /// # Errors
-    /// As [`Client::accept`].
-    pub async fn hold(&self, call: CallId, is_held: bool) -> Result<(), SdkError> {
-        self.calls.want(call, if is_held { Act::Hold } else { Act::Unhold }).await
-    }
-
-    /// Another desk, or whoever of a tele-centre takes it first, is to take the call over. The present physician has it until
-    /// media to the next one flows.
-    ///
-    /// # Errors
-    /// As [`Client::accept`].
-    pub async fn transfer(&self, call: CallId, to: Target) -> Result<(), SdkError> {
-        self.calls.want(call, Act::Transfer(to)).await
-    }
-
-    /// Nobody is to take the call over after all.
-    ///
-    /// # Errors
-    /// As [`Client::accept`].
-    pub async fn cancel_transfer(&self, call: CallId) -> Result<(), SdkError> {
-        self.calls.want(call, Act::CancelTransfer).await
-    }
-
-    /// Tells how the media between this device and that leg of the call is. Of a leg that takes over, `Connected` is what
-    /// gives it the call.
-    ///
-    /// # Errors
-    /// As [`Client::accept`].
-    pub async fn media(&self, call: CallId, leg: u8, state: Media) -> Result<(), SdkError> {
-        self.calls.want(call, Act::Media { leg, state }).await
-    }
-
-    /// The parties of the call speak by telephone: noted in it.
-    ///
-    /// # Errors
-    /// As [`Client::accept`].
-    pub async fn phoned(&self, call: CallId) -> Result<(), SdkError> {
-        self.calls.want(call, Act::Phoned).await
-    }
-
-    /// Asks for fresh credentials for the relay, which come by an event: at each ICE restart.
-    ///
-    /// # Errors
-    /// As [`Client::accept`].
-    pub async fn ask_relay(&self, call: CallId) -> Result<(), SdkError> {
-        self.calls.want(call, Act::Relay).await
-    }
-
-    /// Sends something to another leg of the call: session descriptions and candidates, which nobody on the way looks at. What
-    /// cannot be said now is not said later: both sides agree anew when a leg has a new epoch.
-    ///
-    /// # Errors
-    /// [`SdkError::NotConnected`] without a session or a leg in the call, [`SdkError::SignalTooLong`].
-    pub async fn send_signal(&self, call: CallId, to: u8, payload: String) -> Result<(), SdkError> {
-        self.calls.signal(call, to, payload).await
-    }
-
-    /// The calls that this device is rung for or takes part in, and those that have ended and are not written down yet.
-    ///
-    /// # Errors
-    /// When the client was shut down.
-    pub async fn calls(&self) -> Result<Vec<CallState>, SdkError> {
-        self.calls.calls().await
-    }
-
-    /// Calls the observer on whatever happens to calls from here on.
-    pub fn observe_calls(&self, observer: Arc<dyn CallObserver>) {
-        self.call_events.observe(observer);
     }
 
     /// Ends everything in order. Nothing may be called afterwards.

@@ -57,84 +57,25 @@ type Reply<T> = oneshot::Sender<Result<T, SdkError>>;
 
 /// What an app asks for.
 pub(crate) enum Command {
-    Create {
-        edits: Vec<Edit>,
-        reply: Reply<CaseId>,
-    },
-    Edit {
-        case: CaseId,
-        edits: Vec<Edit>,
-        reply: Reply<()>,
-    },
-    /// An entry of the SDK's own, unless it is there.
-    Note {
-        case: CaseId,
-        entry: Edit,
-        reply: Reply<()>,
-    },
-    Read {
-        case: CaseId,
-        reply: Reply<CaseView>,
-    },
-    List {
-        reply: Reply<Vec<CaseSummary>>,
-    },
-    CaseSync {
-        case: CaseId,
-        reply: Reply<CaseSync>,
-    },
-    Parked {
-        case: CaseId,
-        reply: Reply<Vec<ParkedEdit>>,
-    },
-    Sign {
-        case: CaseId,
-        reply: Reply<()>,
-    },
-    Outcome {
-        case: CaseId,
-        reply: Reply<Vec<(Part, Outcome)>>,
-    },
-    Signed {
-        document: DocumentId,
-        heads: Vec<ChangeHash>,
-        reply: Reply<DocumentView>,
-    },
-    Ask {
-        asked: Asked,
-        reply: Reply<()>,
-    },
-    HiddenCases {
-        reply: Reply<Vec<CaseId>>,
-    },
-    OpenHidden {
-        case: CaseId,
-        reason: BreakGlassReason,
-        text: String,
-        reply: Reply<()>,
-    },
-    SignIn {
-        sign_in: SignIn,
-        reply: Reply<UserId>,
-    },
-    SignOut {
-        reply: Reply<()>,
-    },
-    SetPin {
-        login: String,
-        old: Option<String>,
-        new: String,
-        reply: Reply<UserId>,
-    },
-    Users {
-        reply: Reply<Vec<DeviceUser>>,
-    },
-    Status {
-        reply: Reply<Status>,
-    },
-    Shutdown {
-        reply: Reply<()>,
-    },
+    Create { edits: Vec<Edit>, reply: Reply<CaseId> },
+    Edit { case: CaseId, edits: Vec<Edit>, reply: Reply<()> },
+    Note { case: CaseId, entry: Edit, reply: Reply<()> },
+    Read { case: CaseId, reply: Reply<CaseView> },
+    List { reply: Reply<Vec<CaseSummary>> },
+    CaseSync { case: CaseId, reply: Reply<CaseSync> },
+    Parked { case: CaseId, reply: Reply<Vec<ParkedEdit>> },
+    Sign { case: CaseId, reply: Reply<()> },
+    Outcome { case: CaseId, reply: Reply<Vec<(Part, Outcome)>> },
+    Signed { document: DocumentId, heads: Vec<ChangeHash>, reply: Reply<DocumentView> },
+    Ask { asked: Asked, reply: Reply<()> },
+    HiddenCases { reply: Reply<Vec<CaseId>> },
+    OpenHidden { case: CaseId, reason: BreakGlassReason, text: String, reply: Reply<()> },
+    SignIn { sign_in: SignIn, reply: Reply<UserId> },
+    SignOut { reply: Reply<()> },
+    SetPin { login: String, old: Option<String>, new: String, reply: Reply<UserId> },
+    Users { reply: Reply<Vec<DeviceUser>> },
+    Status { reply: Reply<Status> },
+    Shutdown { reply: Reply<()> },
 }
 
 /// The task's data.
@@ -340,18 +281,6 @@ impl Engine {
             return Err(SdkError::UnknownCase);
         }
         self.write(case, edits).await
-    }
-
-    /// Nobody reads anything by that: no reading is recorded.
-    async fn note(&mut self, case: CaseId, entry: Edit) -> Result<(), SdkError> {
-        let document = DocumentId { case, part: entry.part() };
-        if let (Edit::AddEntry { id, .. }, Some(_)) = (&entry, self.store.document(document).await?) {
-            let (view, _) = self.documents.view(document).await?;
-            if view.entries.iter().any(|known| known.id == Some(*id)) {
-                return Ok(());
-            }
-        }
-        self.edit(case, vec![entry]).await
     }
 
     /// Makes one change per document and stores them together; "saved" is what the return means.

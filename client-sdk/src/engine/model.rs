@@ -12,6 +12,18 @@ use super::{CASE_KIND, Engine};
 use crate::{error::SdkError, store::DocumentState};
 
 impl Engine {
+    /// Appends an entry of the SDK's own, unless it is there. Nobody reads anything by that: no reading is recorded.
+    pub(super) async fn note(&mut self, case: CaseId, entry: Edit) -> Result<(), SdkError> {
+        let document = DocumentId { case, part: entry.part() };
+        if let (Edit::AddEntry { id, .. }, Some(_)) = (&entry, self.store.document(document).await?) {
+            let (view, _) = self.documents.view(document).await?;
+            if view.entries.iter().any(|known| known.id == Some(*id)) {
+                return Ok(());
+            }
+        }
+        self.edit(case, vec![entry]).await
+    }
+
     /// What the catalogue knows has the type it gives; what it does not know is a newer app's business.
     pub(super) async fn check(&mut self, case: CaseId, edits: &[Edit]) -> Result<(), SdkError> {
         let Some(kind) = self.kind_of(case, edits).await? else { return Ok(()) };
