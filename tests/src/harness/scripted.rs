@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use feldakte_certs::{deny::DenyList, policy, verifier::DeviceVerifier};
 use feldakte_core::{
+    call::{Intent, Say, Told},
     ids::{DocumentId, Epoch, Position, SessionId},
     limits,
 };
@@ -61,6 +62,8 @@ pub struct Session {
     out: SendStream,
     /// What comes on all lanes.
     messages: mpsc::UnboundedReceiver<ClientMessage>,
+    /// The ways back on lanes beside the session's, in the order in which they were opened.
+    lanes: mpsc::UnboundedReceiver<SendStream>,
     _readers: AbortOnDropHandle<()>,
 }
 
@@ -90,9 +93,9 @@ impl Session {
     pub async fn introduced(endpoint: &Endpoint) -> Self {
         let (connection, out, input) = within("the tablet begins a session", first_session(endpoint)).await;
         let hello = Hello::default();
-        let (tell, messages) = mpsc::unbounded_channel();
-        let readers = AbortOnDropHandle::new(tokio::spawn(read_lanes(connection.clone(), input, tell)));
-        let mut session = Self { connection, hello, out, messages, _readers: readers };
+        let ((tell, messages), (opened, lanes)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let readers = AbortOnDropHandle::new(tokio::spawn(read_lanes(connection.clone(), input, tell, opened)));
+        let mut session = Self { connection, hello, out, messages, lanes, _readers: readers };
         session.hello = match session.next().await {
             ClientMessage::Hello(hello) => hello,
             _ => panic!("the tablet does not introduce itself"),
@@ -138,6 +141,24 @@ impl Session {
                     // Nobody calls here.
                     ClientMessage::Enter(_) | ClientMessage::Tail | ClientMessage::Say(_) => {}
                     message => return message,
+                }
+            }
+        })
+        .await
+    }
+
+    /// The urgent lane, which a tablet opens first: where it is told of calls.
+    pub async fn urgent_lane(&mut self) -> Line {
+        Line(within("the tablet opens its urgent lane", self.lanes.recv()).await.expect("the session lives"))
+    }
+
+    /// What it wants of a call next.
+    pub async fn next_intent(&mut self) -> Intent {
+        within("the tablet wants something of a call", async {
+            loop {
+                let message = self.messages.recv().await.expect("the session lives");
+                if let ClientMessage::Say(Say::Intent(intent)) = message {
+                    return intent;
                 }
             }
         })
@@ -217,18 +238,33 @@ impl Session {
     }
 }
 
+/// Where a tablet is told of calls.
+pub struct Line(SendStream);
+
+impl Line {
+    /// Tells it something.
+    pub async fn tell(&mut self, told: Told) {
+        self.0.write_chunk(ServerMessage::Told(told).encode()).await.expect("the tablet listens");
+    }
+}
+
 fn is_of_logins_alone(receipts: &Receipts) -> bool {
     let Receipts { request: _, purged, wiped, reads, opened, logins } = receipts;
     !logins.is_empty() && purged.is_empty() && wiped.is_none() && reads.is_empty() && opened.is_empty()
 }
 
 /// Until the connection ends. Answers go on the session's own stream, whatever lane they are for.
-async fn read_lanes(connection: Connection, session: RecvStream, tell: mpsc::UnboundedSender<ClientMessage>) {
+async fn read_lanes(
+    connection: Connection,
+    session: RecvStream,
+    tell: mpsc::UnboundedSender<ClientMessage>,
+    opened: mpsc::UnboundedSender<SendStream>,
+) {
     let mut lanes = JoinSet::new();
     lanes.spawn(read_lane(session, tell.clone()));
-    let mut open = Vec::new();
     while let Ok((out, input)) = connection.accept_bi().await {
-        open.push(out);
+        // The session keeps them open, whether or not anything is said there.
+        let _ = opened.send(out);
         lanes.spawn(read_lane(input, tell.clone()));
     }
 }

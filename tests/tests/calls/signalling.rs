@@ -2,21 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use feldakte_client_sdk::SdkError;
-use feldakte_client_sdk::view::{
-    Access, CaseKind, Subject, Value,
-    call::{Category, End, Known, Phase, Refusal, Target},
+use feldakte_client_sdk::{
+    SdkError,
+    view::{
+        Access, CaseKind, CaseView, Entry, Subject, Value,
+        call::{Category, End, Known, Phase, Refusal, Target},
+    },
 };
 use feldakte_core::{
     access::{Grant, Role},
     call::Centre,
-    ids::{CaseId, DocumentId, Part},
+    ids::{CallId, CaseId, DocumentId, Part},
 };
 use feldakte_tests::harness::{
     address::Transport,
     caller::{Caller, PLAN, phone, plan},
     device,
-    local::{Clock, Site},
+    local::{Clock, LocalGateway, Site},
     tablet::{Tablet, fact},
     until_answered,
 };
@@ -48,7 +50,7 @@ both! {
     a_partner_takes_what_nobody_here_takes,
     a_killed_gateway_rings_again_and_resumes_calls,
     a_lost_crew_and_its_desk_are_told_to_phone,
-    a_call_is_written_down_once_by_an_app_that_begins_anew,
+    each_call_is_written_down_once_over_sessions,
     a_call_is_transferred_with_both_physicians_there,
     a_case_made_in_a_cellar_is_called_about_at_once,
 }
@@ -59,6 +61,47 @@ fn site(over: Transport) -> Site {
     site
 }
 
+/// A gateway, a crew with a mission that is durable there, and a desk on duty.
+struct Scene {
+    site: Site,
+    gateway: LocalGateway,
+    crew: Caller,
+    desk: Caller,
+    case: CaseId,
+}
+
+impl Scene {
+    async fn over(over: Transport) -> Self {
+        let site = site(over);
+        let gateway = site.start().await;
+        Self::with(site, gateway).await
+    }
+
+    async fn with(site: Site, gateway: LocalGateway) -> Self {
+        let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
+        let desk = Caller::desk(&site, gateway.address, "dortmund", 1).await;
+        let case = mission(&crew.tablet).await;
+        crew.tablet.wait_durable(case).await;
+        Self { site, gateway, crew, desk, case }
+    }
+
+    /// A call that the desk has taken.
+    async fn taken(&self) -> CallId {
+        let call = self.crew.call(self.case).await;
+        self.desk.until_rung(call).await;
+        self.desk.tablet.client.accept(call).await.unwrap();
+        call
+    }
+
+    /// Who may do what with that part of the case, as far as it is valid at that time.
+    async fn grants(&self, part: Part, now_ms: i64) -> Vec<Grant> {
+        let shared = self.gateway.gateway.shared();
+        let document = DocumentId { case: self.case, part };
+        let ledger = shared.ledgers.open_known(&shared.store, &shared.metrics, document).await.unwrap().unwrap();
+        ledger.with(|ledger| ledger.grants().iter().filter(|grant| grant.covers(now_ms)).cloned().collect())
+    }
+}
+
 /// A mission of that crew.
 async fn mission(tablet: &Tablet) -> CaseId {
     let edits = vec![fact(Part::Operations, "keyword", "Brustschmerz"), fact(Part::Clinical, "allergy", "keine")];
@@ -66,15 +109,9 @@ async fn mission(tablet: &Tablet) -> CaseId {
 }
 
 async fn a_call_is_taken_and_both_sides_speak(over: Transport) {
-    let site = site(over);
-    let gateway = site.start().await;
-    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
-    let desk = Caller::desk(&site, gateway.address, "dortmund", 1).await;
-    let case = mission(&crew.tablet).await;
-    crew.tablet.wait_durable(case).await;
-    let call = crew.call(case).await;
-    desk.until_rung(call).await;
-    desk.tablet.client.accept(call).await.unwrap();
+    let scene = Scene::over(over).await;
+    let call = scene.taken().await;
+    let Scene { gateway, crew, desk, case, .. } = scene;
     crew.until_phase(call, Phase::Connecting).await;
     let offer = "v=0\r\no=- 4611 2 IN IP4 127.0.0.1\r\n".repeat(150);
     crew.tablet.client.send_signal(call, 1, offer.clone()).await.unwrap();
@@ -94,7 +131,7 @@ async fn a_call_is_taken_and_both_sides_speak(over: Transport) {
     })
     .await;
     // Each side leaves an entry of its own.
-    let both = |view: &feldakte_client_sdk::view::CaseView| consultations(view).len() == 2;
+    let both = |view: &CaseView| consultations(view).len() == 2;
     let view = crew.tablet.wait_case(case, "both sides have written down the call", both).await;
     for entry in consultations(&view) {
         let field = |name: &str| entry.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
@@ -111,7 +148,7 @@ async fn a_call_is_taken_and_both_sides_speak(over: Transport) {
     assert_eq!(reasons, [Some(End::CrewHungUp)]);
 }
 
-fn consultations(view: &feldakte_client_sdk::view::CaseView) -> Vec<feldakte_client_sdk::view::Entry> {
+fn consultations(view: &CaseView) -> Vec<Entry> {
     let entries = view.documents.iter().flat_map(|document| &document.entries);
     entries.filter(|entry| entry.kind == "consultation").cloned().collect()
 }
@@ -142,12 +179,9 @@ async fn who_may_not_write_the_case_calls_nobody(over: Transport) {
 }
 
 async fn a_desk_has_the_case_for_the_call_and_a_window(over: Transport) {
-    let site = site(over);
-    let gateway = site.start().await;
-    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
-    let desk = Caller::desk(&site, gateway.address, "dortmund", 1).await;
-    let case = mission(&crew.tablet).await;
-    crew.tablet.wait_durable(case).await;
+    let scene = Scene::over(over).await;
+    let Scene { crew, desk, case, .. } = &scene;
+    let case = *case;
     let call = crew.call(case).await;
     desk.until_rung(call).await;
     assert!(desk.tablet.client.read(case).await.is_err(), "who is only rung sees nothing");
@@ -157,13 +191,9 @@ async fn a_desk_has_the_case_for_the_call_and_a_window(over: Transport) {
     desk.tablet.wait_durable(case).await;
     let subject = Subject::Device(desk.enrolled.principal.device);
     let until = async || {
-        let document = DocumentId { case, part: Part::Clinical };
-        let shared = gateway.gateway.shared();
-        let ledger = shared.ledgers.open_known(&shared.store, &shared.metrics, document).await.unwrap().unwrap();
-        ledger.with(|ledger| {
-            let grant: Option<Grant> = ledger.grants().iter().find(|grant| grant.subject == subject).cloned();
-            grant.map(|grant| (grant.access, grant.until.unwrap()))
-        })
+        let grants = scene.grants(Part::Clinical, 0).await;
+        let grant = grants.into_iter().find(|grant| grant.subject == subject);
+        grant.map(|grant| (grant.access, grant.until.unwrap()))
     };
     let during = until().await.unwrap();
     assert_eq!(during.0, Access::Write);
@@ -177,32 +207,29 @@ async fn a_desk_has_the_case_for_the_call_and_a_window(over: Transport) {
 async fn what_a_desk_had_before_a_call_it_has_afterwards(over: Transport) {
     let (site, clock) = (site(over), Clock::default());
     let gateway = site.start_at(&clock).await;
-    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
-    let desk = Caller::desk(&site, gateway.address, "dortmund", 1).await;
-    let case = mission(&crew.tablet).await;
-    crew.tablet.wait_durable(case).await;
+    let scene = Scene::with(site, gateway).await;
+    let Scene { gateway, desk, case, .. } = &scene;
     let subject = Subject::Device(desk.enrolled.principal.device);
-    let clinical = DocumentId { case, part: Part::Clinical };
+    let clinical = DocumentId { case: *case, part: Part::Clinical };
     gateway.gateway.grant(clinical, vec![Grant::new(subject.clone(), Access::Read)]).await.unwrap();
     let held = async |part: Part| {
-        let shared = gateway.gateway.shared();
-        let document = DocumentId { case, part };
-        let ledger = shared.ledgers.open_known(&shared.store, &shared.metrics, document).await.unwrap().unwrap();
-        let now_ms = clock.now_ms();
-        ledger.with(|ledger| {
-            let held = ledger.grants().iter().find(|grant| grant.subject == subject && grant.covers(now_ms));
-            held.map(|grant| (grant.access, grant.until))
-        })
+        let grants = scene.grants(part, clock.now_ms()).await;
+        let held = grants.into_iter().find(|grant| grant.subject == subject);
+        held.map(|grant| (grant.access, grant.until))
     };
-    let call = crew.call(case).await;
-    desk.until_rung(call).await;
-    desk.tablet.client.accept(call).await.unwrap();
+    let call = scene.taken().await;
     until_answered("it may write for the call", async || {
         matches!(held(Part::Clinical).await, Some((Access::Write, Some(_)))) && held(Part::Operations).await.is_some()
     })
     .await;
     desk.tablet.client.hang_up(call).await.unwrap();
     clock.advance(Duration::from_secs(14 * 60));
+    // Where it had nothing the end is known: whoever ends grants has looked.
+    let window_ends = clock.now_ms() + 2 * 60 * 1000;
+    until_answered("its grant ends with the window", async || {
+        held(Part::Operations).await.is_some_and(|(_, until)| until.unwrap() < window_ends)
+    })
+    .await;
     assert!(matches!(held(Part::Clinical).await, Some((Access::Write, _))), "the window is not over");
     clock.advance(Duration::from_secs(2 * 60));
     until_answered("it has what it had before, and no more", async || {
@@ -211,16 +238,15 @@ async fn what_a_desk_had_before_a_call_it_has_afterwards(over: Transport) {
     .await;
 }
 
-async fn a_call_is_written_down_once_by_an_app_that_begins_anew(over: Transport) {
+async fn each_call_is_written_down_once_over_sessions(over: Transport) {
     let site = site(over);
     let gateway = site.start().await;
     let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
     let case = mission(&crew.tablet).await;
     crew.tablet.wait_durable(case).await;
     let call = crew.call(case).await;
-    let written = |view: &feldakte_client_sdk::view::CaseView| consultations(view).len() == 1;
+    let written = |view: &CaseView| consultations(view).len() == 1;
     crew.tablet.wait_case(case, "nobody is on duty, which is written down", written).await;
-    // The gateway has not heard of that, as far as it knows: it tells the call again whenever the device joins.
     crew.tablet.client.go_offline();
     crew.tablet.wait_link(feldakte_client_sdk::view::LinkState::Offline).await;
     let shared = gateway.gateway.shared();
@@ -232,21 +258,17 @@ async fn a_call_is_written_down_once_by_an_app_that_begins_anew(over: Transport)
         known.and_then(|known| known.fact.as_ref()).is_none_or(|fact| fact.end.is_some())
     })
     .await;
-    let both = |view: &feldakte_client_sdk::view::CaseView| consultations(view).len() == 2;
+    let both = |view: &CaseView| consultations(view).len() == 2;
     let view = crew.tablet.wait_case(case, "each call is written down once", both).await;
     let ids: std::collections::BTreeSet<_> = consultations(&view).into_iter().map(|entry| entry.id).collect();
     assert_eq!(ids.len(), 2);
 }
 
 async fn a_partner_takes_what_nobody_here_takes(over: Transport) {
-    let site = site(over);
-    let gateway = site.start().await;
-    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
-    let own = Caller::desk(&site, gateway.address, "dortmund", 1).await;
-    let partner = Caller::desk(&site, gateway.address, "hagen", 1).await;
-    let case = mission(&crew.tablet).await;
-    crew.tablet.wait_durable(case).await;
-    let call = crew.call(case).await;
+    let scene = Scene::over(over).await;
+    let partner = Caller::desk(&scene.site, scene.gateway.address, "hagen", 1).await;
+    let Scene { crew, desk: own, case, .. } = &scene;
+    let call = crew.call(*case).await;
     own.until_rung(call).await;
     own.tablet.client.decline(call).await.unwrap();
     partner.until_rung(call).await;
@@ -257,10 +279,7 @@ async fn a_partner_takes_what_nobody_here_takes(over: Transport) {
     // The partner reads the case in Dortmund's log, as a guest.
     let guest = Subject::Guest { tenant: "hagen".parse().unwrap(), unit: "tna".parse().unwrap() };
     until_answered("the partner's centre is a guest", async || {
-        let shared = gateway.gateway.shared();
-        let document = DocumentId { case, part: Part::Clinical };
-        let ledger = shared.ledgers.open_known(&shared.store, &shared.metrics, document).await.unwrap().unwrap();
-        ledger.with(|ledger| ledger.grants().iter().any(|grant| grant.subject == guest))
+        scene.grants(Part::Clinical, 0).await.iter().any(|grant| grant.subject == guest)
     })
     .await;
 }
@@ -307,14 +326,9 @@ async fn a_killed_gateway_rings_again_and_resumes_calls(over: Transport) {
 }
 
 async fn a_lost_crew_and_its_desk_are_told_to_phone(over: Transport) {
-    let site = site(over);
-    let gateway = site.start().await;
-    let crew = Caller::crew(&site, gateway.address, "rtw-1").await;
-    let desk = Caller::desk(&site, gateway.address, "dortmund", 1).await;
-    let case = mission(&crew.tablet).await;
-    let call = crew.call(case).await;
-    desk.until_rung(call).await;
-    desk.tablet.client.accept(call).await.unwrap();
+    let scene = Scene::over(over).await;
+    let call = scene.taken().await;
+    let Scene { crew, desk, .. } = &scene;
     crew.until_phase(call, Phase::Connecting).await;
     crew.tablet.client.go_offline();
     let began = Instant::now();
@@ -338,7 +352,6 @@ async fn a_lost_crew_and_its_desk_are_told_to_phone(over: Transport) {
         fact.is_some_and(|fact| fact.phoned == [0, 1] && fact.phase == Phase::Active)
     };
     desk.until(call, "both have noted the telephone", both).await;
-    drop(gateway);
 }
 
 async fn a_call_is_transferred_with_both_physicians_there(over: Transport) {

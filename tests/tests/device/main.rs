@@ -15,6 +15,7 @@ use feldakte_tests::harness::{
 };
 use quinn::Endpoint;
 
+mod calls;
 mod purge;
 mod renewal;
 mod storm;
